@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Evaluate rewarded rows: exact pass@k, max@k and maj@k, intervals, tables beside the papers' numbers, figures.
+"""Evaluate rewarded rows: exact pass@k, max@k and maj@k with intervals, beside the papers' numbers, and in pictures.
 
-    python evaluate.py runs/rloo/eval.jsonl                                     one file, table to standard output
-    python evaluate.py base=base.jsonl rloo=runs/rloo --k 1 4 16 --out results/mine   methods side by side, with files
-    python evaluate.py rloo=runs/rloo-1 rloo=runs/rloo-2 pkpo=runs/pkpo-1 pkpo=runs/pkpo-2    a name twice: two seeds
+    python evaluate.py runs/rloo/eval.jsonl                                     one file, the table to standard output
+    python evaluate.py base=base.jsonl rloo=runs/rloo --k 1 4 16 --out results  several methods, with files and figures
+    python evaluate.py rloo=runs/a rloo=runs/b pkpo=runs/c pkpo=runs/d          a name given twice: two seeds
     python evaluate.py pg-mean=a.jsonl pg-biased=b.jsonl --paper tang-table1    the paper's rows under ours
-    python evaluate.py --benchmark                                              speed and memory on synthetic rows
+    python evaluate.py --benchmark 20000 --metrics pass max                     time and memory on synthetic rows
 
-Each argument is NAME=PATH or PATH: a file of rows written by reward.py, or a run directory with eval.jsonl (rows) and
-metrics.jsonl (training curves). Rows are read one by one and reduced to a few numbers per problem.
+Each argument is NAME=PATH or PATH: a file of rows from reward.py, or a run directory with eval.jsonl (such rows) and
+metrics.jsonl (training curves, from train.py). Rows are read one by one and reduced to a few numbers per problem.
 
 What the numbers are
-- Point estimates are exact: the mean over all C(n, k) subsets of a problem's n samples, in closed form (advantages.py), never a
-  resampling of the samples. pass@k and maj@k count `correct`, max@k uses `scores`. k > n is refused.
-- Intervals are 95 % percentile bootstrap intervals over problems; rows that share a prompt (or `--cluster KEY`) are drawn together.
-  The percentiles are widened for few clusters (Hesterberg 2015, expanded percentile interval). With several seeds, "±" is the standard
-  error over the seeds' means, as Walder and Karkhanis report it: the first is about other problems, the second about other runs.
-- Methods are compared in pairs on the problems that they share; Wilcoxon's signed-rank test as in Bagirov et al., two-sided,
-  problems without a difference left out, not corrected for the number of comparisons.
+- Point estimates are exact: the mean over all C(n, k) subsets of a problem's n samples, in closed form (advantages.py),
+  never a resampling of the samples. pass@k and maj@k count `correct`, max@k uses `scores`. k > n is refused.
+- Intervals: 95 %, bootstrap over problems; rows that share a prompt (or --cluster KEY) are drawn together. With several
+  seeds "±" is the standard error over seeds, as Walder and Karkhanis report it. The first says how the numbers would
+  move with other problems, the second how they move with other runs.
+- Methods are compared on the problems that they share, in pairs: difference with interval, Wilcoxon's signed-rank test
+  (as Bagirov et al.; two-sided, problems without a difference left out, not corrected for multiple comparisons).
 """
 import argparse
 import collections
@@ -40,20 +40,630 @@ import scipy.stats
 
 from advantages import maj_at_k, max_at_k, pass_at_k
 
+
+def majority(correct, scores, votes, k):
+    """maj@k of `correct`. Exact counting is slow for large k; problems with none or all correct do not need it."""
+    result = correct.all(axis=1).astype(float)
+    open_ = correct.any(axis=1) & ~correct.all(axis=1)
+    if open_.any():
+        result[open_] = maj_at_k(correct[open_].astype(float), votes[open_], k)
+    return result
+
+
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "pass": lambda correct, scores, votes, k: pass_at_k(correct, k),
     "max": lambda correct, scores, votes, k: max_at_k(scores, k),
-    "maj": lambda correct, scores, votes, k: maj_at_k(correct.astype(float), votes, k),
+    "maj": majority,
 }
 REQUIRED = ("task_id", "correct", "scores", "votes")
 OPTIONAL = ("completions", "logprobs", "finish_reasons", "posterior")  # in all rows of a file or in none
-SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")  # must agree for rows to be comparable
+SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")  # has to agree for rows to be comparable
+LABELS = {"tasks": "task_id", "levels": "level", "splits": "split", "datasets": "dataset"}
 CHUNK = 1024  # rows reduced at a time
 SURPRISAL_BINS = np.linspace(0, 20, 401)  # nats
 
 
+class InputError(ValueError):
+    """A file, row or flag that cannot be evaluated: main() prints the message and exits with status 2."""
+
+
+# ---------------------------------------------------------------- from rows to a few numbers per problem
+
+def read_jsonl(path):
+    """Yield (row number from 1, row as a dict)."""
+    try:
+        lines = open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path}: row {number}: expected one JSON object per line: {error}") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: row {number}: expected a JSON object, found {type(row).__name__}")
+            yield number, row
+
+
+def samples(row, where):
+    """The row's correct (bool), scores (float64) and votes (int), (n,) each; InputError if they are not that."""
+    arrays = []
+    for key, kinds, expected in (("correct", "b", "true or false"), ("scores", "fi", "a number"),
+                                 ("votes", "i", "an integer class, -1 for none,")):
+        try:
+            values = np.asarray(row[key])
+        except ValueError:  # ragged lists
+            values = np.empty((0, 0))
+        if values.ndim != 1 or not len(values) or values.dtype.kind not in kinds:
+            raise InputError(f"{where}: {key}: expected a list with {expected} per sample")
+        arrays.append(values)
+    correct, scores, votes = arrays
+    if not len(correct) == len(scores) == len(votes):
+        raise InputError(f"{where}: expected lists of one length, found {len(correct)} correct, {len(scores)} scores, "
+                         f"{len(votes)} votes")
+    if not np.isfinite(scores).all():
+        raise InputError(f"{where}: scores: expected finite numbers, found {scores[~np.isfinite(scores)][0]} "
+                         f"for sample {np.flatnonzero(~np.isfinite(scores))[0]}")
+    if (votes < -1).any():
+        raise InputError(f"{where}: votes: expected integers >= -1, found {votes.min()}")
+    return correct, scores.astype(float), votes
+
+
+def exact_limits(posterior, ks):
+    """pass@k of two ideal policies, given the posterior masses of a prompt's answer classes: (2, K).
+
+    The best possible list of k answers has the k most likely ones, sum_{j<=k} p_j; k samples from the posterior find
+    the truth with probability sum_j p_j (1 - (1 - p_j)^k).
+    """
+    p = np.sort(np.asarray(posterior, dtype=float))[::-1]
+    return [[p[:k].sum() for k in ks], [(p * (1 - (1 - p) ** k)).sum() for k in ks]]
+
+
+def numbers(value, where, expected, valid):
+    """A flat float64 array of a JSON value that should be a list of numbers for which valid() holds."""
+    try:
+        values = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
+    if values.ndim != 1 or not np.isfinite(values).all() or not valid(values):
+        raise InputError(f"{where}: expected {expected}")
+    return values
+
+
+def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
+    """Read rewarded rows one by one and keep what the report needs, sorted by task_id.
+
+    Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), a column per metric and k as in
+    column_names(); solved (P,), the number of correct samples; answers, programs (P,), how many distinct; n; limits
+    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings.
+    InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
+    """
+    seen, problem, values, waiting, limits = {}, collections.defaultdict(list), [], [], []
+    totals, surprisal = collections.Counter(), np.zeros(len(SURPRISAL_BINS) - 1, dtype=np.int64)
+    settings, binary = collections.defaultdict(set), True
+
+    def reduce():
+        arrays = [np.stack(x) for x in zip(*waiting)]  # correct, scores, votes: (up to CHUNK, n) each
+        values.append(np.stack([METRICS[metric](*arrays, k) for metric in metrics for k in ks], axis=1))
+        waiting.clear()
+
+    for number, row in read_jsonl(path):
+        where = f"{path}: row {number}: task_id {row.get('task_id')!r}"
+        if missing := [key for key in REQUIRED if row.get(key) is None]:
+            raise InputError(f"{where}: expected rows from reward.py, missing: {', '.join(missing)}")
+        task = str(row["task_id"])
+        if task in seen:
+            raise InputError(f"{where}: expected unique task_ids, found the same in row {seen[task]}")
+        seen[task] = number
+        correct, scores, votes = samples(row, where)
+        present = [key for key in OPTIONAL if row.get(key) is not None]
+        if number == 1:
+            n, optional = len(correct), present
+            if max(ks) > n:
+                raise InputError(f"{where}: k = {max(ks)}, but there are n = {n} samples; expected 1 <= k <= n")
+        if len(correct) != n:
+            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {len(correct)}")
+        if present != optional:
+            raise InputError(f"{where}: expected the optional keys of row 1 ({', '.join(optional) or 'none'}), "
+                             f"found {', '.join(present) or 'none'}")
+        for key in present:
+            if not isinstance(row[key], list) or key != "posterior" and len(row[key]) != n:
+                raise InputError(f"{where}: {key}: expected a list with one entry per sample")
+        if cluster is not None and row.get(cluster) is None:
+            raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
+
+        shared = json.dumps(row.get("prompt", task) if cluster is None else row[cluster], sort_keys=True)
+        problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
+        for key, name in LABELS.items():
+            problem[key].append("" if row.get(name) is None else str(row[name]))
+        problem["solved"].append(int(correct.sum()))
+        problem["answers"].append(len(set(votes.tolist()) - {-1}))
+        totals["no_answer"] += int((votes == -1).sum())
+        binary = binary and np.array_equal(scores, correct)
+        if "completions" in present:
+            problem["programs"].append(len(set(map(str, row["completions"]))))
+        if "finish_reasons" in present:
+            totals["truncated"] += row["finish_reasons"].count("length")
+        if "logprobs" in present:
+            flat = list(itertools.chain.from_iterable(x if isinstance(x, list) else [None] for x in row["logprobs"]))
+            nats = -numbers(flat, f"{where}: logprobs", "one list of log-probabilities <= 0 per sample",
+                            lambda x: (x <= 1e-3).all())
+            totals["tokens"] += len(nats)
+            totals["nats"] += nats.sum()
+            surprisal += np.histogram(np.clip(nats, 0, SURPRISAL_BINS[-1]), SURPRISAL_BINS)[0]
+        if "posterior" in present:
+            limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
+                                               lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), ks))
+        sampling = row.get("sampling") or {}
+        for key in ("dataset", "split", "policy_step"):
+            settings[key].add(row.get(key))
+        for key in (*SAMPLING, "seed", "model"):
+            settings[key].add(sampling.get(key))
+        waiting.append((correct, scores, votes))
+        if len(waiting) == CHUNK:
+            reduce()
+    if not seen:
+        raise InputError(f"{path}: expected at least one row, found none")
+    if waiting:
+        reduce()
+    order = np.argsort(problem["tasks"])  # so that the order of rows changes nothing, not even the rounding
+    return {key: np.asarray(entries)[order] for key, entries in problem.items()} | {
+        "path": str(path), "n": n, "values": np.concatenate(values)[order], "binary": binary, "optional": optional,
+        "limits": np.asarray(limits)[order] if limits else None, "totals": totals, "surprisal": surprisal,
+        "settings": {key: sorted(found, key=str) for key, found in settings.items()}}
+
+
+def column_names(ks, metrics):
+    return [f"{metric}@{k}" for metric in metrics for k in ks]
+
+
+def select(file, mask):
+    """The problems of a file where mask (P,) is true, for estimate()."""
+    return file | {key: file[key][mask] for key in (*LABELS, "clusters", "values")}
+
+
+# ---------------------------------------------------------------- statistics
+
+def bootstrap(values, clusters, weights, resamples, seed=0):
+    """Weighted mean over problems of values (P, J), with a 95 % interval: whole clusters are drawn with replacement.
+
+    Returns mean, low, high (J,) and the number of clusters C; low and high are NaN for a single one. Percentiles of the
+    resampled means, at Phi(+-sqrt(C/(C-1)) t_{.975,C-1}) instead of 2.5 and 97.5: the plain percentile interval is too
+    short where clusters are few (Hesterberg 2015, expanded percentile interval).
+    """
+    names, index = np.unique(clusters, return_inverse=True)
+    C = len(names)
+    sums, totals = np.zeros((C, values.shape[1])), np.bincount(index, weights)
+    np.add.at(sums, index, values * weights[:, None])
+    mean = sums.sum(axis=0) / totals.sum()
+    if C == 1:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), C
+    rng, means = np.random.default_rng(seed), []
+    for start in range(0, resamples, 64):  # 64 at a time: memory O(64 C), the work in matrix products
+        drawn = np.stack([np.bincount(rng.integers(C, size=C), minlength=C)
+                          for _ in range(min(64, resamples - start))]).astype(float)
+        means.append(drawn @ sums / (drawn @ totals)[:, None])
+    tail = scipy.stats.norm.cdf(np.sqrt(C / (C - 1)) * scipy.stats.t.ppf(0.025, C - 1))
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    return mean, low, high, C
+
+
+def estimate(files, columns, resamples):
+    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters."""
+    sizes = [len(f["tasks"]) for f in files]
+    weights = np.repeat([max(sizes) / size for size in sizes], sizes)  # every seed counts the same
+    mean, low, high, clusters = bootstrap(np.concatenate([f["values"] for f in files]),
+                                          np.concatenate([f["clusters"] for f in files]), weights, resamples)
+    result = {c: {"mean": float(m), "low": float(a), "high": float(b)} for c, m, a, b in zip(columns, mean, low, high)}
+    if len(files) > 1:
+        errors = np.std([f["values"].mean(axis=0) for f in files], axis=0, ddof=1) / np.sqrt(len(files))
+        for entry, error in zip(result.values(), errors):
+            entry["se_seeds"] = float(error)
+    return result, clusters
+
+
+def per_task(files):
+    """Each problem's mean over seeds: tasks (P,) sorted, values (P, J), clusters (P,)."""
+    tasks, first, index = np.unique(np.concatenate([f["tasks"] for f in files]), return_index=True, return_inverse=True)
+    sums = np.zeros((len(tasks), files[0]["values"].shape[1]))
+    np.add.at(sums, index, np.concatenate([f["values"] for f in files]))
+    return tasks, sums / np.bincount(index)[:, None], np.concatenate([f["clusters"] for f in files])[first]
+
+
+def compare(files, reference, columns, resamples):
+    """Method minus reference on the problems of both: {column: {"mean", "low", "high", "se", "wilcoxon_p"}}, problems.
+
+    Seeds are averaged first: a problem is one difference. se is the clustered standard error of the mean. Wilcoxon's
+    test takes one difference per cluster (its mean), since it needs independent ones; p = 1 where none differs from 0.
+    """
+    (tasks_a, a, clusters), (tasks_b, b, _) = per_task(files), per_task(reference)
+    common, index_a, index_b = np.intersect1d(tasks_a, tasks_b, return_indices=True)
+    if not len(common):
+        raise InputError(f"{files[0]['path']} and {reference[0]['path']}: expected a common task_id, found none")
+    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # equal problems: exactly 0
+    mean, low, high, C = bootstrap(difference, clusters, np.ones(len(common)), resamples)
+    index = np.unique(clusters, return_inverse=True)[1]
+    sums, sizes = np.zeros((C, len(mean))), np.bincount(index)[:, None]
+    np.add.at(sums, index, difference)
+    se = np.sqrt(((sums - sizes * mean) ** 2).sum(axis=0) * C / (C - 1)) / len(common) if C > 1 else mean * np.nan
+    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in (sums / sizes).T]
+    keys = ("mean", "low", "high", "se", "wilcoxon_p")
+    return {c: dict(zip(keys, map(float, e))) for c, e in zip(columns, zip(mean, low, high, se, p))}, len(common)
+
+
+def crossings(ks, difference):
+    """Where the difference of two curves changes sign: [(last k before, first k after)]; zeros belong to no side."""
+    signs = [(k, d > 0) for k, d in zip(ks, difference) if abs(d) > 1e-12]
+    return [(k, later) for (k, sign), (later, other) in itertools.pairwise(signs) if sign != other]
+
+
+def pass_curve(files, largest):
+    """pass@k at every k = 1..largest, mean over problems and seeds, from the numbers of correct samples: (largest,)."""
+    curves = []
+    for f in files:
+        every_count = np.tri(f["n"] + 1, f["n"], -1, dtype=bool)  # row c has c correct samples
+        share = np.bincount(f["solved"], minlength=f["n"] + 1) / len(f["solved"])
+        curves.append([share @ pass_at_k(every_count, k) for k in range(1, largest + 1)])
+    return np.mean(curves, axis=0)
+
+
+def by_level(methods, columns, resamples):
+    """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
+    def order(level):  # "2" before "10", "Level 2" likewise, then words
+        number = level.split()[-1] if level else ""
+        return level == "", not number.isdigit(), int(number) if number.isdigit() else 0, level
+
+    levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=order)
+    result = {level: {} for level in levels} if any(levels) else {}
+    for level, (name, files) in itertools.product(result, methods.items()):
+        if chosen := [select(f, f["levels"] == level) for f in files if (f["levels"] == level).any()]:
+            problems = len(np.unique(np.concatenate([f["tasks"] for f in chosen])))
+            result[level][name] = estimate(chosen, columns, resamples)[0], problems
+    return result
+
+
+def diagnostics(files):
+    """Means over the seeds of a method; None where rows lack what is needed.
+
+    entropy: mean surprisal -log p of the sampled tokens, an unbiased estimate of the sampling entropy.
+    """
+    def mean(value, key=None):
+        return float(np.mean([value(f) for f in files])) if all(key in (None, *f["optional"]) for f in files) else None
+
+    def share(total):
+        return lambda f: f["totals"][total] / (len(f["tasks"]) * f["n"])
+
+    return {"solved": mean(lambda f: (f["solved"] > 0).mean()), "distinct_answers": mean(lambda f: f["answers"].mean()),
+            "distinct_completions": mean(lambda f: f["programs"].mean(), "completions"),
+            "entropy": mean(lambda f: f["totals"]["nats"] / max(f["totals"]["tokens"], 1), "logprobs"),
+            "length": mean(share("tokens"), "logprobs"), "truncated": mean(share("truncated"), "finish_reasons"),
+            "no_answer": mean(share("no_answer"))}
+
+
+def mixed(methods):
+    """All in which the rows to be compared are not alike: dataset, split, n, sampling, the problems themselves."""
+    def show(value):
+        return ", ".join("not stated" if v is None else str(v) for v in value)
+
+    notes, files = [], [(name, f) for name, seeds in methods.items() for f in seeds]
+    for key in ("n", "dataset", "split", *SAMPLING):
+        found = [(name, [f["n"]] if key == "n" else f["settings"][key]) for name, f in files]
+        if any(value != found[0][1] for _, value in found):
+            notes.append(f"{key} differs: " + "; ".join(dict.fromkeys(f"{name} {show(v)}" for name, v in found)))
+        elif len(found[0][1]) > 1:
+            notes.append(f"{key} is mixed within each file: {show(found[0][1])}")
+    first = files[0][1]
+    for _, f in files[1:]:
+        if not np.array_equal(f["tasks"], first["tasks"]):
+            notes.append(f"problems differ: {f['path']} has {len(f['tasks'])}, {first['path']} has "
+                         f"{len(first['tasks'])}, they share {len(np.intersect1d(first['tasks'], f['tasks']))}")
+    return notes
+
+
+# ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
+
+def percent(x, sign=""):
+    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.1f}"
+
+
+def cell(entry, sign=""):
+    """44.8 [41.7, 48.0] ±1.2, in percent; no interval where there is a single cluster."""
+    text = percent(entry["mean"], sign)
+    if not np.isnan(entry["low"]):
+        text += f" [{percent(entry['low'], sign)}, {percent(entry['high'], sign)}]"
+    return text + (f" ±{percent(entry['se_seeds'])}" if "se_seeds" in entry else "")
+
+
+def main_tables(methods, estimates, ks, shown, limits):
+    tables = []
+    for metric in shown:
+        rows = [[name, *(cell(estimates[name][f"{metric}@{k}"]) for k in ks)] for name in methods]
+        if metric == "pass":
+            rows += [[f"{label}, exact limit", *map(percent, line)] for label, line in limits.items()]
+        tables.append({"title": f"{metric}@k, %", "header": ["method", *(f"k = {k}" for k in ks)], "rows": rows})
+    return tables
+
+
+def difference_tables(differences, reference, shown, ks):
+    def significance(p):
+        return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+    tables = []
+    for metric in shown:
+        rows = []
+        for name, (entries, problems, crossing) in differences.items():
+            found = [entries[f"{metric}@{k}"] for k in ks]
+            rows.append([f"{name} - {reference}", *(f"{cell(e, '+')} {significance(e['wilcoxon_p'])}" for e in found),
+                         str(problems), ", ".join(f"k = {a} and {b}" for a, b in crossing[metric]) or "none"])
+        tables.append({"title": f"Paired differences in {metric}@k, percentage points", "rows": rows, "header":
+                       ["methods", *(f"k = {k}" for k in ks), "problems", "curves cross between"]})
+    return tables
+
+
+def level_tables(levels, shown, ks):
+    return [{"title": f"{metric}@k by level, %", "header": ["level", "method", "problems", *(f"k = {k}" for k in ks)],
+             "rows": [[level or "none", name, str(problems), *(cell(entries[f"{metric}@{k}"]) for k in ks)]
+                      for level, found in levels.items() for name, (entries, problems) in found.items()]}
+            for metric in shown if levels]
+
+
+def sample_table(methods):
+    header = ["method", "step", "problems", "n", "seeds", "solved by any sample, %", "distinct answers",
+              "distinct completions", "entropy, nats/token", "tokens", "truncated, %", "no answer, %"]
+    rows = []
+    for name, files in methods.items():
+        d = diagnostics(files)
+        unique = lambda values: ", ".join(dict.fromkeys("-" if v is None else str(v) for v in values))
+        plain = ["-" if d[key] is None else f"{d[key]:.2f}" for key in ("distinct_answers", "distinct_completions",
+                                                                       "entropy", "length")]
+        rows.append([name, unique(step for f in files for step in f["settings"]["policy_step"]),
+                     unique(len(f["tasks"]) for f in files), unique(f["n"] for f in files), str(len(files)),
+                     percent(d["solved"]), *plain, percent(d["truncated"]), percent(d["no_answer"])])
+    return {"title": "Samples (distinct: per problem; tokens: per completion)", "header": header, "rows": rows}
+
+
+def paper_table(key, methods, columns, curves):
+    """A paper's rows, those that we have too under ours and over the difference. Returns the table and a note.
+
+    A column such as "valid pass@10" is compared on our problems whose split, level or dataset is "valid"; where our
+    rows have none of the columns' words, on all. "solved" is the cumulative solve rate of training (metrics.jsonl).
+    """
+    paper, rows = PAPERS[key], []
+    ours = {name.lower(): name for name in methods if name.lower() in paper["rows"]}
+    if not ours:
+        raise InputError(f"--paper {key}: expected methods named as in the paper ({', '.join(paper['rows'])}), "
+                         f"found {', '.join(methods)}")
+
+    def matches(f, word):
+        return np.any([np.char.lower(f[label]) == word for label in ("splits", "levels", "datasets")], axis=0)
+
+    words = {column.rpartition(" ")[0] for column in paper["columns"]}
+    known = {word for word in words for files in methods.values() for f in files if matches(f, word).any()}
+
+    def value(name, column):
+        word, _, metric = column.rpartition(" ")
+        if metric == "solved":
+            last = [c["solved"][-1] for c in curves.get(name, []) if "solved" in c]
+            return np.mean(last) if last else None
+        if metric not in columns or known and word not in known:
+            return None
+        masks = [matches(f, word) if known else np.ones(len(f["tasks"]), bool) for f in methods[name]]
+        if not all(mask.any() for mask in masks):
+            return None
+        return np.mean([f["values"][mask, columns.index(metric)].mean() for f, mask in zip(methods[name], masks)])
+
+    for row, printed in paper["rows"].items():
+        theirs = [printed[column] / (100 if paper["percent"] else 1) for column in paper["columns"]]
+        mine = [value(ours[row], column) for column in paper["columns"]] if row in ours else []
+        gaps = [None if m is None else m - t for m, t in zip(mine, theirs)]
+        rows += [[f"{row}, ours", *map(percent, mine)]] * bool(mine) + [[f"{row}, paper", *map(percent, theirs)]]
+        rows += [["difference", *(percent(gap, "+") for gap in gaps)]] * bool(mine)
+    found = [", ".join(sorted({str(v) for files in methods.values() for f in files for v in f["settings"][k]}))
+             for k in ("dataset", "split")]
+    note = f"{key}: ours is dataset {found[0]}, split {found[1]}; the paper's is {paper['title']}"
+    if words != {""} and not known:
+        note += f"; our rows have no split, level or dataset {', '.join(sorted(words))}: all problems in every column"
+    return {"title": f"Ours beside {paper['title']}, %", "header": ["", *paper["columns"]], "rows": rows}, note + "."
+
+
+def markdown(tables, notes):
+    lines = []
+    for table in tables:
+        cells = [[text.replace("|", "\\|") for text in row] for row in (table["header"], *table["rows"])]
+        lines += [f"**{table['title']}**", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
+        lines.insert(-1 - len(table["rows"]), "|" + "---|" * len(cells[0]))
+    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"
+
+
+LATEX = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+                       "<": "$<$", ">": "$>$", **{c: "\\" + c for c in "&%_#${}"}})
+
+
+def latex(tables, notes):
+    """Plain tabular environments, which need no package."""
+    lines = [f"% {note}" for note in notes]
+    for table in tables:
+        rows = [" & ".join(text.translate(LATEX) for text in row) + r" \\" for row in (table["header"], *table["rows"])]
+        lines += [f"% {table['title']}", r"\begin{tabular}{l" + "r" * (len(table["header"]) - 1) + "}", r"\hline",
+                  rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", ""]
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(path, estimates, levels):
+    """Long form, fractions: a line per method, level, metric and k."""
+    blocks = [(name, "all", entries) for name, entries in estimates.items()]
+    blocks += [(name, level or "none", entries) for level, found in levels.items()
+               for name, (entries, _) in found.items()]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "level", "metric", "k", "mean", "low", "high", "se_seeds"])
+        writer.writerows([name, level, *column.split("@"), e["mean"], e["low"], e["high"], e.get("se_seeds", "")]
+                         for name, level, entries in blocks for column, e in entries.items())
+
+
+# ---------------------------------------------------------------- figures
+
+# Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which vanishes on white. Markers and
+# dashes tell the lines apart in grayscale too; past seven methods the markers are hollow.
+STYLES = list(zip(["#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"], "os^Dv*X",
+                  ["-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]))
+
+
+def style(i):
+    color, marker, dash = STYLES[i % len(STYLES)]
+    return {"color": color, "marker": marker, "linestyle": dash,
+            "markerfacecolor": "white" if i >= len(STYLES) else color}
+
+
+def panels(count, width=3.6, height=3.0):
+    """A figure and its `count` axes, three a line."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    plt.rcParams |= {"svg.hashsalt": "evaluate", "savefig.dpi": 200, "font.size": 9, "axes.spines.top": False,
+                     "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True,
+                     "lines.linewidth": 1.4, "lines.markersize": 4.5}
+    columns, lines = min(count, 3), -(-count // 3)
+    figure, axes = plt.subplots(lines, columns, figsize=(width * columns, height * lines + 0.5), squeeze=False,
+                                layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, axes.flat[:count]
+
+
+def save(figure, path):
+    """One legend over all panels; PNG and SVG, without a date, so that the same numbers give the same files."""
+    import matplotlib.pyplot as plt
+    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    letters = 14 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes some nine
+    columns = max(1, int(letters // (max(map(len, handles)) + 9)))
+    columns = len(handles) if sum(len(label) + 9 for label in handles) < letters else columns
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
+    figure.savefig(f"{path}.png")
+    figure.savefig(f"{path}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def in_percent(entries):
+    return [100 * np.array([entry[key] for entry in entries]) for key in ("mean", "low", "high")]
+
+
+def plot_against_k(path, lines, metrics, ks, ylabel, limits={}):
+    """lines: [(label, style number, {column: entry})], with their intervals as bands; one panel per metric."""
+    figure, axes = panels(len(metrics))
+    for axis, metric in zip(axes, metrics):
+        for label, i, entries in lines:
+            mean, low, high = in_percent([entries[f"{metric}@{k}"] for k in ks])
+            axis.plot(ks, mean, label=label, **style(i))
+            axis.fill_between(ks, low, high, color=style(i)["color"], alpha=0.15, linewidth=0)
+        for (label, line), dash in zip(limits.items() if metric == "pass" else (), ("-", (0, (2, 2)))):
+            axis.plot(ks, 100 * np.array(line), color="#777777", linewidth=1, linestyle=dash, label=label)
+        if "difference" in ylabel:
+            axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ks, [str(k) for k in ks])
+        axis.minorticks_off()
+        axis.set_xlabel("k, samples")
+        axis.set_ylabel(ylabel.format(metric))
+    save(figure, path)
+
+
+def plot_levels(path, levels, names, metrics, k):
+    order = {level: j for j, level in enumerate(levels)}
+    figure, axes = panels(len(metrics))
+    for axis, metric in zip(axes, metrics):
+        for i, name in enumerate(names):
+            present = [level for level in levels if name in levels[level]]
+            mean, low, high = in_percent([levels[level][name][0][f"{metric}@{k}"] for level in present])
+            axis.errorbar([order[level] + (i - (len(names) - 1) / 2) / (2 * len(names)) for level in present], mean,
+                          yerr=np.maximum(np.nan_to_num([mean - low, high - mean]), 0), capsize=2, label=name,
+                          **style(i) | {"linestyle": "none"})
+        axis.set_xticks(range(len(levels)), [level or "none" for level in levels])
+        axis.set_xlabel("level")
+        axis.set_ylabel(f"{metric}@{k}, %")
+    save(figure, path)
+
+
+def plot_entropy(path, methods):
+    """Density over sampled tokens of -log p, whose mean is the entropy: methods side by side, e.g. before and after."""
+    counts = {name: sum(f["surprisal"] for f in files) for name, files in methods.items()
+              if all("logprobs" in f["optional"] and f["surprisal"].any() for f in files)}
+    if not counts:
+        return
+    last = max(np.searchsorted(np.cumsum(c) / c.sum(), 0.999) for c in counts.values())  # bin that covers 99.9 %
+    merge = last // 40 + 1  # some 40 bins up to there
+    edges = np.append(SURPRISAL_BINS[:-1:merge], SURPRISAL_BINS[-1])
+    figure, (axis,) = panels(1, width=5)
+    for i, (name, c) in enumerate(counts.items()):
+        density = np.add.reduceat(c, np.arange(0, len(c), merge)) / c.sum() / np.diff(edges)
+        axis.plot((edges[1:] + edges[:-1]) / 2, np.where(density > 0, density, np.nan), label=name, markevery=3,
+                  drawstyle="steps-mid", **style(i))
+    axis.set_xlim(0, SURPRISAL_BINS[last + 1])
+    axis.set_yscale("log")
+    axis.set_xlabel("surprisal −log p of a sampled token, nats\n(its mean is an unbiased estimate of the entropy)")
+    axis.set_ylabel("density over tokens")
+    save(figure, path)
+
+
+CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_k": "pass@k, %",
+          "maj_at_k": "maj@k, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
+          "kl_ref": "KL to the reference, nats/completion"}
+
+
+def read_curves(path):
+    """metrics.jsonl of train.py: {key: (steps,) float64}, NaN where a step lacks it."""
+    rows = []
+    for number, row in read_jsonl(path):
+        if not isinstance(row.get("step"), int) or rows and row["step"] <= rows[-1]["step"]:
+            raise InputError(f"{path}: row {number}: expected an integer step above the last, found {row.get('step')}")
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{path}: expected at least one row, found none")
+    keys = {key for row in rows for key, value in row.items() if isinstance(value, (int, float))}
+    return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
+
+
+def plot_curves(path, curves, names, x, ys, window):
+    """Panels of y against x: running mean over `window` steps, mean over seeds with a band of one standard error.
+
+    Seeds are averaged at the steps that all of them have. Returns False where no run has both x and any y.
+    """
+    def drawable(seeds, y):
+        return all(key in c and np.isfinite(c[key]).any() for c in seeds for key in (x, y))
+
+    ys = [y for y in ys if any(drawable(seeds, y) for seeds in curves.values())]
+    if not ys:
+        return False
+    figure, axes = panels(len(ys))
+    for axis, y in zip(axes, ys):
+        for name, seeds in curves.items():
+            if not drawable(seeds, y):
+                continue
+            i = names.index(name)  # a method looks the same in all figures
+            steps = set.intersection(*(set(c["step"]) for c in seeds))
+            width = max(1, min(window, len(steps) // 2))
+            across, up = ([np.convolve(c[key][np.isin(c["step"], list(steps))], np.ones(width) / width, "valid")
+                           for c in seeds] for key in (x, y))  # (seeds, steps - width + 1)
+            scale = 100 if CURVES[y].endswith("%") else 1
+            across, mean = np.mean(across, axis=0), scale * np.mean(up, axis=0)
+            ks = sorted({int(k) for c in seeds for k in c.get("k", []) if np.isfinite(k)})
+            label = f"{name} (k = {', '.join(map(str, ks))})" if ks else name
+            axis.plot(across, mean, label=label, markevery=(i, max(1, len(mean) // 8)), **style(i))
+            if len(seeds) > 1:
+                error = scale * np.std(up, axis=0, ddof=1) / np.sqrt(len(seeds))
+                axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
+        axis.set_xlabel(CURVES[x])
+        axis.set_ylabel(CURVES[y])
+    save(figure, path)
+    return True
+
+
+# ---------------------------------------------------------------- the papers' numbers
+
 def paper(title, percent, columns, rows):
-    """One table of a paper. `columns` are "[split, level or dataset] metric"; `rows` one method a line: name, then the numbers."""
+    """One table of a paper. columns: "[split, level or dataset] metric"; rows: a line per method, name and numbers."""
     table = {}
     for line in rows.strip().splitlines():
         name, *numbers = line.split()
@@ -61,21 +671,24 @@ def paper(title, percent, columns, rows):
     return {"title": title, "percent": percent, "columns": columns, "rows": table}
 
 
-def columns(metrics, *where):
+def each(metrics, *where):
     return [f"{w} {m}" for w in where for m in metrics]
 
 
 PKPO = ["pass@1", "pass@2", "pass@4", "pass@8", "pass@16"]
+FIVE = ["code_contests_easy", "livecodebench", "livebench_coding", "codeforces", "mbpp_stdin"]
 ARC = ["solved", "pass@1", "pass@16"]
 PAPERS = {
-    "tang-table1": paper("Tang et al. 2025, table 1: Llama 3.1 70B, CodeContests", True, columns(["pass@1", "pass@10", "pass@100"], "valid", "test"), """
+    "tang-table1": paper("Tang et al. 2025, table 1: Llama 3.1 70B, CodeContests", True,
+        each(["pass@1", "pass@10", "pass@100"], "valid", "test"), """
         pg-mean     24.6 32.9 38.1 26.2 35.1 39.8
         pg-pass@k   21.7 42.2 54.9 20.6 41.7 51.8
         pg-biased   18.0 38.4 54.2 19.3 39.5 51.9
         ppo-mean    20.0 27.5 33.5 24.9 34.6 41.1
         ppo-pass@k  19.2 37.3 52.4 21.2 41.4 51.0
         ppo-biased  21.6 41.7 55.8 22.6 45.1 56.3"""),
-    "tang-table2": paper("Tang et al. 2025, table 2: Llama 3.1 70B, TACO", True, columns(["pass@1", "pass@10", "pass@100"], "easy", "hard"), """
+    "tang-table2": paper("Tang et al. 2025, table 2: Llama 3.1 70B, TACO", True,
+        each(["pass@1", "pass@10", "pass@100"], "easy", "hard"), """
         pg-mean     29.9 34.5 38.2 8.1  9.9 11.8
         pg-pass@k   29.6 43.2 48.9 7.8 14.4 18.0
         pg-biased   26.7 42.5 51.5 7.0 14.3 21.9
@@ -136,12 +749,13 @@ PAPERS = {
         k8      88.89 29.67 43.13
         tang    36.00  8.00 18.00
         entropy 28.00  8.00 14.67"""),
-    "maxk-table1": paper("Bagirov et al. 2025, table 1: GRPO, Qwen2.5-Coder 7B", False, columns(["pass@1", "pass@128"], "code_contests", "livecodebench"), """
+    "maxk-table1": paper("Bagirov et al. 2025, table 1: GRPO, Qwen2.5-Coder 7B", False,
+        each(["pass@1", "pass@128"], "code_contests_easy", "livecodebench"), """
         base       0.211 0.541 0.211 0.510
         continuous 0.257 0.516 0.268 0.493
         binary     0.092 0.227 0.117 0.230"""),
     "maxk-table2": paper("Bagirov et al. 2025, table 2: Qwen2.5-Coder 7B", False,
-                         columns(["max@128"], "code_contests", "livecodebench", "livebench", "codeforces", "mbpp"), """
+        each(["max@128"], *FIVE), """
         base       .710 .598 .241 .226 .619
         max-second .678 .557 .235 .230 .546
         max-mean   .702 .593 .222 .242 .609
@@ -149,20 +763,22 @@ PAPERS = {
         bon-mean   .693 .579 .280 .229 .673
         off-policy .718 .616 .278 .255 .710"""),
     "maxk-table3": paper("Bagirov et al. 2025, table 3: Qwen2.5-Coder 7B", False,
-                         columns(["max@1"], "code_contests", "livecodebench", "livebench", "codeforces", "mbpp"), """
+        each(["max@1"], *FIVE), """
         base       .317 .266 .158 .061 .070
         max-second .394 .315 .173 .077 .090
         max-mean   .375 .309 .188 .074 .086
         loo-1      .385 .333 .202 .072 .125
         bon-mean   .389 .338 .170 .078 .160
         off-policy .370 .338 .184 .080 .146"""),
-    "maxk-table4": paper("Bagirov et al. 2025, table 4: Qwen2.5-Coder 7B", False, columns(["max@1", "max@128"], "livecodebench", "code_contests"), """
+    "maxk-table4": paper("Bagirov et al. 2025, table 4: Qwen2.5-Coder 7B", False,
+        each(["max@1", "max@128"], "livecodebench", "code_contests_easy"), """
         base           .266 .598 .317 .710
         1-epoch        .339 .586 .397 .688
         4-epochs       .361 .609 .428 .696
         ppo3-1-epoch   .343 .608 .401 .701
         ppo3-4-epochs  .347 .627 .404 .703"""),
-    "maxk-table6": paper("Bagirov et al. 2025, table 6: Qwen2.5-Coder 7B", False, columns([f"max@{2 ** i}" for i in range(9)], "code_contests"), """
+    "maxk-table6": paper("Bagirov et al. 2025, table 6: Qwen2.5-Coder 7B", False,
+        each([f"max@{2 ** i}" for i in range(9)], "code_contests_easy"), """
         base       .317 .411 .485 .544 .595 .637 .675 .710 .739
         max-second .394 .458 .509 .554 .594 .627 .654 .678 .699
         max-mean   .375 .453 .512 .562 .605 .641 .672 .702 .732
@@ -172,805 +788,239 @@ PAPERS = {
 }
 
 
-class InputError(ValueError):
-    """A file, row or flag that cannot be evaluated: main() prints the message and exits with status 2."""
-
-
-# ---------------------------------------------------------------- rows to a few numbers per problem
-
-def read_jsonl(path):
-    """Yield (row number from 1, row as a dict)."""
-    try:
-        lines = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    with lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}: row {number}: expected one JSON object per line, found: {error}") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{path}: row {number}: expected a JSON object, found {type(row).__name__}")
-            yield number, row
-
-
-def samples(row, where):
-    """The row's parallel lists as arrays (n,): correct bool, scores float64, votes int; InputError if they are not that."""
-    arrays = []
-    for key, kind, expected in (("correct", "b", "true or false"), ("scores", "fi", "a number"), ("votes", "i", "an integer class, -1 for none")):
-        values = np.asarray(row[key]) if isinstance(row[key], list) and row[key] else None
-        if values is None or values.ndim != 1 or values.dtype.kind not in kind:
-            raise InputError(f"{where}: {key}: expected a list with {expected} per sample")
-        arrays.append(values)
-    if not len(arrays[0]) == len(arrays[1]) == len(arrays[2]):
-        raise InputError(f"{where}: correct, scores and votes have {', '.join(str(len(a)) for a in arrays)} entries; expected as many in each")
-    if not np.isfinite(arrays[1]).all():
-        raise InputError(f"{where}: scores: sample {np.flatnonzero(~np.isfinite(arrays[1]))[0]} is not a finite number")
-    return arrays[0], arrays[1].astype(float), arrays[2]
-
-
-def exact_limits(posterior, ks):
-    """Exact pass@k of two ideal policies, given the posterior masses of a prompt's answer classes: ([best list], [posterior sampling])."""
-    p = np.sort(np.asarray(posterior, dtype=float))[::-1]
-    return [p[:k].sum() for k in ks], [(p * (1 - (1 - p) ** k)).sum() for k in ks]
-
-
-def read_file(path, ks, cluster=None):
-    """Read rewarded rows one by one; keep, sorted by task_id, only what the report needs.
-
-    Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), one column per name in column_names(ks); solved
-    counts (P,), n; `limits` (P, 2, K) where the rows carry `posterior`; sums over tokens and samples; settings.
-    Raises InputError with file, row number and task_id for duplicate task_ids, missing keys, ragged lists, scores that are not finite, k > n.
-    """
-    seen, problem, values, waiting, limits = {}, collections.defaultdict(list), [], [], []
-    totals, surprisal = collections.Counter(), np.zeros(len(SURPRISAL_BINS) - 1, dtype=np.int64)
-    settings = collections.defaultdict(set)
-    n = optional = None
-    binary = True
-
-    def reduce():
-        correct, scores, votes = (np.stack(x) for x in zip(*waiting))  # (up to CHUNK, n) each
-        values.append(np.stack([f(correct, scores, votes, k) for f in METRICS.values() for k in ks], axis=1))
-        waiting.clear()
-
-    for number, row in read_jsonl(path):
-        where = f"{path}: row {number}: task_id {row.get('task_id')!r}"
-        missing = [key for key in REQUIRED if row.get(key) is None]
-        if missing:
-            raise InputError(f"{where}: expected the keys {', '.join(REQUIRED)} (rows written by reward.py), missing: {', '.join(missing)}")
-        task = str(row["task_id"])
-        if task in seen:
-            raise InputError(f"{where}: expected unique task_ids, found the same in row {seen[task]}")
-        seen[task] = number
-        correct, scores, votes = samples(row, where)
-        present = [key for key in OPTIONAL if row.get(key) is not None]
-        if n is None:
-            n, optional = len(correct), present
-            if max(ks) > n:
-                raise InputError(f"{path}: k = {max(ks)} is larger than the n = {n} samples per problem; expected 1 <= k <= n")
-        if len(correct) != n:
-            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {len(correct)}")
-        if present != optional:
-            raise InputError(f"{where}: expected the same optional keys as in row 1 ({', '.join(optional) or 'none'}), found {', '.join(present) or 'none'}")
-        for key in present:
-            if key != "posterior" and (not isinstance(row[key], list) or len(row[key]) != n):
-                raise InputError(f"{where}: {key}: expected a list of n = {n}")
-
-        if cluster is not None and cluster not in row:
-            raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
-        shared = row[cluster] if cluster is not None else row.get("prompt", task)
-        problem["clusters"].append(hashlib.blake2b(json.dumps(shared, sort_keys=True).encode(), digest_size=12).hexdigest())
-        problem["tasks"].append(task)
-        for key, name in (("levels", "level"), ("splits", "split"), ("datasets", "dataset")):
-            problem[key].append("" if row.get(name) is None else str(row[name]))
-        problem["solved"].append(int(correct.sum()))
-        problem["answers"].append(len(set(votes.tolist()) - {-1}))
-        totals["no answer"] += int((votes == -1).sum())
-        binary = binary and np.array_equal(scores, correct)
-        if "completions" in present:
-            problem["programs"].append(len(set(row["completions"])))
-        if "finish_reasons" in present:
-            totals["truncated"] += row["finish_reasons"].count("length")
-        if "logprobs" in present:
-            try:
-                nats = -np.fromiter(itertools.chain.from_iterable(row["logprobs"]), dtype=float)
-            except (TypeError, ValueError):
-                raise InputError(f"{where}: logprobs: expected one list of numbers per sample") from None
-            if not np.isfinite(nats).all() or (nats < -1e-3).any():
-                raise InputError(f"{where}: logprobs: expected finite log-probabilities <= 0")
-            totals["tokens"] += len(nats)
-            totals["nats"] += nats.sum()
-            surprisal += np.histogram(np.clip(nats, 0, SURPRISAL_BINS[-1]), SURPRISAL_BINS)[0]
-        if "posterior" in present:
-            try:
-                total = float(np.sum(np.asarray(row["posterior"], dtype=float)))
-            except (TypeError, ValueError):
-                total = np.nan
-            if not abs(total - 1) < 1e-3 or min(row["posterior"]) < 0:
-                raise InputError(f"{where}: posterior: expected probabilities that sum to 1, found the sum {total:g}")
-            limits.append(exact_limits(row["posterior"], ks))
-        for key in ("dataset", "split"):
-            settings[key].add(row.get(key))
-        for key in (*SAMPLING, "seed", "model"):
-            settings[key].add((row.get("sampling") or {}).get(key))
-        waiting.append((correct, scores, votes))
-        if len(waiting) == CHUNK:
-            reduce()
-    if n is None:
-        raise InputError(f"{path}: expected at least one row, found none")
-    if waiting:
-        reduce()
-    order = np.argsort(problem["tasks"])  # so that the order of rows changes nothing, not even the rounding
-    result = {key: np.asarray(entries)[order] for key, entries in problem.items()}
-    result |= {"path": str(path), "n": n, "values": np.concatenate(values)[order], "binary": binary, "totals": totals, "surprisal": surprisal,
-               "optional": optional, "settings": {key: sorted(found, key=str) for key, found in settings.items()}}
-    if limits:
-        result["limits"] = np.asarray(limits)[order]
-    return result
-
-
-def column_names(ks):
-    return [f"{metric}@{k}" for metric in METRICS for k in ks]
-
-
-def select(file, mask):
-    """The problems of a file where mask (P,) is true."""
-    return file | {key: file[key][mask] for key in ("tasks", "clusters", "levels", "splits", "datasets", "solved", "values")}
-
-
-# ---------------------------------------------------------------- statistics
-
-def bootstrap(values, clusters, weights, resamples, seed=0):
-    """Weighted mean of values (P, J) over problems, with a 95 % interval from resampling whole clusters (P,) with replacement.
-
-    Returns mean, low, high (J,) and the number of clusters C; low and high are NaN for a single cluster. Percentile bootstrap of a ratio
-    of sums, at the percentiles Phi(+-sqrt(C / (C - 1)) t_{.975, C - 1}) instead of 2.5 and 97.5: the plain percentile interval is too
-    short by about sqrt((C - 1) / C) z / t, which shows below some 50 clusters (Hesterberg 2015, section 5.2).
-    """
-    names, index = np.unique(clusters, return_inverse=True)
-    sums, totals = np.zeros((len(names), values.shape[1])), np.bincount(index, weights)
-    np.add.at(sums, index, values * weights[:, None])
-    mean, count = sums.sum(0) / totals.sum(), len(names)
-    if count == 1:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), count
-    rng, means = np.random.default_rng(seed), []
-    for start in range(0, resamples, 64):  # 64 at a time: memory O(64 C), work in matrix products
-        drawn = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(min(64, resamples - start))]
-        drawn = np.stack(drawn).astype(float)
-        means.append(drawn @ sums / (drawn @ totals)[:, None])
-    tail = scipy.stats.norm.cdf(np.sqrt(count / (count - 1)) * scipy.stats.t.ppf(0.025, count - 1))
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
-    return mean, low, high, count
-
-
-def estimate(files, ks, resamples):
-    """One method from its seeds' files: {column: {"mean", "low", "high", "se_seeds" with several seeds}} and the number of clusters."""
-    values = np.concatenate([f["values"] for f in files])
-    weights = np.concatenate([np.full(len(f["tasks"]), 1 / len(f["tasks"])) for f in files])  # every seed counts the same
-    mean, low, high, count = bootstrap(values, np.concatenate([f["clusters"] for f in files]), weights, resamples)
-    result = {name: {"mean": float(m), "low": float(a), "high": float(b)} for name, m, a, b in zip(column_names(ks), mean, low, high)}
-    if len(files) > 1:
-        errors = np.std([f["values"].mean(0) for f in files], axis=0, ddof=1) / np.sqrt(len(files))
-        for entry, error in zip(result.values(), errors):
-            entry["se_seeds"] = float(error)
-    return result, count
-
-
-def per_task(files):
-    """Mean over seeds of each problem's values: tasks (P,) sorted, values (P, J), clusters (P,)."""
-    tasks, first, index = np.unique(np.concatenate([f["tasks"] for f in files]), return_index=True, return_inverse=True)
-    values = np.concatenate([f["values"] for f in files])
-    sums = np.zeros((len(tasks), values.shape[1]))
-    np.add.at(sums, index, values)
-    return tasks, sums / np.bincount(index)[:, None], np.concatenate([f["clusters"] for f in files])[first]
-
-
-def compare(files, reference, ks, resamples):
-    """Method minus reference on the problems that both have: {column: {"mean", "low", "high", "se", "wilcoxon_p"}}, number of problems.
-
-    Seeds are averaged first, so each problem is one paired difference; se is the clustered standard error of the mean. Wilcoxon's test is
-    on one difference per cluster (their mean), because it takes differences as independent; p = 1 where no cluster differs.
-    """
-    (tasks_a, a, clusters), (tasks_b, b, _) = per_task(files), per_task(reference)
-    common, index_a, index_b = np.intersect1d(tasks_a, tasks_b, return_indices=True)
-    if not len(common):
-        raise InputError(f"{files[0]['path']} and {reference[0]['path']}: expected problems in common, found no shared task_id")
-    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # rounded: equal problems differ by exactly 0
-    mean, low, high, count = bootstrap(difference, clusters, np.ones(len(common)), resamples)
-    _, index = np.unique(clusters, return_inverse=True)
-    sums, sizes = np.zeros((count, difference.shape[1])), np.bincount(index)
-    np.add.at(sums, index, difference)
-    residual = sums - sizes[:, None] * mean  # of the ratio estimator
-    error = np.sqrt(count / max(count - 1, 1) * (residual ** 2).sum(0)) / len(common)
-    result = {}
-    for j, name in enumerate(column_names(ks)):
-        by_cluster = sums[:, j] / sizes
-        p = scipy.stats.wilcoxon(by_cluster).pvalue if by_cluster.any() else 1.0
-        result[name] = {"mean": float(mean[j]), "low": float(low[j]), "high": float(high[j]), "se": float(error[j]) if count > 1 else float("nan"),
-                        "wilcoxon_p": float(p)}
-    return result, len(common)
-
-
-def crossings(ks, difference):
-    """Where the difference of two curves changes sign: list of (last k before, first k after); zeros belong to neither side."""
-    signs = [(k, np.sign(d)) for k, d in zip(ks, difference) if abs(d) > 1e-12]
-    return [(a, b) for (a, sign_a), (b, sign_b) in itertools.pairwise(signs) if sign_a != sign_b]
-
-
-def pass_curve(files, largest):
-    """pass@k (largest,) at every k = 1..largest, mean over problems and seeds, from the counts of correct samples alone."""
-    curves = []
-    for f in files:
-        every_count = np.tri(f["n"] + 1, f["n"], -1, dtype=bool)  # row c has c correct samples
-        weights = np.bincount(f["solved"], minlength=f["n"] + 1) / len(f["solved"])
-        curves.append([weights @ pass_at_k(every_count, k) for k in range(1, largest + 1)])
-    return np.mean(curves, axis=0)
-
-
-# ---------------------------------------------------------------- tables
-
-def percent(x, sign=""):
-    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.1f}"
-
-
-def cell(entry, sign=""):
-    """44.8 [41.7, 48.0] ±1.2, in percent; a single problem or cluster has no interval."""
-    text = percent(entry["mean"], sign)
-    if not np.isnan(entry["low"]):
-        text += f" [{percent(entry['low'], sign)}, {percent(entry['high'], sign)}]"
-    return text + (f" ±{percent(entry['se_seeds'])}" if "se_seeds" in entry else "")
-
-
-def p_value(p):
-    return f"p {'<' if p < 0.001 else '='} {max(p, 0.001):.3f}"
-
-
-def shown_metrics(methods):
-    """max@k is pass@k where every score is 0 or 1 by `correct`; then it is left out of tables and figures."""
-    return [m for m in METRICS if m != "max" or not all(f["binary"] for files in methods.values() for f in files)]
-
-
-def settings_of(file):
-    return {"n": file["n"], "problems": len(file["tasks"])} | {k: v for k, v in file["settings"].items() if k in ("dataset", "split", *SAMPLING)}
-
-
-def mixed(methods):
-    """Notes on everything in which the methods' rows differ: dataset, split, n, number of problems, sampling, the problems themselves."""
-    notes, files = [], [(name, f) for name, seeds in methods.items() for f in seeds]
-    show = lambda v: ", ".join("not stated" if x is None else str(x) for x in v) if isinstance(v, list) else str(v)
-    for key in settings_of(files[0][1]):
-        found = [(name, settings_of(f)[key]) for name, f in files]
-        if any(value != found[0][1] for _, value in found):
-            notes.append(f"{key} differs: " + "; ".join(dict.fromkeys(f"{name}: {show(value)}" for name, value in found)))
-        elif isinstance(found[0][1], list) and len(found[0][1]) > 1:
-            notes.append(f"{key} is mixed within the files: {show(found[0][1])}")
-    first = files[0][1]
-    for name, f in files[1:]:
-        common = len(np.intersect1d(first["tasks"], f["tasks"]))
-        if common < max(len(f["tasks"]), len(first["tasks"])):
-            notes.append(f"problems differ: {f['path']} ({len(f['tasks'])}) and {first['path']} ({len(first['tasks'])}) share {common}")
-    return notes
-
-
-def metric_tables(methods, estimates, ks, limits):
-    tables = []
-    for metric in shown_metrics(methods):
-        rows = [[name, *(cell(estimates[name][f"{metric}@{k}"]) for k in ks)] for name in methods]
-        if metric == "pass":
-            rows += [[f"*{label}*", *(percent(limits[label][f"pass@{k}"]) for k in ks)] for label in limits]
-        tables.append({"title": f"{metric}@k, %", "header": ["method", *(f"k = {k}" for k in ks)], "rows": rows})
-    return tables
-
-
-def difference_tables(differences, reference, metrics, ks):
-    tables = []
-    for metric in metrics:
-        rows = []
-        for name, (entries, common, crossing) in differences.items():
-            found = (entries[f"{metric}@{k}"] for k in ks)
-            rows.append([f"{name} - {reference}", *(f"{cell(e, '+')} {p_value(e['wilcoxon_p'])}" for e in found), str(common),
-                         ", ".join(f"{a} to {b}" for a, b in crossing[metric]) or "none"])
-        tables.append({"title": f"Difference in {metric}@k, percentage points, same problems",
-                       "header": ["methods", *(f"k = {k}" for k in ks), "problems", "curves cross from k"], "rows": rows})
-    return tables
-
-
-def level_order(level):
-    """Numbers by value ("2" before "10", "Level 2" too), then text; no level last."""
-    last = level.split()[-1] if level else ""
-    return (level == "", not last.isdigit(), int(last) if last.isdigit() else 0, level)
-
-
-def by_level(methods, ks, resamples):
-    """{level: {method: (estimates, problems)}} where the rows have at least one level; problems without one are under ""."""
-    levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=level_order)
-    if levels in ([], [""]):
-        return {}
-    result = {}
-    for level in levels:
-        result[level] = {}
-        for name, files in methods.items():
-            chosen = [select(f, f["levels"] == level) for f in files if (f["levels"] == level).any()]
-            if chosen:
-                result[level][name] = estimate(chosen, ks, resamples)[0], len(np.unique(np.concatenate([f["tasks"] for f in chosen])))
-    return result
-
-
-def level_tables(levels, metrics, ks):
-    return [{"title": f"{metric}@k by level, %", "header": ["level", "method", "problems", *(f"k = {k}" for k in ks)],
-             "rows": [[level or "none", name, str(count), *(cell(entries[f"{metric}@{k}"]) for k in ks)]
-                      for level, found in levels.items() for name, (entries, count) in found.items()]} for metric in metrics if levels]
-
-
-def diagnostics(files):
-    """Means over a method's seeds; None where the rows lack what is needed. Surprisal -log p of sampled tokens estimates entropy, unbiased."""
-    def mean(key, value):
-        return float(np.mean([value(f) for f in files])) if all(key is None or key in f["optional"] for f in files) else None
-    drawn = lambda f: len(f["tasks"]) * f["n"]
-    return {"solved": mean(None, lambda f: (f["solved"] > 0).mean()),
-            "distinct_answers": mean(None, lambda f: f["answers"].mean()),
-            "distinct_completions": mean("completions", lambda f: f["programs"].mean()),
-            "entropy": mean("logprobs", lambda f: f["totals"]["nats"] / max(f["totals"]["tokens"], 1)),
-            "length": mean("logprobs", lambda f: f["totals"]["tokens"] / drawn(f)),
-            "truncated": mean("finish_reasons", lambda f: f["totals"]["truncated"] / drawn(f)),
-            "no_answer": mean(None, lambda f: f["totals"]["no answer"] / drawn(f))}
-
-
-def diagnostics_table(methods):
-    rows = []
-    for name, files in methods.items():
-        d = diagnostics(files)
-        number = lambda key: "-" if d[key] is None else f"{d[key]:.2f}"
-        rows.append([name, ", ".join(dict.fromkeys(str(len(f["tasks"])) for f in files)), ", ".join(dict.fromkeys(str(f["n"]) for f in files)),
-                     str(len(files)), percent(d["solved"]), number("distinct_answers"), number("distinct_completions"), number("entropy"),
-                     number("length"), percent(d["truncated"]), percent(d["no_answer"])])
-    return {"title": "Samples", "header": ["method", "problems", "n", "seeds", "solved at least once, %", "distinct answers a problem",
-                                           "distinct completions a problem", "entropy, nats a token", "tokens a completion", "truncated, %",
-                                           "no answer, %"], "rows": rows}
-
-
-def paper_table(key, methods, ks, curves):
-    """The paper's rows, each under ours of the same name and over the difference. Returns the table and notes.
-
-    A column such as "valid pass@10" is compared on our problems whose split, level or dataset is "valid"; if no column's word is found
-    in our rows, on all of our problems, which is noted. "solved" is the cumulative solve rate of training, from metrics.jsonl.
-    """
-    source, notes, rows, ours = PAPERS[key], [], [], {}
-    unit = 1 if source["percent"] else 100  # tables here are in percent
-    labels = {label.lower() for files in methods.values() for f in files for k in ("splits", "levels", "datasets") for label in f[k].tolist()}
-    words = list(dict.fromkeys(column.rpartition(" ")[0] for column in source["columns"]))
-    found = [word for word in words if word in labels]
-    if words != [""] and not found:
-        notes.append(f"{key}: our rows have no split, level or dataset named {', '.join(words)}; compared on all of our problems")
-    own = [name for name in methods if name.lower() in source["rows"]]
-    if not own:
-        raise InputError(f"--paper {key}: expected a method named like a row of the paper ({', '.join(source['rows'])}), found {', '.join(methods)}")
-
-    def value(name, column):
-        word, _, metric = column.rpartition(" ")
-        if metric == "solved":
-            last = [c["solved"][-1] for c in curves.get(name, []) if "solved" in c]
-            return np.mean(last) if last else None
-        if found and word not in found or metric not in column_names(ks):
-            return None
-        means = []
-        for f in methods[name]:
-            mask = np.ones(len(f["tasks"]), bool) if not found else np.logical_or.reduce(
-                [np.char.lower(f[k].astype(str)) == word for k in ("splits", "levels", "datasets")])
-            means.append(f["values"][mask, column_names(ks).index(metric)].mean() if mask.any() else None)
-        return None if None in means else np.mean(means)
-
-    for row, printed in source["rows"].items():
-        paper_row = [f"{row}, paper", *(f"{unit * printed[c]:.1f}" for c in source["columns"])]
-        name = next((name for name in own if name.lower() == row), None)
-        if name is None:
-            rows.append(paper_row)
-            continue
-        ours = [value(name, c) for c in source["columns"]]
-        rows += [[f"{row}, ours", *map(percent, ours)], paper_row,
-                 ["difference", *("-" if v is None else f"{100 * v - unit * printed[c]:+.1f}" for v, c in zip(ours, source["columns"]))]]
-    return {"title": f"Beside {source['title']}, %", "header": ["method", *source["columns"]], "rows": rows}, notes
-
-
-def markdown(tables, notes):
-    lines = []
-    for table in tables:
-        cells = [[text.replace("|", "\\|") for text in row] for row in [table["header"], *table["rows"]]]
-        lines += [f"**{table['title']}**", "", "| " + " | ".join(cells[0]) + " |", "|" + "---|" * len(cells[0])]
-        lines += ["| " + " | ".join(row) + " |" for row in cells[1:]] + [""]
-    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"
-
-
-LATEX = str.maketrans({"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-                       "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "*": ""})
-
-
-def latex(tables, notes):
-    """Plain tabular environments: no package needed."""
-    lines = [f"% {note}" for note in notes]
-    for table in tables:
-        rows = [" & ".join(text.translate(LATEX) for text in row) + r" \\" for row in [table["header"], *table["rows"]]]
-        lines += [f"% {table['title']}", r"\begin{tabular}{l" + "r" * (len(table["header"]) - 1) + "}", r"\hline", rows[0], r"\hline",
-                  *rows[1:], r"\hline", r"\end{tabular}", ""]
-    return "\n".join(lines) + "\n"
-
-
-def write_csv(path, methods, estimates, levels):
-    """Long form, fractions: one line per method, level and metric."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "level", "metric", "k", "mean", "low", "high", "se_seeds"])
-        blocks = [(name, "all", estimates[name]) for name in methods]
-        blocks += [(name, level or "none", entries) for level, found in levels.items() for name, (entries, _) in found.items()]
-        for name, level, entries in blocks:
-            for key, e in entries.items():
-                writer.writerow([name, level, *key.split("@"), e["mean"], e["low"], e["high"], e.get("se_seeds", "")])
-
-
-# ---------------------------------------------------------------- figures
-
-# Okabe and Ito's palette without its yellow, which vanishes on white; marker and dash tell the lines apart in grayscale too.
-STYLES = list(zip(["#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"], "os^Dv*X",
-                  ["-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]))
-
-
-def style(i):
-    color, marker, dash = STYLES[i % len(STYLES)]
-    if i >= len(STYLES):  # same colour and marker again, hollow
-        return {"color": color, "marker": marker, "linestyle": dash, "markerfacecolor": "white"}
-    return {"color": color, "marker": marker, "linestyle": dash}
-
-
-def panels(count, width=3.6, height=3.0):
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    plt.rcParams |= {"svg.hashsalt": "evaluate", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-                     "grid.color": "#e5e5e5", "axes.axisbelow": True, "lines.linewidth": 1.4, "lines.markersize": 4.5, "savefig.dpi": 200}
-    columns = min(count, 3)
-    figure, axes = plt.subplots(-(-count // columns), columns, figsize=(width * columns, height * -(-count // columns) + 0.5), squeeze=False,
-                                layout="constrained")
-    for axis in axes.flat[count:]:
-        axis.remove()
-    return figure, list(axes.flat[:count])
-
-
-def save(figure, axes, path):
-    """One legend over all panels; PNG and SVG, without a date so that the same numbers give the same file."""
-    import matplotlib.pyplot as plt
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False, handlelength=3.2)
-    figure.savefig(f"{path}.png")
-    figure.savefig(f"{path}.svg", metadata={"Date": None})
-    plt.close(figure)
-
-
-def k_axis(axis, ks):
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(ks, [str(k) for k in ks])
-    axis.minorticks_off()
-    axis.set_xlabel("k, samples")
-
-
-def draw_with_band(axis, x, entries, label, i):
-    mean, low, high = (100 * np.array([e[key] for e in entries]) for key in ("mean", "low", "high"))
-    axis.plot(x, mean, label=label, **style(i))
-    axis.fill_between(x, low, high, color=style(i)["color"], alpha=0.15, linewidth=0)
-
-
-def plot_metrics(path, methods, estimates, ks, limits):
-    metrics = shown_metrics(methods)
-    figure, axes = panels(len(metrics))
-    for axis, metric in zip(axes, metrics):
-        for i, name in enumerate(methods):
-            draw_with_band(axis, ks, [estimates[name][f"{metric}@{k}"] for k in ks], name, i)
-        if metric == "pass":
-            for label, dash in zip(limits, ("-", (0, (2, 2)))):
-                axis.plot(ks, [100 * limits[label][f"pass@{k}"] for k in ks], color="#777777", linewidth=1, linestyle=dash, label=label)
-        k_axis(axis, ks)
-        axis.set_ylabel(f"{metric}@k, %")
-    save(figure, axes, path)
-
-
-def plot_differences(path, differences, reference, metrics, ks):
-    figure, axes = panels(len(metrics))
-    for axis, metric in zip(axes, metrics):
-        axis.axhline(0, color="black", linewidth=0.8)
-        for i, (name, (entries, *_)) in enumerate(differences.items(), 1):  # style 0 is the reference's
-            draw_with_band(axis, ks, [entries[f"{metric}@{k}"] for k in ks], f"{name} − {reference}", i)
-        k_axis(axis, ks)
-        axis.set_ylabel(f"difference in {metric}@k, points")
-    save(figure, axes, path)
-
-
-def plot_levels(path, levels, methods, metrics, k):
-    figure, axes = panels(len(metrics))
-    for axis, metric in zip(axes, metrics):
-        for i, name in enumerate(methods):
-            x = [j + 0.5 * (i - (len(methods) - 1) / 2) / len(methods) for j, found in enumerate(levels.values()) if name in found]
-            entries = [found[name][0][f"{metric}@{k}"] for found in levels.values() if name in found]
-            mean, low, high = (100 * np.array([e[key] for e in entries]) for key in ("mean", "low", "high"))
-            axis.errorbar(x, mean, yerr=[mean - low, high - mean], capsize=2, label=name, **(style(i) | {"linestyle": "none"}))
-        axis.set_xticks(range(len(levels)), [level or "none" for level in levels])
-        axis.set_xlabel("level")
-        axis.set_ylabel(f"{metric}@{k}, %")
-    save(figure, axes, path)
-
-
-def plot_entropy(path, methods):
-    """Density over sampled tokens of -log p, whose mean is the entropy; several methods, e.g. before and after training."""
-    totals = {name: sum(f["surprisal"] for f in files) for name, files in methods.items() if all("logprobs" in f["optional"] for f in files)}
-    reach = max(np.searchsorted(np.cumsum(t) / t.sum(), 0.999) + 1 for t in totals.values())
-    merge = max(1, int(np.ceil(reach / 40)))  # about 40 bars over 99.9 % of the tokens
-    edges = SURPRISAL_BINS[::merge]
-    figure, (axis,) = panels(1, width=5)
-    for i, (name, counts) in enumerate(totals.items()):
-        density = np.add.reduceat(counts, np.arange(0, len(counts), merge))[:len(edges) - 1] / counts.sum() / (edges[1] - edges[0])
-        middle = (edges[1:] + edges[:-1]) / 2
-        axis.plot(middle, np.where(density > 0, density, np.nan), label=name, **(style(i) | {"drawstyle": "steps-mid"}), markevery=3)
-    axis.set_xlim(0, edges[min(-(-reach // merge), len(edges) - 1)])
-    axis.set_yscale("log")
-    axis.set_xlabel("surprisal −log p of a sampled token, nats\n(unbiased estimate of the entropy at that token)")
-    axis.set_ylabel("density over tokens")
-    save(figure, [axis], path)
-
-
-def read_curves(path):
-    """metrics.jsonl of train.py: {key: (steps,) float64, NaN where null or absent}; "step" must rise."""
-    rows = []
-    for number, row in read_jsonl(path):
-        if not isinstance(row.get("step"), int) or rows and row["step"] <= rows[-1]["step"]:
-            raise InputError(f"{path}: row {number}: expected an integer `step` that rises from row to row, found {row.get('step')!r}")
-        rows.append(row)
-    if not rows:
-        raise InputError(f"{path}: expected at least one row, found none")
-    keys = {key for row in rows for key, value in row.items() if isinstance(value, (int, float))}
-    curves = {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
-    return {key: curve for key, curve in curves.items() if np.isfinite(curve).any()}
-
-
-def smooth(values, window):
-    """Mean over each window of consecutive steps: (steps,) -> (steps - window + 1,)."""
-    return np.convolve(values, np.ones(window) / window, mode="valid")
-
-
-def draw_curves(axis, seeds, x, y, label, i, window):
-    """Mean over seeds of the running means at the steps that all seeds have, with a band of one standard error over seeds."""
-    steps = seeds[0]["step"]
-    for curve in seeds[1:]:
-        steps = np.intersect1d(steps, curve["step"])
-    window = max(1, min(window, len(steps) // 2))
-    get = lambda key: np.stack([smooth(c[key][np.isin(c["step"], steps)], window) for c in seeds])  # (seeds, steps)
-    horizontal, vertical = get(x).mean(0), get(y)
-    scale = 1 if y in ("reward", "entropy", "kl_ref") else 100
-    mean = scale * vertical.mean(0)
-    axis.plot(horizontal, mean, label=label, **style(i), markevery=(i, max(1, len(mean) // 8)))
-    if len(seeds) > 1:
-        error = scale * vertical.std(0, ddof=1) / np.sqrt(len(seeds))
-        axis.fill_between(horizontal, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
-
-
-LABELS = {"reward": "mean reward", "correct": "correct (pass@1), %", "pass_at_k": "pass@k, %", "max_at_k": "max@k, %", "maj_at_k": "maj@k, %",
-          "solved": "training prompts solved so far, %", "entropy": "entropy, nats a token", "kl_ref": "KL to the reference, nats",
-          "step": "step"}
-
-
-def plot_curves(path, curves, x, ys, window):
-    """Panels of y against x for all methods that have both. Returns whether there was anything to draw."""
-    has = lambda seeds, *keys: all(key in c for c in seeds for key in keys)
-    ys = [y for y in ys if any(has(seeds, x, y) for seeds in curves.values())]
-    if not ys:
-        return False
-    figure, axes = panels(len(ys))
-    for axis, y in zip(axes, ys):
-        for i, (name, seeds) in enumerate(curves.items()):
-            if has(seeds, x, y):
-                objective = sorted({int(c["k"][-1]) for c in seeds if "k" in c})
-                label = name if not objective else f"{name} (k = {', '.join(map(str, objective))})"
-                draw_curves(axis, seeds, x, y, label, i, window)
-        axis.set_xlabel(LABELS[x])
-        axis.set_ylabel(LABELS[y])
-    save(figure, axes, path)
-    return True
-
-
 # ---------------------------------------------------------------- command
 
 def environment():
+    """Where and when: git commit (None outside a checkout), versions, machine, time."""
     def git(*command):
         try:
-            done = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), *command], capture_output=True, text=True)
-        except FileNotFoundError:
+            done = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), *command],
+                                  capture_output=True, text=True)
+        except FileNotFoundError:  # no git on this machine
             return None
         return done.stdout.strip() if done.returncode == 0 else None
-    commit = git("rev-parse", "HEAD")
-    return {"git_commit": commit, "git_changed_files": None if commit is None else bool(git("status", "--porcelain", "--untracked-files=no")),
-            "versions": {"python": platform.python_version(), **{p: version(p) for p in ("numpy", "scipy", "matplotlib")}},
-            "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    packages = {package: version(package) for package in ("numpy", "scipy", "matplotlib")}
+    return {"git_commit": git("rev-parse", "HEAD"),
+            "git_uncommitted_changes": None if changes is None else bool(changes),
+            "versions": {"python": platform.python_version(), **packages},
+            "machine": {"system": platform.platform(), "cores": os.cpu_count()},
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
-def named_paths(arguments):
-    """["a=x", "runs/b"] -> [("a", "x"), ("b", "runs/b")]; runs/b/eval.jsonl is also called b, other files by their stem."""
-    result = []
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or os.path.exists(argument):
-            path = argument
-            whole = os.path.abspath(path)
-            name = os.path.basename(os.path.dirname(whole) if os.path.basename(whole) == "eval.jsonl" else whole).removesuffix(".jsonl")
-        if not name or not path:
-            raise InputError(f"{argument}: expected NAME=PATH or PATH")
-        result.append((name, path))
-    return result
+def named_path(argument):
+    """"a=x" -> ("a", "x"); "runs/b" and "runs/b/eval.jsonl" -> ("b", ...); other files are called by their stem."""
+    name, equals, path = argument.partition("=")
+    if not equals or os.path.exists(argument):
+        whole = os.path.abspath(argument)
+        base = os.path.basename(os.path.dirname(whole) if os.path.basename(whole) == "eval.jsonl" else whole)
+        name, path = base.removesuffix(".jsonl"), argument
+    if not name or not path:
+        raise InputError(f"{argument}: expected NAME=PATH or PATH")
+    return name, path
 
 
-def default_ks(paths, papers):
-    """Powers of two up to the smallest n, and the ks of the papers' tables that fit."""
-    n = min(len(next(read_jsonl(path), (1, {}))[1].get("correct") or [0]) for path in paths)
-    asked = {int(c.rpartition("@")[2]) for key in papers for c in PAPERS[key]["columns"] if "@" in c}
-    return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n}) or [1]
+def find_runs(arguments):
+    """Returns {method: [files of rows]} and {method: [training curves]}."""
+    rows, curves, seen = {}, {}, set()
+    for name, path in map(named_path, arguments):
+        if (name, os.path.realpath(path)) in seen:
+            raise InputError(f"{path}: expected every seed of {name} once, found it twice")
+        seen.add((name, os.path.realpath(path)))
+        training = None
+        if os.path.isdir(path):
+            path, training = (os.path.join(path, file) for file in ("eval.jsonl", "metrics.jsonl"))
+            if not os.path.exists(path) and not os.path.exists(training):
+                raise InputError(f"{os.path.dirname(path)}: expected eval.jsonl or metrics.jsonl in a run directory")
+        if training and os.path.exists(training):
+            curves.setdefault(name, []).append(read_curves(training))
+        if not training or os.path.exists(path):
+            rows.setdefault(name, []).append(path)
+    return rows, curves
 
 
-def null_nan(x):
+def choose_ks(args, paths):
+    """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
+    if args.k:
+        return sorted(set(args.k))
+    n = min(len(samples(row, f"{path}: row 1")[0]) if all(key in row for key in REQUIRED) else 1
+            for path in paths for _, row in itertools.islice(read_jsonl(path), 1))
+    asked = {int(column.rpartition("@")[2]) for key in args.paper for column in PAPERS[key]["columns"] if "@" in column}
+    return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
+
+
+def without_nan(x):
     """JSON has no NaN: null."""
     if isinstance(x, dict):
-        return {key: null_nan(value) for key, value in x.items()}
+        return {key: without_nan(value) for key, value in x.items()}
     if isinstance(x, (list, tuple)):
-        return [null_nan(value) for value in x]
+        return [without_nan(value) for value in x]
     return None if isinstance(x, float) and np.isnan(x) else x
 
 
 def evaluate(args):
-    """Everything but the argument parser; returns the Markdown text and, with args.out, writes the files."""
+    """Read, compute, and with args.out write the files; returns the tables and notes as Markdown."""
     started = time.perf_counter()
-    methods, curves, rows = {}, {}, []
-    for name, path in named_paths(args.runs):
-        if os.path.isdir(path):
-            evaluation, training = os.path.join(path, "eval.jsonl"), os.path.join(path, "metrics.jsonl")
-            if not os.path.exists(evaluation) and not os.path.exists(training):
-                raise InputError(f"{path}: expected a run directory with eval.jsonl or metrics.jsonl, found neither")
-            if os.path.exists(training):
-                curves.setdefault(name, []).append(read_curves(training))
-            path = evaluation if os.path.exists(evaluation) else None
-        if path is not None:
-            rows.append((name, path))
-    tables, notes, result = [], list(args.caption), {"methods": {}}
-    if rows:
-        ks = sorted(set(args.k or default_ks([path for _, path in rows], args.paper)))
-        if ks[0] < 1:
-            raise InputError(f"--k {ks[0]}: expected k >= 1")
-        for name, path in rows:
-            methods.setdefault(name, []).append(read_file(path, ks, args.cluster))
-        reference = args.against or next(iter(methods))
-        if reference not in methods:
-            raise InputError(f"--against {reference}: expected one of {', '.join(methods)}")
-        estimates, limits, clusters = {}, {}, {}
-        for name, files in methods.items():
-            estimates[name], clusters[name] = estimate(files, ks, args.resamples)
-        ideal = next((f for files in methods.values() for f in files if "limits" in f), None)
-        if ideal:
-            for label, line in zip(("best possible list (exact limit)", "sampling from the posterior (exact limit)"), ideal["limits"].mean(0)):
-                limits[label] = {f"pass@{k}": float(v) for k, v in zip(ks, line)}
-        differences = {}
-        for name, files in methods.items():
-            if name != reference:
-                entries, common = compare(files, methods[reference], ks, args.resamples)
-                largest = min(f["n"] for f in files + methods[reference])
-                crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in METRICS}
-                crossing["pass"] = crossings(range(1, largest + 1), pass_curve(files, largest) - pass_curve(methods[reference], largest))
-                differences[name] = entries, common, crossing
-        levels = by_level(methods, ks, args.resamples)
-        shown = shown_metrics(methods)
-        tables += metric_tables(methods, estimates, ks, limits) + difference_tables(differences, reference, shown, ks) * bool(differences)
-        tables += level_tables(levels, shown, ks) + [diagnostics_table(methods)]
-        notes.append(f"In %: mean over problems [95 % bootstrap interval over problems, {args.resamples} resamples of "
-                     + "; ".join(dict.fromkeys(f"{c} clusters" for c in clusters.values()))
-                     + (f" of rows with the same {args.cluster}]" if args.cluster else " of rows with the same prompt]")
-                     + (" ± standard error over seeds." if any(len(f) > 1 for f in methods.values()) else "; one seed."))
-        if differences:
-            notes.append("p: two-sided Wilcoxon signed-rank test over clusters, not corrected for the number of comparisons.")
-        if "max" not in shown:
-            notes.append("All scores are 0 or 1: max@k equals pass@k and is not repeated.")
-        for name in methods:
-            flat = [m for m, e in estimates[name].items() if m.partition("@")[0] in shown and e["low"] == e["high"]]
-            if flat:
-                notes.append(f"{name}: all problems have the same {', '.join(flat)}: the bootstrap sees no spread, the interval of width 0 is not a certainty.")
-            if clusters[name] == 1:
-                notes.append(f"{name}: one cluster of problems, so there is no interval.")
-        notes += [f"NOT ALIKE: {note}" for note in mixed(methods)]
-        for key in args.paper:
-            table, remarks = paper_table(key, methods, ks, curves)
-            tables.append(table)
-            notes += remarks
-        for name, files in methods.items():
-            entry = {"metrics": estimates[name], "paths": [f["path"] for f in files], "seeds": len(files), "problems": len(files[0]["tasks"]),
-                     "clusters": clusters[name], "samples_per_problem": files[0]["n"], "settings": [f["settings"] for f in files],
-                     "diagnostics": diagnostics(files),
-                     "levels": {level or "none": {"problems": found[name][1], "metrics": found[name][0]} for level, found in levels.items() if name in found}}
-            if name in differences:
-                entries, common, crossing = differences[name]
-                entry["difference"] = {"against": reference, "problems": common, "metrics": entries, "crossings": crossing}
-            result["methods"][name] = entry
-        result |= {"limits": limits, "k": ks, "resamples": args.resamples, "cluster": args.cluster or "prompt"}
-        if len(methods) == 1:
-            result["metrics"] = estimates[next(iter(methods))]
-    text = markdown(tables, notes)
+    rows, curves = find_runs(args.runs)
+    if not rows and not args.out:
+        raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
+    place = (lambda name: os.path.join(args.out, name)) if args.out else None
     if args.out:
         os.makedirs(args.out, exist_ok=True)
-        place = lambda name: os.path.join(args.out, name)
-        if methods:
-            for name, content in (("table.md", text), ("table.tex", latex(tables, notes))):
-                with open(place(name), "w") as file:
-                    file.write(content)
-            write_csv(place("table.csv"), methods, estimates, levels)
-            plot_metrics(place("metric_at_k"), methods, estimates, ks, limits)
-            if differences:
-                plot_differences(place("differences"), differences, reference, shown, ks)
-            if levels:
-                plot_levels(place("by_level"), levels, methods, shown, ks[-1])
-            if any("logprobs" in f["optional"] for files in methods.values() for f in files):
-                plot_entropy(place("entropy_density"), methods)
-        if curves:
-            plot_curves(place("training_curves"), curves, "step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"], args.smooth)
-            if not plot_curves(place("kl_efficiency"), curves, "kl_ref", ["correct", "pass_at_k", "maj_at_k"], args.smooth):
-                print("evaluate.py: no kl_ref in metrics.jsonl: kl_efficiency is not drawn", file=sys.stderr)
-        result |= {"command": shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]]), "captions": args.caption, "notes": notes,
-                   **environment(), "wall_s": time.perf_counter() - started}
-        with open(place("results.json"), "w") as file:
-            json.dump(null_nan(result), file, indent=1, allow_nan=False)
+    text, results = report(args, rows, curves, place) if rows else ("", {})
+    if args.out:
+        names = list(dict.fromkeys([*rows, *curves]))
+        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"]),
+                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_k", "maj_at_k"])}
+        for file, (x, ys) in figures.items():
+            if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
+                print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
+        results |= {"command": shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+                    "wall_s": time.perf_counter() - started, **environment()}
+        with open(place("results.json"), "w", encoding="utf-8") as file:
+            json.dump(without_nan(results), file, indent=1, allow_nan=False)
             file.write("\n")
-    elif curves and not rows:
-        raise InputError("expected --out DIR: there are only training curves, no eval.jsonl")
     return text
 
 
-def benchmark(problems, samples=256):
-    """Time and peak memory of one evaluation of synthetic rows: P problems x n samples, k = 1, 2, 4, ..., n, 8 answers a problem."""
-    rng = np.random.default_rng(0)
+def report(args, paths, curves, place):
+    """The part of evaluate() that is about rows: paths {method: [file]}. Returns the Markdown text and the results."""
+    ks, metrics = choose_ks(args, itertools.chain(*paths.values())), [m for m in METRICS if m in args.metrics]
+    columns = column_names(ks, metrics)
+    methods = {name: [read_file(path, ks, metrics, args.cluster) for path in seeds] for name, seeds in paths.items()}
+    reference = args.against or next(iter(methods))
+    if reference not in methods:
+        raise InputError(f"--against {reference}: expected one of {', '.join(methods)}")
+
+    estimates, clusters, differences = {}, {}, {}
+    for name, files in methods.items():
+        estimates[name], clusters[name] = estimate(files, columns, args.resamples)
+        if name != reference:
+            entries, problems = compare(files, methods[reference], columns, args.resamples)
+            crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
+            if "pass" in metrics:  # at every k, not only those of the table
+                n = min(f["n"] for f in files + methods[reference])
+                crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
+            differences[name] = entries, problems, crossing
+    levels = by_level(methods, columns, args.resamples)
+    ideal = next((f["limits"] for files in methods.values() for f in files if f["limits"] is not None), None)
+    limits = {}
+    if ideal is not None:
+        limits = dict(zip(("best possible list", "posterior sampling"), ideal.mean(axis=0).tolist()))
+    # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
+    same = "pass" in metrics and all(f["binary"] for files in methods.values() for f in files)
+    shown = [m for m in metrics if m != "max" or not same]
+
+    tables = main_tables(methods, estimates, ks, shown, limits)
+    tables += (difference_tables(differences, reference, shown, ks) if differences else [])
+    tables += level_tables(levels, shown, ks) + [sample_table(methods)]
+    several = any(len(files) > 1 for files in methods.values())
+    counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
+    notes = [*args.caption, f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} "
+             f"resamples of {counts} clusters with the same {args.cluster or 'prompt'}]"
+             + (" ±standard error over seeds." if several else "; one seed, so nothing is known about other runs.")]
+    if differences:
+        notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
+    if same and "max" in metrics:
+        notes.append("All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated.")
+    for name, entries in estimates.items():
+        flat = [c for c, e in entries.items() if c.partition("@")[0] in shown and e["high"] - e["low"] < 1e-9]
+        if flat:
+            notes.append(f"{name}: {', '.join(flat)} is the same for all problems. The bootstrap sees no spread there; "
+                         "an interval of width 0 is not certainty.")
+        if clusters[name] == 1:
+            notes.append(f"{name}: a single cluster of problems, so there is no interval.")
+    unlike = mixed(methods)
+    notes += [f"NOT ALIKE: {note}" for note in unlike]
+    for key in args.paper:
+        table, note = paper_table(key, methods, columns, curves)
+        tables.append(table)
+        notes.append(note)
+    text = markdown(tables, notes)
+
+    results = {"methods": {}, "k": ks,
+               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "captions": args.caption,
+               "not_alike": unlike}
+    for name, files in methods.items():
+        results["methods"][name] = {
+            "metrics": estimates[name], "diagnostics": diagnostics(files), "clusters": clusters[name],
+            "levels": {level or "none": {"problems": found[name][1], "metrics": found[name][0]}
+                       for level, found in levels.items() if name in found},
+            "seeds": [{"path": f["path"], "problems": len(f["tasks"]), "n": f["n"], **f["settings"],
+                       "metrics": dict(zip(columns, f["values"].mean(axis=0).tolist()))} for f in files]}
+        if name in differences:
+            entries, problems, crossing = differences[name]
+            results["methods"][name]["difference"] = {"against": reference, "problems": problems, "metrics": entries,
+                                                      "crossings": crossing}
+    if len(methods) == 1:
+        results["metrics"] = estimates[reference]
+
+    if place:
+        for file, content in (("table.md", text), ("table.tex", latex(tables, notes))):
+            with open(place(file), "w", encoding="utf-8") as out:
+                out.write(content)
+        write_csv(place("table.csv"), estimates, levels)
+        names = list(methods)
+        plot_against_k(place("metric_at_k"), [(name, i, estimates[name]) for i, name in enumerate(names)], shown, ks,
+                       "{}@k, %", limits)
+        if differences:
+            plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
+                                                  for name in differences], shown, ks, "difference in {}@k, points")
+        if levels:
+            plot_levels(place("by_level"), levels, names, shown, ks[-1])
+        plot_entropy(place("entropy_density"), methods)
+    return text, results
+
+
+def benchmark(args):
+    """Time and peak memory for args.benchmark synthetic problems x 256 samples with 8 answers each."""
+    rng, n = np.random.default_rng(0), 256
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "rows.jsonl")
         with open(path, "w") as file:
-            for i in range(problems):
-                votes = rng.choice(8, size=samples, p=rng.dirichlet(np.ones(8)))
-                correct = votes == 0
-                scores = np.where(correct, 1.0, np.round(votes / 16, 4))
-                file.write(json.dumps({"task_id": f"synthetic/{i}", "correct": correct.tolist(), "scores": scores.tolist(), "votes": votes.tolist()}) + "\n")
-        size, started = os.path.getsize(path), time.perf_counter()
-        text = evaluate(parser().parse_args([path]))
+            for i in range(args.benchmark):
+                votes = rng.choice(8, size=n, p=rng.dirichlet(np.ones(8)))
+                row = {"task_id": f"synthetic/{i}", "correct": (votes == 0).tolist(), "votes": votes.tolist(),
+                       "scores": np.where(votes == 0, 1.0, np.round(votes / 16, 4)).tolist()}
+                file.write(json.dumps(row) + "\n")
+        size, args.runs, started = os.path.getsize(path), [path], time.perf_counter()
+        evaluate(args)
         seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(text)
-    print(f"{problems} problems x {samples} samples ({size / 1e6:.0f} MB): {seconds:.1f} s, {problems / seconds:.0f} problems/s, peak memory {peak:.0f} MiB")
-
-
-def parser():
-    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("runs", nargs="*", metavar="NAME=PATH", help="rewarded rows, or a run directory with eval.jsonl and metrics.jsonl; a name given twice: seeds of one method")
-    p.add_argument("--k", type=int, nargs="+", help="every k <= n, n samples per problem; default: 1, 2, 4, ... and those of --paper")
-    p.add_argument("--out", metavar="DIR", help="write table.md, .csv, .tex, results.json and figures there")
-    p.add_argument("--caption", nargs="+", default=[], metavar="TEXT", help="lines printed under the table, e.g. seeds, steps, command")
-    g = p.add_argument_group("statistics")
-    g.add_argument("--cluster", metavar="KEY", help="draw rows with the same row[KEY] together (default: rows with the same prompt)")
-    g.add_argument("--against", metavar="NAME", help="method that the others are compared with (default: the first)")
-    g.add_argument("--resamples", type=int, default=4000, help="bootstrap resamples")
-    g = p.add_argument_group("presentation")
-    g.add_argument("--paper", nargs="+", default=[], choices=list(PAPERS), metavar="TABLE", help="put a paper's table under ours; name methods as it does: " + ", ".join(PAPERS))
-    g.add_argument("--smooth", type=int, default=10, help="training curves: running mean over this many steps")
-    p.add_argument("--benchmark", type=int, nargs="?", const=20000, metavar="P", help="time P synthetic problems x 256 samples (20000 without P)")
-    return p
+    print(f"{args.benchmark} problems x {n} samples, {size / 1e6:.0f} MB of rows, {' '.join(args.metrics)}, k = "
+          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s, "
+          f"{args.benchmark / seconds:.0f} problems/s, peak memory "
+          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 def main():
-    p = parser()
-    args = p.parse_args()
-    if args.benchmark:
-        return benchmark(args.benchmark)
-    if not args.runs:
-        p.error("expected at least one file of rows or run directory")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="NAME=PATH",
+                        help="rewarded rows, or a run directory (eval.jsonl, metrics.jsonl); NAME twice: two seeds")
+    parser.add_argument("--k", type=int, nargs="+", help="each <= n; without it 1, 2, 4, ... and the ks of --paper")
+    parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS),
+                        help="exact maj@k takes most of the time when k is above 32")
+    parser.add_argument("--out", metavar="DIR", help="write table.md, .csv, .tex, results.json and the figures there")
+    statistics = parser.add_argument_group("statistics")
+    statistics.add_argument("--against", metavar="NAME", help="compare the others with it (default: the first)")
+    statistics.add_argument("--cluster", metavar="KEY", help="rows of equal row[KEY] are a cluster (default: prompt)")
+    statistics.add_argument("--resamples", type=int, default=4000, help="of the bootstrap")
+    show = parser.add_argument_group("presentation")
+    show.add_argument("--paper", nargs="+", default=[], choices=list(PAPERS), metavar="TABLE",
+                      help="a paper's table beside ours, methods named as there: " + ", ".join(PAPERS))
+    show.add_argument("--caption", nargs="+", default=[], metavar="TEXT", help="lines printed under the tables")
+    show.add_argument("--smooth", type=int, default=10, help="training curves are running means over this many steps")
+    parser.add_argument("--benchmark", type=int, nargs="?", const=20000, metavar="P",
+                        help="time P synthetic problems x 256 samples (20000 if P is left out), and exit")
+    args = parser.parse_args()
+    if min(args.k or [1]) < 1 or args.resamples < 100 or args.smooth < 1:
+        parser.error("expected --k >= 1, --resamples >= 100, --smooth >= 1")
+    if not args.runs and not args.benchmark:
+        parser.error("expected at least one file of rows or run directory")
     try:
-        print(evaluate(args), end="")
+        benchmark(args) if args.benchmark else print(evaluate(args), end="")
     except InputError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -339,6 +339,8 @@ def generate(args, rows):
     if args.run:  # start where train.py starts: at its last checkpoint
         first_step = max((int(file.parent.name[-6:]) for file in args.run.glob("policy-??????/trainer.pt")), default=0)
     path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "config.json")):
+        raise ValueError(f"{path} is not a checkpoint: it has no config.json")
     tokenizer = AutoTokenizer.from_pretrained(path)
     sample = None
     for step, prompts in prompt_batches(args, tokenizer, first_step):
@@ -451,7 +453,7 @@ def main():
     except BrokenPipeError:
         sys.exit("generate.py: stopped, the next stage is gone")
     except (ValueError, OSError) as error:
-        print(f"generate.py: {error}", file=sys.stderr)
+        print("generate.py:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -91,12 +91,12 @@ mini_base() {  # seed
 }
 mini_rl() {  # seed name estimator k
     local dir=$RUNS/mini/seed$1
-    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1" "" "--estimator $3 --k $4" "--schedule linear --seed $1"
+    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1" "--reward binary" "--estimator $3 --k $4" "--schedule linear --seed $1"
     mini_eval "$1" "$2"
 }
 mini_eval() {  # seed name
     local dir=$RUNS/mini/seed$1
-    graded "$dir/$2/eval.jsonl" "--model $dir/$2/policy --split test --limit 400 --num-samples 128 --seed $((100 + $1))" ""
+    graded "$dir/$2/eval.jsonl" "--model $dir/$2/policy --split test --limit 400 --num-samples 128 --seed $((100 + $1))" "--reward binary"
 }
 
 mini() {

@@ -15,6 +15,7 @@ Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 import argparse
 import functools
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
@@ -293,7 +294,84 @@ def transformers_engine(path, args):
     return sample, load, score
 
 
-ENGINES = {"transformers": transformers_engine}
+def vllm_engine(path, args):
+    """vLLM in this process, on --tensor-parallel-size GPUs (or on CPU, which is good for tests). Token ids go in and come
+    out; the text is decoded here, as by the other engines."""
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the pipe to the next stage open
+    from transformers import AutoTokenizer
+    from vllm import LLM, SamplingParams
+    from vllm.platforms import current_platform
+    from vllm.sampling_params import RequestOutputKind
+
+    on_cpu, longest = current_platform.is_cpu(), max(args.max_prompt_tokens, 64) + args.max_tokens
+    if on_cpu and args.share_gpu:
+        raise ValueError("--share-gpu is vLLM's sleep mode, which needs a GPU")
+    if on_cpu:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # apply_model below runs in this process
+        # whole prompts at once: on CPU vLLM crashes where a chunk cuts the prompt of a seeded request
+        machine = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "enable_chunked_prefill": False,
+                   "max_num_batched_tokens": max(4096, longest)}
+    else:
+        machine = {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": args.share_gpu}
+    llm = LLM(str(path), dtype=args.dtype, tensor_parallel_size=args.tensor_parallel_size, max_model_len=longest,
+              logprobs_mode="processed_logprobs", **machine)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+
+    def sample(prompts):
+        engine = llm.llm_engine
+        for g, (ids, seed) in enumerate(prompts):
+            engine.add_request(str(g), {"prompt_token_ids": ids}, SamplingParams(
+                **vllm_sampling(args, seed), output_kind=RequestOutputKind.FINAL_ONLY))
+        while engine.has_unfinished_requests():
+            done = [out for out in engine.step() if out.finished]
+            if args.share_gpu and not engine.has_unfinished_requests():
+                llm.sleep(level=1)  # before the last rows go out, at which the trainer starts its step
+            for out in done:
+                yield int(out.request_id), [
+                    vllm_sample(tokenizer, list(c.token_ids), [at[token].logprob for at, token in zip(c.logprobs, c.token_ids)],
+                                c.finish_reason, args) for c in out.outputs]
+
+    def load(path):
+        if args.share_gpu:  # with --run and --max-staleness 0 every batch is sampled from new weights
+            llm.wake_up()
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(path)})
+        if on_cpu:
+            llm.apply_model(repack_tied_head)
+        if not llm.reset_prefix_cache():  # else a prompt seen before would start from the old weights' keys and values
+            raise ValueError("vLLM could not reset its prefix cache")
+
+    def score(token_ids):
+        [out] = llm.generate({"prompt_token_ids": token_ids}, SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False),
+                             use_tqdm=False)
+        return sum(at[token].logprob for at, token in zip(out.prompt_logprobs[1:], token_ids[1:]))
+
+    return sample, load, score
+
+
+def repack_tied_head(model):
+    """vLLM's CPU build multiplies by a packed copy of the output layer. A reload renews the copies of all layers but that
+    of an output layer tied to the embeddings: the old one would stay in use with no more than a warning."""
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+    if getattr(model.config, "tie_word_embeddings", False):
+        dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+
+
+def vllm_sampling(args, seed):
+    """Keywords of vLLM's SamplingParams for one prompt. Sample j of n has the noise of seed + j, whatever else is in the
+    batch; `logprobs` 0 is the sampled token's."""
+    return {"n": args.num_samples, "seed": seed, "max_tokens": args.max_tokens, "temperature": args.temperature,
+            "top_p": args.top_p, "top_k": args.top_k, "logprobs": 0, "detokenize": False}
+
+
+def vllm_sample(tokenizer, ids, logprobs, reason, args):
+    """What vLLM returns for a completion, as a sample; `ids` and `logprobs` include the end-of-sequence token."""
+    if reason not in ("stop", "length") or reason == "length" and len(ids) < args.max_tokens:
+        raise ValueError(f"vLLM ended a completion after {len(ids)} of {args.max_tokens} tokens ({reason}): "
+                         "its max_model_len must hold the prompt and --max-tokens")
+    return tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True), ids, logprobs, reason
+
+
+ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine}
 DATASETS = {}
 
 
@@ -410,6 +488,27 @@ def check_arguments(parser, args):
         parser.error("--temperature must be above 0 and --top-p in (0, 1]")
 
 
+def choose_engine(parser, args):
+    """Resolve --engine auto, and refuse the flags of other engines and what the engine cannot do."""
+    if args.engine == "auto":
+        args.engine = "transformers"
+        if importlib.util.find_spec("vllm") and args.device is None:
+            import torch
+            args.engine = "vllm" if torch.cuda.device_count() else "transformers"
+    flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
+             "gpu_memory_utilization": "vllm", "share_gpu": "vllm"}
+    unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
+              if engine != args.engine and getattr(args, name) != parser.get_default(name)]
+    if unused:
+        parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
+    if args.share_gpu and (args.run is None or args.max_staleness):
+        parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
+    if args.tensor_parallel_size < 1 or not 0 < args.gpu_memory_utilization < 1:
+        parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
+    if args.engine != "transformers" and args.temperature < 0.01:
+        parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -418,9 +517,12 @@ def main():
     where.add_argument("--run", type=Path, help="run directory: follow the weights that train.py publishes in RUN/policy")
     where.add_argument("--max-staleness", type=int, default=0,
                        help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps training)")
-    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto")
+    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto", help="auto: vllm on a GPU, if it is installed")
     where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    where.add_argument("--device", help="default: cuda where there is one")
+    where.add_argument("--device", help="transformers engine; default: cuda where there is one")
+    where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm engine: GPUs that hold one copy of the model")
+    where.add_argument("--gpu-memory-utilization", type=float, default=0.9, help="vllm engine: its share of a GPU's memory")
+    where.add_argument("--share-gpu", action="store_true", help="vllm engine: gives the GPU's memory back while train.py works")
     data = parser.add_argument_group("prompts")
     data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
     data.add_argument("--data-files", nargs="+", help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
@@ -441,9 +543,8 @@ def main():
     draw.add_argument("--batch-tokens", type=int, default=2**19, help="transformers engine: most tokens in the KV cache")
     args = parser.parse_args()
     check_arguments(parser, args)
-
-    if args.engine == "auto":
-        args.engine = "transformers"
+    if not args.reference:
+        choose_engine(parser, args)
 
     rows_out = os.dup(1)
     os.dup2(2, 1)  # rows own standard output: a library's print must not land among them

@@ -118,8 +118,207 @@ mini() {
     python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out results/mini --caption "TODO"
 }
 
+# -------------------------------------------------------------------------------------------------- the papers' tables
+# Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
+# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), GPUS (for the
+# trainer and, as tensor parallelism, the sampler), STEPS, ENGINE_FLAGS. SMOKE=1 runs the same preset in miniature on CPU: a
+# tiny random model of the same architecture, two steps, a few local rows from DATA (default ../shared/data).
+# Hardware and time are estimates, not measurements: see the README.
+
+# preset TABLE: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
+#   METHODS  "name|advantages flags|reward flags|train flags"; the name "base" is the model before training
+#   EVALS    "name|generate flags|reward flags|k ..."
+preset() {
+    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra gen ks runs
+    local smoke_gen="" smoke_eval="" smoke_train="" steps=$STEPS
+    mkdir -p "$dir"
+    if [ -n "${SMOKE:-}" ]; then
+        export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+        steps=2 model=$dir/tiny
+        smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000 --dtype float32"
+        smoke_eval="--num-samples 4 --max-tokens 6 --limit 4 --max-prompt-tokens 8000 --dtype float32"
+        smoke_train="--dtype float32 --warmup 1"
+        [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --model "$model"
+    fi
+    for method in "${METHODS[@]}"; do
+        IFS='|' read -r label adv rew tra <<< "$method"
+        if [ "$label" != base ] && [ -n "$adv" ]; then
+            say "$name: training $label"
+            loop "$dir/$label" "$model" "$steps" "$DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
+        fi
+    done
+    for eval in "${EVALS[@]}"; do
+        IFS='|' read -r label gen rew ks <<< "$eval"
+        runs=()
+        for method in "${METHODS[@]}"; do
+            IFS='|' read -r method adv _ <<< "$method"
+            local weights=$dir/$method/policy
+            [ "$method" != base ] || weights=$model
+            say "$name: evaluating $method on $label"
+            mkdir -p "$dir/$method"
+            graded "$dir/$method/$label.jsonl" "--model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
+            runs+=("$method=$dir/$method/$label.jsonl")
+        done
+        if [ -n "${SMOKE:-}" ]; then ks="1 2 4"; fi
+        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$dir/tables/$label"
+    done
+}
+# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
+data() {
+    local split=$2
+    if [ -n "${SMOKE:-}" ]; then split=${4:-$2}; fi
+    printf -- '--dataset %s --split %s' "$1" "$split"
+    if [ -n "${SMOKE:-}${DATA:-}" ]; then
+        [ -e "${DATA:-../shared/data}/$3" ] || die "no local rows of $1 at ${DATA:-../shared/data}/$3 (DATA=...)"
+        printf -- ' --data-files %s' "${DATA:-../shared/data}/$3"
+        if [ "$1 $split" = "code_contests train" ]; then printf -- ' --against %s' "${DATA:-../shared/data}/taco"; fi
+    fi
+}
+
+# Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. 8 x 80 GB for the 8B model, about 3 days; the
+# table's 70B needs 8 nodes of 8 (MODEL=meta-llama/Llama-3.1-70B-Instruct).
+tang_code() {
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
+    STEPS=${STEPS:-6400}                             # "tables at 6,400" of 8k updates
+    DATA_FLAGS=$(data code_contests train code_contests/sample.jsonl)   # 12,275 after decontamination, >= 5 tests
+    GENERATE="--num-samples 8 --prompts-per-step 2"  # k = 8; "minibatch 2": read as 2 prompts an update
+    GENERATE+=" --temperature 1 --max-tokens 4096"   # sequence 8,192; its share for the completion not stated; ours
+    GENERATE+=" --max-prompt-tokens 4096 --max-staleness 1"   # "asynchronous"; the lag not stated; ours
+    TRAIN="--lr 2e-7 --warmup 50 --schedule constant --weight-decay 0.1"   # as stated
+    TRAIN+=" --betas 0.9 0.95 --clip-grad 1.0"       # not stated; ours
+    TRAIN+=" --dtype bfloat16 --ratio sequence --save-every 100"
+    local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2 --value-lr 2e-7 --value-clip 0.2"   # App. A.4; value lr ours
+    local signed="--reward signed --stop-early"      # +1 / -1 by all tests
+    METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
+             "pg-pass@k|--estimator max_loo --k 8|$signed|$pg"
+             "pg-biased|--estimator max_loo_biased --k 8|$signed|$pg"
+             "ppo-mean|--estimator rloo --k 8|$signed|$ppo --value-target rewards"
+             "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo --value-target advantages"
+             "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo --value-target advantages")
+}
+tang_table1() {
+    tang_code
+    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"   # n for pass@100 not stated; ours
+    EVALS=("valid|$(data code_contests valid code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100"
+           "test|$(data code_contests test code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100")
+    TABLE="--paper tang-table1"; preset tang-table1
+}
+tang_table2() {  # the policies of table 1 on TACO
+    tang_code
+    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"
+    EVALS=("easy|$(data taco easy taco/card_example.json) $eval|--reward binary --stop-early|1 10 100"
+           "hard|$(data taco hard taco/card_example.json easy) $eval|--reward binary --stop-early|1 10 100")
+    TABLE="--paper tang-table2"; preset tang-table1
+}
+
+# Tang et al. 2025, MATH and HARP (figures 2 to 6: by level, against KL). 8 x 80 GB for 8B, about a day a method.
+tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B} ARCHITECTURE=tiny-llama   # Llama 3 3B, 8B and 70B there
+    STEPS=${STEPS:-1000}                             # not stated; ours
+    DATA_FLAGS=$(data "$1" "$2" "$4")
+    GENERATE="--num-samples 4 --prompts-per-step 64" # k = 4 (ablation 2, 8); 64 prompts a step
+    GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024 --max-staleness 1"   # lengths and lag: ours
+    TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50 --weight-decay 0.1 --betas 0.9 0.95"  # stated for code; ours here
+    TRAIN+=" --dtype bfloat16 --save-every 50"
+    METHODS=("base|||" "mean|--estimator rloo --k 4|--reward signed|" "pass@k|--estimator max_loo --k 4|--reward signed|"
+             "pass@k-biased|--estimator max_loo_biased --k 4|--reward signed|"
+             "majority|--estimator maj_loo --k 4|--reward signed|"
+             "majority-biased|--estimator maj_loo_biased --k 4|--reward signed|")
+    EVALS=("test|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
+    TABLE=""
+    # "SFT warm-up on the train set": the dataset's own solutions through the same pipe; lr and length not stated; ours
+    local base=$RUNS/$6/sft steps=${SMOKE:+2}
+    if [ -z "${SMOKE:-}" ]; then
+        python generate.py --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
+            python train.py --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16
+        MODEL=$base/policy
+    fi
+    preset "$6"
+}
+tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
+tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
+
+# Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
+pkpo() {
+    STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
+    GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
+    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --save-every 50"   # not stated; ours
+    METHODS=("base|||" "k1|--estimator pkpo_s_loo_minus_one --k 1|$1|" "k2|--estimator pkpo_s_loo_minus_one --k 2|$1|"
+             "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
+             "tang|--estimator max_loo --k 16|$1|"
+             "entropy|--estimator pkpo_s_loo_minus_one --k 1|$1|--entropy-bonus 0.01"   # best of 0.001 to 0.1 there; ours
+             "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # 8 until step 1500, then 1
+}
+pkpo_math() {   # 4 x 80 GB for Gemma 2 2B, about half a day a method
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
+    DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
+    EVALS=("test500|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    TABLE="--paper pkpo-math-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-math
+}
+pkpo_code() {   # train on MBPP by the fraction of tests passed, test on HumanEval
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2
+    DATA_FLAGS=$(data mbpp all mbpp/train_valid.jsonl); pkpo "--reward fraction"
+    EVALS=("humaneval|$(data humaneval test humaneval/sample.jsonl) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    TABLE="--paper pkpo-code-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-code
+}
+pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve rate is in metrics.jsonl and in the table
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
+    DATA_FLAGS=$(data arc_agi_1 train arc_agi_1/training); pkpo "--reward binary"
+    GENERATE+=" --max-prompt-tokens 6144"            # ours
+    EVALS=("test|$(data arc_agi_1 test arc_agi_1/training) --num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144|--reward binary|1 16")
+    TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
+}
+
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 8 x 80 GB, about half a day a method.
+maxk() {
+    MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
+    STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)
+    DATA_FLAGS=$(data code_contests_easy train code_contests/sample.jsonl)
+    GENERATE="--num-samples 8 --prompts-per-step 16 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
+    TRAIN="--loss ppo --lr 5e-6 --clip-low 0.2 --clip-high 0.2 --beta 0.01 --kl-to old"   # as stated
+    TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --save-every 20"               # not stated; ours
+    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"
+    EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
+           "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")
+    if [ "${1:-}" = all-sets ]; then
+        EVALS+=("mbpp|$(data mbpp_stdin test mbpp/train_valid.jsonl all) $eval|--reward fraction|$ks")
+        if [ -n "${SMOKE:-}${DATA:-}" ]; then
+            say "LiveBench and Codeforces are read from the hub only: left out"
+        else
+            EVALS+=("livebench|$(data livebench_coding test -) $eval|--reward fraction|$ks"
+                    "codeforces|$(data codeforces test -) $eval|--reward fraction|$ks")
+        fi
+    fi
+}
+maxk_table1() { # GRPO with binary and with continuous rewards
+    maxk
+    METHODS=("base|||" "binary|--estimator grpo --k 8|--reward binary|" "continuous|--estimator grpo --k 8|--reward fraction|")
+    TABLE="--paper maxk-table1"; preset maxk-table1
+}
+maxk_methods() {
+    METHODS=("base|||" "max-second|--estimator bon_max_second --k 8|$1|" "max-mean|--estimator bon_max_mean --k 8|$1|"
+             "loo-1|--estimator pkpo_s_loo_minus_one --k 8|$1|" "bon-mean|--estimator bon_mean --k 8|$1|"
+             "off-policy|--estimator bon_off_policy_first_order --k 8|$1|--ppo-epochs 3"   # 3 PPO iterations
+             "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")        # ours: no expansion
+}
+maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
+maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2; }  # max@1 of the same runs
+maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2; }           # all k of the same runs
+maxk_table4() { # the off-policy estimator, one PPO iteration and three; STEPS=624 for the rows of 4 epochs
+    maxk
+    METHODS=("base|||" "ppo1|--estimator bon_off_policy_first_order --k 8|--reward fraction|"
+             "ppo3|--estimator bon_off_policy_first_order --k 8|--reward fraction|--ppo-epochs 3")
+    TABLE="--paper maxk-table4"; preset maxk-table4
+}
+
+PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
+
 case "${1:-mini}" in
     mini) setup; mini ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
-    *) die "unknown command $1: $(sed -n 's/^# \(.*bash run.sh.*\)$/\1/p' "$0" | tr '\n' ';')" ;;
+    *)
+        case " $PRESETS " in
+            *" $1 "*) setup; "${1//-/_}" ;;
+            *) die "unknown command $1; one of: mini test $PRESETS" ;;
+        esac ;;
 esac

@@ -2,6 +2,8 @@
 # bash run.sh                  set up .venv, then the embedded reproduction (CPU, nothing downloaded but packages): results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
+# bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
+# bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer), RUNS=... where runs are kept.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -76,10 +78,10 @@ lane() {
     done
 }
 
-# ------------------------------------------------------------------------------------------ the embedded reproduction
-# Mean RL against pass@k, max@k and majority RL on boolean rule induction (generate.py --dataset rules): a model of 0.1M
-# parameters from scratch, SFT on a broad prior, then 150 RL steps of 64 prompts x 16 samples for each method.
-# 8 minutes on two cores. Hyper-parameters were chosen on evaluation seed 1; the table uses seeds from 100 on.
+# ------------------------------------------------------------------------------------------ the embedded reproductions
+# The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
+# a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
+# tables use the seeds from 100 on. Runs are shared between tables.
 mini_base() {  # seed
     local dir=$RUNS/mini/seed$1
     mkdir -p "$dir"
@@ -89,34 +91,58 @@ mini_base() {  # seed
             --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     mini_eval "$1" base
 }
-mini_rl() {  # seed name estimator k
-    local dir=$RUNS/mini/seed$1
-    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1" "--reward binary" "--estimator $3 --k $4" "--schedule linear --seed $1"
+mini_rl() {  # seed name
+    local dir=$RUNS/mini/seed$1 reward="--reward binary" generate="" adv train=""
+    case $2 in
+        rloo) adv="rloo --k 16" ;;
+        max_loo) adv="max_loo --k 16" ;;
+        max_loo_biased) adv="max_loo_biased --k 16" ;;
+        ppo_mean) adv="rloo --k 16" train="--value-lr 1e-3 --value-target rewards" ;;
+        ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
+        ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
+        pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${2#pkpo_k}" ;;
+        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@100" ;;
+        pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train="--entropy-bonus 0.01" ;;
+        maj_centred | maj_loo_minus_one) adv="$2 --k 8" ;;
+        maj_loo | maj_loo_biased) adv="$2 --k 16" ;;
+        bon_max_second | bon_max_mean | bon_mean) adv="$2 --k 8" reward="--reward fraction" ;;
+        bon_loo_1) adv="pkpo_s_loo_minus_one --k 8" reward="--reward fraction" ;;
+        off_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
+        off_exact) adv="bon_off_policy --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
+        lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+        lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+    esac
+    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1 $generate" "$reward --workers 1" "--estimator $adv" \
+        "--schedule linear --seed $1 $train"
     mini_eval "$1" "$2"
 }
 mini_eval() {  # seed name
-    local dir=$RUNS/mini/seed$1
-    graded "$dir/$2/eval.jsonl" "--model $dir/$2/policy --split test --limit 400 --num-samples 128 --seed $((100 + $1))" "--reward binary"
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--model $RUNS/mini/seed$1/$2/policy --split test --limit 400 --num-samples 128 \
+        --seed $((100 + $1))" "--workers 1"
 }
 
+# mini TABLE METHOD...: what is missing of these runs, two at a time, then results/TABLE
 mini() {
-    local seeds=${SEEDS:-0} seed jobs=() runs=()
+    local table=$1 seeds=${SEEDS:-0 1 2} seed method jobs=() runs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-    say "SFT of the base model from scratch, about 1 minute a seed"
+    say "$table: the base model of seeds $seeds, 1 to 2 minutes each"
     for seed in $seeds; do jobs+=("mini_base $seed"); done
     two_lanes "${jobs[@]}"
-    say "RL with four estimators and evaluation, two at a time, about 5 minutes a seed"
+    say "$table: RL with $* and evaluation, about 2 minutes each, two at a time"
     jobs=()
-    for seed in $seeds; do
-        jobs+=("mini_rl $seed rloo rloo 16" "mini_rl $seed max_loo max_loo 16"
-               "mini_rl $seed pkpo_s_loo_minus_one pkpo_s_loo_minus_one 8" "mini_rl $seed maj_centred maj_centred 8")
-    done
+    for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
     two_lanes "${jobs[@]}"
-    for method in base rloo max_loo pkpo_s_loo_minus_one maj_centred; do
+    for method in base "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out results/mini --caption "TODO"
+    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "results/$table" --caption \
+        "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: 700 SFT steps of 128 pairs. RL: 150 steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: 400 held-out prompts a seed, n = 128, temperature 1, seeds $(for seed in $seeds; do printf '%s ' $((100 + seed)); done)."
 }
+headline() { SEEDS=${SEEDS:-0} mini mini rloo max_loo pkpo_k8 maj_centred; }
+mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
+mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
+mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact lag_first lag_exact; }
+mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_centred; }
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
@@ -313,12 +339,15 @@ maxk_table4() { # the off-policy estimator, one PPO iteration and three; STEPS=6
 
 PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
-case "${1:-mini}" in
-    mini) setup; mini ;;
+COMMAND=${1:-}
+case $COMMAND in
+    "") setup; headline ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
+    mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
-            *" $1 "*) setup; "${1//-/_}" ;;
-            *) die "unknown command $1; one of: mini test $PRESETS" ;;
+            *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
+            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote $PRESETS" ;;
         esac ;;
 esac

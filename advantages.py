@@ -412,7 +412,7 @@ def bon_off_policy(rewards, k, *, votes=None, log_ratio=None):
 
 
 def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
-    """bon_off_policy with PKPO's baseline: (1/C(n,k)) sum over k-subsets I with i of prod_I rho * (max(I) - max(I - i)).
+    """bon_off_policy with PKPO's baseline: (1/C(n,k)) sum over k-subsets I with i of prod rho * (max(I) - max(I - i)).
     The baseline leaves r_i out, so still unbiased for grad max@k of pi_theta. n >= 2, 1 <= k <= n. O(n k); ours.
     log_ratio = 0 gives pkpo_s_loo_minus_one. k = 1: A_i = rho_i (r_i - mean of the other rewards) / n.
     A running sum again: A_(i) = rho_i sum_{j<=i} gap_j e_{k-1}(rho_(1), ..., rho_(j-1)) / C(n,k), where e_m is the
@@ -601,7 +601,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
-    parser.add_argument("--k", default="8", help="set size of the objective, or a schedule over the row's step: '8@0 1@1500'")
+    parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
     parser.add_argument("--benchmark", action="store_true", help="time every estimator against a plain loop, and exit")
     args = parser.parse_args()
     if args.benchmark:

@@ -19,25 +19,26 @@ Expected outputs never enter it; what comes out is data and is compared here. A 
 status 2), never a zero reward.
 """
 
-import argparse
 import collections
-import concurrent.futures
 import ctypes
-import hashlib
 import json
 import mmap
 import os
-import queue
 import re
 import resource
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import threading
 import time
+if not sys.flags.no_site:  # the sandbox process (-S) imports this file too, and what it has imported slows down every fork
+    import argparse
+    import concurrent.futures
+    import hashlib
+    import queue
+    import subprocess
+    import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -309,6 +310,12 @@ def sandbox_main(fd):
     if site:
         sys.path.append(site)
     null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in 0, 1, 2:
+        os.dup2(null, descriptor)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)   # a child finds its own files behind these
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
+    sys.argv, libc().capset.argtypes = ["program.py"], None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     import gc
     gc.collect()
@@ -350,7 +357,7 @@ def run_once(request, extra, filter_, null, base, namespaces):
             os._exit(status)
     if extra is not None:
         os.close(extra)
-    hard = start + limit * (len(request.get("inputs", ())) + 1) + 1
+    hard = start + limit * (request.get("count", 1) + 1) + 1
     timed_out = False
     while True:
         began = HEADER.unpack_from(shared)[1] / 1e9
@@ -376,7 +383,7 @@ def run_once(request, extra, filter_, null, base, namespaces):
         os.close(standard[1])
     else:
         done, _, length = HEADER.unpack_from(shared)
-        if not (-1 <= done <= len(request.get("inputs", "1")) and 0 <= length <= room):
+        if not (-1 <= done <= request.get("count", 1) and 0 <= length <= room):
             done, length = -1, 0
         reply["done"] = done
         if mode != "serve":
@@ -422,7 +429,7 @@ def run_child(request, extra, filter_, standard, shared, address_space, room):
     else:
         os.dup2(extra, 3)
         os.closerange(4, 4096)
-    seconds = int(request["limit_s"] * (len(request.get("inputs", ())) + 1)) + 2
+    seconds = int(request["limit_s"] * (request.get("count", 1) + 1)) + 2
     for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_CORE, 0),
                         (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 256)):
         hard = resource.getrlimit(what)[1]
@@ -431,10 +438,6 @@ def run_child(request, extra, filter_, standard, shared, address_space, room):
     libc().capset(struct.pack("<Ii", 0x20080522, 0), bytes(24))
     if filter_:
         install_seccomp(*filter_)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
-    sys.argv, sys.path_importer_cache = ["program.py"], {}
     if request["mode"] == "check":
         return run_check(request, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3), shared)
     main = type(sys)("__main__")
@@ -456,8 +459,7 @@ def run_child(request, extra, filter_, standard, shared, address_space, room):
         pack(shared, 0, 0, clock(), 0)
         return serve_calls(main, request["entry_point"], socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3))
     used = 0
-    for done, text in enumerate(request["inputs"]):
-        arguments = json.loads(text)
+    for done, arguments in enumerate(json.loads(request["inputs"])):
         pack(shared, 0, done, clock(), used)
         try:
             result = encode(resolve(main, request["entry_point"])(*arguments))
@@ -550,6 +552,22 @@ def decode(text, remote=None):
         return json.loads(text, object_hook=restore)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"not encode()'s: {error}") from None
+
+
+def decode_lines(lines):
+    try:
+        values = decode("[" + ",".join(lines) + "]")
+        if len(values) == len(lines):
+            return values
+    except ValueError:
+        pass  # some line is no value: find out which
+    values = []
+    for line in lines:
+        try:
+            values.append(decode(line))
+        except ValueError:
+            values.append(Failed("output"))
+    return values
 
 
 def serve_calls(main, entry_point, channel):
@@ -708,28 +726,23 @@ def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
         return [Failed("wrong" if served["done"] == 0 and served["status"] == "ok" else
                        served["status"] if served["status"] != "ok" else "crash")]
     outputs, timeouts, total = [], 0, len(tests["outputs"])
-    room = [(1 << 16) + 4 * len(json.dumps(expected)) for expected in tests["outputs"]]
     while len(outputs) < total:
         first = len(outputs)
         if timeouts >= MAX_TIMEOUTS:
             return outputs + [Failed("timeout")] * (total - first)
         if tests["type"] == "stdin":
-            sandbox.ask({**request, "room": max(1 << 20, room[first]), "input": tests["inputs"][first]})
+            sandbox.ask({**request, "room": (1 << 20) + 4 * len(tests["outputs"][first]), "input": tests["inputs"][first]})
             reply = sandbox.reply(limit_s * 2 + 30)
             outputs.append(reply["output"] if reply["status"] == "ok" else Failed(reply["status"]))
             if stop_early and not same_output(reply["output"] if reply["status"] == "ok" else "", tests["outputs"][first]):
                 return outputs + [Failed("skipped")] * (total - len(outputs))
         else:
-            inputs = [json.dumps(arguments) for arguments in tests["inputs"][first:]]
-            sandbox.ask({**request, "inputs": inputs, "room": sum(room[first:])})
-            reply = sandbox.reply(limit_s * (len(inputs) + 2) + 30)
+            inputs = tests["inputs_json"] if first == 0 else json.dumps(tests["inputs"][first:])
+            sandbox.ask({**request, "inputs": inputs, "count": total - first, "room": tests["room"]})
+            reply = sandbox.reply(limit_s * (total - first + 2) + 30)
             if reply["done"] < 0:
                 return outputs + [Failed(reply["status"] if reply["status"] != "ok" else "crash")] * (total - first)
-            for line in reply["output"].split("\n")[:reply["done"]]:
-                try:
-                    outputs.append(decode(line))
-                except ValueError:
-                    outputs.append(Failed("output"))
+            outputs += decode_lines(reply["output"].split("\n")[:reply["done"]])
             if len(outputs) < total:
                 outputs.append(Failed(reply["status"] if reply["status"] != "ok" else "crash"))
         timeouts += isinstance(outputs[-1], Failed) and outputs[-1].why == "timeout"
@@ -920,7 +933,7 @@ def math_worker(channel):
 
 
 class MathWorker:
-    nursery, lock = None, threading.Lock()
+    nursery = lock = None
 
     def __init__(self):
         self.channel = None
@@ -1020,7 +1033,7 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
-        self.lock = threading.Lock()
+        MathWorker.lock = threading.Lock()
         self.reused = 0
 
     def sandboxes(self, check):
@@ -1068,6 +1081,9 @@ class Grader:
         if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
             row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
                                                        ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
+        if kind == "code" and row["tests"]["type"] == "call":
+            row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
+                                    "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
         reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
         futures = []
         for completion in row["completions"]:
@@ -1109,11 +1125,10 @@ class Grader:
 
 
 SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
-             "code": ("```python\ndef f(x):\n    return x + 1\n```", "```python\nimport sys\nsys.exit(0)\n```"),
+             "code": ("```python\nprint(int(input()) + 1)\n```", "```python\nimport sys\nsys.exit(0)\n```"),
              "grid": ("[[1, 2], [3, 4]]", "[[1, 2], [3, 5]]")}
 SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "grid", "gold": [[1, 2], [3, 4]]},
-                  "code": {"kind": "code", "tests": {"type": "call", "entry_point": "f", "setup": "",
-                                                     "inputs": [[1], [2]], "outputs": [2, 3]}}}
+                  "code": {"kind": "code", "tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}}
 
 
 def read_rows(stream, rows):

@@ -121,11 +121,11 @@ def libc(cache=[]):
 # function, in a zygote of its own, so that its verdict and its expected values live where no model text runs.
 # ----------------------------------------------------------------------------------------------------------------------
 
+CAPABILITIES_V3, NO_CAPABILITIES = struct.pack("<Ii", 0x20080522, 0), bytes(24)
 OK, CRASH, MEMORY = 0, 1, 3          # exit statuses of a child
 HEADER = struct.Struct("<qqq")       # shared with the child: tests finished (-1: not started), start of test, bytes used
 
-# A program is one process: threads yes; fork, exec, sockets, signals to others, ptrace, mounts, keys, bpf, ... no.
-# Numbers for x86-64 and arm64 (None: does not exist there).
+# System calls of a program, numbers for x86-64 and arm64: no exec, sockets, ptrace, namespaces, keys, bpf, io_uring, ...
 SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
 rt_sigaction 13 134,rt_sigprocmask 14 135,rt_sigreturn 15 139,ioctl 16 29,pread64 17 67,pwrite64 18 68,readv 19 65,
 writev 20 66,access 21 -,pipe 22 -,pipe2 293 59,select 23 -,pselect6 270 72,poll 7 -,ppoll 271 73,sched_yield 24 124,
@@ -139,12 +139,17 @@ getgid 104 176,geteuid 107 175,getegid 108 177,sigaltstack 131 132,arch_prctl 15
 sched_getaffinity 204 123,set_tid_address 218 96,restart_syscall 219 128,clock_gettime 228 113,clock_getres 229 114,
 clock_nanosleep 230 115,set_robust_list 273 99,getrandom 318 278,rseq 334 293,rt_sigpending 127 136,
 rt_sigtimedwait 128 137,membarrier 324 283,umask 95 166,close_range 436 436,sendto 44 206,recvfrom 45 207"""
+# What the zygote does besides. In namespaces one filter, installed once (0.6 ms here), holds for it and its children:
+# there a program may fork (the next run finds none of it) and may not mount (it has no capabilities).
+ZYGOTE_SYSCALLS = """wait4 61 260,kill 62 129,sendmsg 46 211,recvmsg 47 212,memfd_create 319 279,mount 165 40,umount2 166 39,
+setresuid 117 147,setresgid 119 149,setgroups 116 159,capset 126 91,prctl 157 167,fork 57 -,vfork 58 -"""
 MACHINES = {"x86_64": (0, 0xC000003E, dict(clone=56, clone3=435, tgkill=234, prlimit64=302, pivot_root=155)),
             "aarch64": (1, 0xC00000B7, dict(clone=220, clone3=435, tgkill=131, prlimit64=261, pivot_root=41))}
 
 
-def seccomp_filter():
-    """The BPF program as (bytearray, offsets where the child's own process id goes), or raises OSError."""
+def install_seccomp(alone):
+    """A filter for this process and its children. `alone`: one process, which may make threads but not fork, for where
+    no PID namespace contains it. Raises OSError."""
     if os.uname().machine not in MACHINES or sys.byteorder != "little":
         raise OSError("no system call table for this machine")
     column, audit_arch, special = MACHINES[os.uname().machine]
@@ -152,30 +157,28 @@ def seccomp_filter():
     allow, refuse, absent, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # allow, EPERM, ENOSYS, kill process
     code = [(load, 0, 0, 4), (equal, 1, 0, audit_arch), (give, 0, 0, kill), (load, 0, 0, 0),
             (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
-    for entry in SYSCALLS.replace("\n", "").split(","):
+    for entry in (SYSCALLS if alone else f"{SYSCALLS},{ZYGOTE_SYSCALLS}").replace("\n", "").split(","):
         number = entry.split()[1 + column]
         if number != "-":
             code += [(equal, 0, 1, int(number)), (give, 0, 0, allow)]
     code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]        # glibc then uses clone, whose flags we can see
-    code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
-             (give, 0, 0, refuse)]                                          # CLONE_THREAD only
-    patches = []
-    for name in "tgkill", "prlimit64":                                      # on itself only
-        code += [(equal, 0, 5, special[name]), (load, 0, 0, 16), (equal, 1, 0, 0), (equal, 0, 1, 0), (give, 0, 0, allow),
-                 (give, 0, 0, refuse)]
-        patches.append(len(code) - 4 if name == "tgkill" else len(code) - 3)
-    # tgkill(0, ...) fails in the kernel by itself, so the "0" alternative, meant for prlimit64, is harmless there
+    if alone:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # CLONE_THREAD
+    else:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 1, 0, 0x7E020080), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # no CLONE_NEW*
+    for name, own in ("prlimit64", 0), ("tgkill", os.getpid()):             # on itself only
+        if alone or name == "prlimit64":
+            code += [(equal, 0, 4, special[name]), (load, 0, 0, 16), (equal, 0, 1, own), (give, 0, 0, allow),
+                     (give, 0, 0, refuse)]
+        else:
+            code += [(equal, 0, 1, special[name]), (give, 0, 0, allow)]
     code += [(give, 0, 0, refuse)]
-    return bytearray(b"".join(struct.pack("<HBBI", *c) for c in code)), [8 * p + 4 for p in patches]
-
-
-def install_seccomp(program, patches):
-    for offset in patches:
-        struct.pack_into("<I", program, offset, os.getpid())
-    buffer = (ctypes.c_char * len(program)).from_buffer(program)
-    fprog = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    if libc().prctl(PR_SET_SECCOMP, 2, fprog, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
+    program = b"".join(struct.pack("<HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    if libc().prctl(PR_SET_SECCOMP, 2, struct.pack("<HxxxxxxQ", len(code), ctypes.addressof(buffer)), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def library_paths():
@@ -193,12 +196,31 @@ def enter_namespaces(paths):
     Returns in a forked child, the first process of the PID namespace; the caller's process stays behind as its guard.
     """
     newuser, newns, newpid, newipc, newnet, newuts = 0x10000000, 0x20000, 0x20000000, 0x8000000, 0x40000000, 0x4000000
-    uid, gid = os.geteuid(), os.getegid()
-    if libc().unshare(newuser | newns | newpid | newipc | newnet | newuts) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    for name, line in ("setgroups", "deny"), ("uid_map", f"65534 {uid} 1"), ("gid_map", f"65534 {gid} 1"):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(line)
+    os.umask(0o022)
+    # Who runs the programs: if root started us, `nobody` (a second id can only be mapped from outside, hence the helper);
+    # if a user did, that user, called nobody.
+    uid, gid, me = os.geteuid(), os.getegid(), os.getpid()
+    if uid == 0:
+        wait, go = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            os.close(go)
+            os.read(wait, 1)
+            write_file(f"/proc/{me}/uid_map", "0 0 1\n65534 65534 1")
+            write_file(f"/proc/{me}/gid_map", "0 0 1\n65534 65534 1")
+            os._exit(0)
+        os.close(wait)
+    unshared, error = libc().unshare(newuser | newns | newpid | newipc | newnet | newuts), ctypes.get_errno()
+    if uid == 0:
+        os.close(go)
+        if os.waitpid(helper, 0)[1] != 0 and unshared == 0:
+            raise OSError("no map of user ids")
+    if unshared != 0:
+        raise OSError(error, f"unshare: {os.strerror(error)}")
+    if uid != 0:
+        write_file("/proc/self/setgroups", "deny")
+        write_file("/proc/self/uid_map", f"65534 {uid} 1")
+        write_file("/proc/self/gid_map", f"65534 {gid} 1")
     mount(None, "/", None, 0x4000 | 0x40000)                                         # recursively private
     root = "/proc"                                                                   # there is one; we need it no more
     mount("tmpfs", root, "tmpfs", 0x2 | 0x4, "size=1m,mode=755")
@@ -225,7 +247,6 @@ def enter_namespaces(paths):
     os.rmdir("/old")
     mount(None, "/", None, 0x20 | 0x1 | 0x2 | 0x4)                                   # read-only
     fresh_tmp()
-    guard = os.getpid()
     child = os.fork()
     if child:
         os.closerange(0, 2)
@@ -233,7 +254,11 @@ def enter_namespaces(paths):
         os.waitpid(child, 0)
         os._exit(0)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    del guard
+
+
+def write_file(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def mount(source, target, kind, flags, data=None):
@@ -270,20 +295,19 @@ def sandbox_main(fd):
     import bisect, collections, copy, functools, heapq, itertools, math, string, types, typing  # noqa: what programs import
     channel = socket.socket(fileno=fd)
     offer = receive(channel)
-    level, notes, filter_ = [], [], None
+    level, notes = [], []
     paths, site = library_paths()
     with open("/proc/self/statm") as file:
         base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space, which is not the program's
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    null = os.open("/dev/null", os.O_RDWR)
     if "namespaces" in offer:
         try:
             enter_namespaces(paths)
             level.append("namespaces")
-        except OSError as error:
-            notes.append(f"namespaces: {error}")
-            if os.getuid() == 65534 and offer != ["seccomp"]:       # half-way in: the caller tries again without
-                send(channel, {"level": [], "notes": notes, "again": True})
-                os._exit(0)
+        except OSError as error:                                         # perhaps half-way in: start again without
+            send(channel, {"failed": f"namespaces: {error}"})
+            os._exit(0)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -295,27 +319,28 @@ def sandbox_main(fd):
         except OSError as error:
             notes.append(f"landlock: {error}")
     if "seccomp" in offer:
-        try:
-            filter_ = seccomp_filter()
-            pid = os.fork()
-            if pid == 0:
-                install_seccomp(*filter_)
-                os._exit(0)
-            if os.waitpid(pid, 0)[1] != 0:
-                raise OSError("the kernel refused the filter")
+        pid = os.fork()
+        if pid == 0:
+            install_seccomp(alone="namespaces" not in level)
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] == 0:
             level.append("seccomp")
-        except OSError as error:
-            filter_ = None
-            notes.append(f"seccomp: {error}")
+        else:
+            notes.append("seccomp: the kernel refused the filter")
+    if level == ["namespaces", "seccomp"]:
+        install_seccomp(alone=False)
     if site:
         sys.path.append(site)
-    null = os.open("/dev/null", os.O_RDWR)
     for descriptor in 0, 1, 2:
         os.dup2(null, descriptor)
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)   # a child finds its own files behind these
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
-    sys.argv, libc().capset.argtypes = ["program.py"], None
+    sys.argv = ["program.py"]
+    for what, value in (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 64):
+        hard = resource.getrlimit(what)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (value, value))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     import gc
     gc.collect()
@@ -326,11 +351,11 @@ def sandbox_main(fd):
             request, extra = receive(channel, want_descriptor=True)
         except EOFError:
             os._exit(0)
-        reply = run_once(request, extra, filter_, null, base, "namespaces" in level)
+        reply = run_once(request, extra, level, null, base)
         send(channel, reply)
 
 
-def run_once(request, extra, filter_, null, base, namespaces):
+def run_once(request, extra, level, null, base):
     """Fork one child for the request, wait for it at most its time, end everything that is left, report."""
     mode, limit, memory, room = request["mode"], request["limit_s"], request["memory_mb"] << 20, request["room"]
     shared = mmap.mmap(-1, HEADER.size + (room if mode in ("call", "check") else 0))
@@ -345,7 +370,7 @@ def run_once(request, extra, filter_, null, base, namespaces):
     if child == 0:
         status = CRASH
         try:
-            run_child(request, extra, filter_, standard, shared, base + memory, room)
+            run_child(request, extra, level, standard, shared, base + memory, room)
             status = OK
         except MemoryError:
             status = MEMORY
@@ -371,7 +396,7 @@ def run_once(request, extra, filter_, null, base, namespaces):
             ended, status, used = os.wait4(child, 0)
             break
         signal.sigtimedwait({signal.SIGCHLD}, left)
-    end_all(namespaces)
+    end_all("namespaces" in level)
     reply = {"status": "timeout" if timed_out or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else
              {OK: "ok", MEMORY: "memory"}.get(os.waitstatus_to_exitcode(status), "crash")}
     if mode == "stdin":
@@ -418,7 +443,7 @@ def end_all(namespaces):
         pass
 
 
-def run_child(request, extra, filter_, standard, shared, address_space, room):
+def run_child(request, extra, level, standard, shared, address_space, room):
     """In the child: drop everything, then run the program. Nothing here is trusted once the program has started."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -430,14 +455,15 @@ def run_child(request, extra, filter_, standard, shared, address_space, room):
         os.dup2(extra, 3)
         os.closerange(4, 4096)
     seconds = int(request["limit_s"] * (request.get("count", 1) + 1)) + 2
-    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_CORE, 0),
-                        (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 256)):
-        hard = resource.getrlimit(what)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    for what, value in (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_FSIZE, room):
         resource.setrlimit(what, (value, value))
-    libc().capset(struct.pack("<Ii", 0x20080522, 0), bytes(24))
-    if filter_:
-        install_seccomp(*filter_)
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    libc().capset(CAPABILITIES_V3, NO_CAPABILITIES)
+    if "seccomp" in level and "namespaces" not in level:
+        install_seccomp(alone=True)
     if request["mode"] == "check":
         return run_check(request, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3), shared)
     main = type(sys)("__main__")
@@ -678,13 +704,13 @@ class Sandbox:
             hello = receive(self.channel, 60)
         except (EOFError, TimeoutError):
             raise GraderError("the sandbox process did not start") from None
-        if hello.get("again"):
+        if "failed" in hello:
             self.close()
             self.offer.remove("namespaces")
             self.start()
-            self.notes = hello["notes"] + self.notes
-            return
-        self.level, self.notes = hello["level"], hello["notes"]
+            self.notes.insert(0, hello["failed"])
+        else:
+            self.level, self.notes = hello["level"], hello["notes"]
 
     def ask(self, request, descriptor=None):
         send(self.channel, request, [descriptor] if descriptor is not None else ())

@@ -281,13 +281,13 @@ def compare(files, reference, columns, resamples):
     common, index_a, index_b = np.intersect1d(tasks_a, tasks_b, return_indices=True)
     if not len(common):
         raise InputError(f"{files[0]['path']} and {reference[0]['path']}: expected a common task_id, found none")
-    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # equal problems: exactly 0
+    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # so that ties are ties
     mean, low, high, C = bootstrap(difference, clusters, np.ones(len(common)), resamples)
     index = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.zeros((C, len(mean))), np.bincount(index)[:, None]
     np.add.at(sums, index, difference)
     se = np.sqrt(((sums - sizes * mean) ** 2).sum(axis=0) * C / (C - 1)) / len(common) if C > 1 else mean * np.nan
-    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in (sums / sizes).T]
+    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in np.round(sums / sizes, 12).T]
     keys = ("mean", "low", "high", "se", "wilcoxon_p")
     return {c: dict(zip(keys, map(float, e))) for c, e in zip(columns, zip(mean, low, high, se, p))}, len(common)
 
@@ -363,8 +363,8 @@ def mixed(methods):
 
 # ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
 
-def percent(x, sign=""):
-    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.1f}"
+def percent(x, sign="", digits=1):
+    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.{digits}f}"
 
 
 def cell(entry, sign=""):
@@ -453,12 +453,15 @@ def paper_table(key, methods, columns, curves):
             return None
         return np.mean([f["values"][mask, columns.index(metric)].mean() for f, mask in zip(methods[name], masks)])
 
+    def show(values, sign=""):
+        return [percent(v, sign, paper["digits"]) for v in values]
+
     for row, printed in paper["rows"].items():
-        theirs = [printed[column] / (100 if paper["percent"] else 1) for column in paper["columns"]]
+        theirs = [printed[column] for column in paper["columns"]]
         mine = [value(ours[row], column) for column in paper["columns"]] if row in ours else []
         gaps = [None if m is None else m - t for m, t in zip(mine, theirs)]
-        rows += [[f"{row}, ours", *map(percent, mine)]] * bool(mine) + [[f"{row}, paper", *map(percent, theirs)]]
-        rows += [["difference", *(percent(gap, "+") for gap in gaps)]] * bool(mine)
+        rows += [[f"{row}, ours", *show(mine)]] * bool(mine) + [[f"{row}, paper", *show(theirs)]]
+        rows += [["difference", *show(gaps, "+")]] * bool(mine)
     found = [", ".join(sorted({str(v) for files in methods.values() for f in files for v in f["settings"][k]}))
              for k in ("dataset", "split")]
     note = f"{key}: ours is dataset {found[0]}, split {found[1]}; the paper's is {paper['title']}"
@@ -663,12 +666,16 @@ def plot_curves(path, curves, names, x, ys, window):
 # ---------------------------------------------------------------- the papers' numbers
 
 def paper(title, percent, columns, rows):
-    """One table of a paper. columns: "[split, level or dataset] metric"; rows: a line per method, name and numbers."""
-    table = {}
-    for line in rows.strip().splitlines():
-        name, *numbers = line.split()
-        table[name] = dict(zip(columns, map(float, numbers), strict=True))
-    return {"title": title, "percent": percent, "columns": columns, "rows": table}
+    """One table of a paper: its rows as {method: {column: fraction}}, and the digits that it prints, in percent.
+
+    columns: "[split, level or dataset] metric"; rows: a line per method, its name, then numbers as printed.
+    """
+    lines = [line.split() for line in rows.strip().splitlines()]
+    digits = max(len(number.partition(".")[2]) for _, *numbers in lines for number in numbers) - (0 if percent else 2)
+    unit = 100 if percent else 1
+    table = {name: {column: float(number) / unit for column, number in zip(columns, numbers, strict=True)}
+             for name, *numbers in lines}
+    return {"title": title, "digits": digits, "columns": columns, "rows": table}
 
 
 def each(metrics, *where):
@@ -896,6 +903,7 @@ def report(args, paths, curves, place):
     estimates, clusters, differences = {}, {}, {}
     for name, files in methods.items():
         estimates[name], clusters[name] = estimate(files, columns, args.resamples)
+    for name, files in methods.items():
         if name != reference:
             entries, problems = compare(files, methods[reference], columns, args.resamples)
             crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
@@ -903,6 +911,9 @@ def report(args, paths, curves, place):
                 n = min(f["n"] for f in files + methods[reference])
                 crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
             differences[name] = entries, problems, crossing
+            if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
+                for column, entry in entries.items():
+                    entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
     levels = by_level(methods, columns, args.resamples)
     ideal = next((f["limits"] for files in methods.values() for f in files if f["limits"] is not None), None)
     limits = {}
@@ -917,9 +928,10 @@ def report(args, paths, curves, place):
     tables += level_tables(levels, shown, ks) + [sample_table(methods)]
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
-    notes = [*args.caption, f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} "
-             f"resamples of {counts} clusters with the same {args.cluster or 'prompt'}]"
-             + (" ±standard error over seeds." if several else "; one seed, so nothing is known about other runs.")]
+    notes = [" ".join(text.split()) for text in args.caption]
+    notes.append(f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
+                 f"{counts} clusters with the same {args.cluster or 'prompt'}]"
+                 + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more."))
     if differences:
         notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
     if same and "max" in metrics:

@@ -1,4 +1,4 @@
-"""evaluate.py: metrics against enumeration, intervals against simulation, reports against what was put in, errors by name."""
+"""evaluate.py: metrics against enumeration, intervals against simulation, reports against their input, errors."""
 import csv
 import itertools
 import json
@@ -26,7 +26,8 @@ def make_rows(P=12, n=8, seed=0, difficulty=0.0, fractions=False, **extra):
         votes = rng.choice([0, 0, 1, 2, -1], size=n)
         correct = (votes == 0) & (rng.random() > difficulty)
         scores = np.where(correct, 1.0, np.round(0.9 * rng.random(n), 3)) if fractions else correct.astype(float)
-        rows.append({"task_id": f"t/{i}", "correct": correct.tolist(), "scores": scores.tolist(), "votes": votes.tolist()})
+        rows.append({"task_id": f"t/{i}", "correct": correct.tolist(), "scores": scores.tolist(),
+                     "votes": votes.tolist()})
         rows[-1] |= {key: value(i) if callable(value) else value for key, value in extra.items()}
     return rows
 
@@ -99,7 +100,7 @@ def test_pass_curve_at_every_k(tmp_path):
 
 @pytest.mark.parametrize("clusters, rows_per_cluster", [(100, 1), (40, 3), (12, 1)])
 def test_intervals_cover_the_truth(clusters, rows_per_cluster):
-    """pass@4 from 8 samples of problems with p ~ Beta(1, 2), shared within a cluster; the truth is 1 - E[(1 - p)^4] = 2/3."""
+    """pass@4 from 8 samples a problem, p ~ Beta(1, 2), one p per cluster; the truth is 1 - E[(1 - p)^4] = 2/3."""
     rng, hits, trials = np.random.default_rng(1), 0, 500
     names = np.repeat(np.arange(clusters), rows_per_cluster).astype(str)
     for _ in range(trials):
@@ -173,9 +174,11 @@ def test_crossings():
 
 
 def test_curves_of_a_sharp_and_a_broad_policy_cross_where_they_should(tmp_path, monkeypatch, capsys):
-    """4 of 10 problems always solved, against 2 of 16 samples right everywhere: pass@k = 1 - C(14,k)/C(16,k) beats 0.4 at k = 4."""
-    sharp = [{"task_id": f"t{i}", "correct": [i < 4] * 16, "scores": [float(i < 4)] * 16, "votes": [int(i >= 4)] * 16} for i in range(10)]
-    broad = [row | {"correct": [True] * 2 + [False] * 14, "scores": [1.0] * 2 + [0.0] * 14, "votes": [0] * 2 + [1] * 14} for row in sharp]
+    """4 of 10 problems always solved, or 2 of 16 samples right in all: pass@k = 1 - C(14,k)/C(16,k), > 0.4 from k = 4."""
+    sharp = [{"task_id": f"t{i}", "correct": [i < 4] * 16, "scores": [float(i < 4)] * 16, "votes": [int(i >= 4)] * 16}
+             for i in range(10)]
+    broad = [row | {"correct": [True] * 2 + [False] * 14, "scores": [1.0] * 2 + [0.0] * 14, "votes": [0] * 2 + [1] * 14}
+             for row in sharp]
     a, b = write(tmp_path / "a.jsonl", sharp), write(tmp_path / "b.jsonl", broad)
     status, out, _ = run(monkeypatch, capsys, a, b, "--k", 1, 16, "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out/results.json").read_text())["methods"]["b"]["difference"]["crossings"]["pass"]
@@ -185,7 +188,8 @@ def test_curves_of_a_sharp_and_a_broad_policy_cross_where_they_should(tmp_path, 
 def test_seeds(tmp_path, monkeypatch, capsys):
     paths = [write(tmp_path / f"{s}.jsonl", make_rows(P=30, seed=s)) for s in range(4)]
     base = write(tmp_path / "base.jsonl", make_rows(P=30, seed=9))
-    status, out, _ = run(monkeypatch, capsys, f"base={base}", *(f"rl={p}" for p in paths[:3]), "--k", 2, "--out", tmp_path / "out")
+    status, out, _ = run(monkeypatch, capsys, f"base={base}", *(f"rl={p}" for p in paths[:3]), "--k", 2,
+                         "--out", tmp_path / "out")
     result = json.loads((tmp_path / "out/results.json").read_text())["methods"]["rl"]
     means = [seed["metrics"]["pass@2"] for seed in result["seeds"]]
     assert status == 0 and len(means) == 3 and "±" in out
@@ -211,30 +215,34 @@ def test_order_of_rows_changes_nothing(tmp_path, monkeypatch, capsys):
 
 def full_rows(seed, **extra):
     rng = np.random.default_rng(seed)
-    return make_rows(P=20, seed=seed, fractions=True, dataset="demo", split="test", level=lambda i: ["EASY", "HARD"][i % 2],
-                     completions=lambda i: [f"x{j % 3}" for j in range(8)], finish_reasons=["stop"] * 6 + ["length"] * 2,
-                     logprobs=lambda i: [(-rng.exponential(size=3)).tolist() for _ in range(8)], posterior=[0.5, 0.25, 0.25],
-                     policy_step=7, sampling={"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 3, "seed": seed}, **extra)
+    return make_rows(P=20, seed=seed, fractions=True, dataset="demo", split="test", policy_step=7,
+                     posterior=[0.5, 0.25, 0.25], level=lambda i: ["EASY", "HARD"][i % 2],
+                     completions=lambda i: [f"x{j % 3}" for j in range(8)],
+                     logprobs=lambda i: [(-rng.exponential(size=3)).tolist() for _ in range(8)],
+                     finish_reasons=["stop"] * 6 + ["length"] * 2,
+                     sampling={"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 3, "seed": seed}, **extra)
 
 
 def metrics_rows(seed):
     rng = np.random.default_rng(seed)
-    return [{"step": s, "k": 8, "reward": rng.random(), "correct": rng.random(), "pass_at_k": s / 20, "maj_at_k": 0.5, "solved": s / 40,
-             "entropy": 1.0, "kl_ref": 0.1 * s if s else None} for s in range(20)]
+    return [{"step": s, "k": 8, "reward": rng.random(), "correct": rng.random(), "pass_at_k": s / 20, "maj_at_k": 0.5,
+             "solved": s / 40, "entropy": 1.0, "kl_ref": 0.1 * s if s else None} for s in range(20)]
 
 
 def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
     for name in ("base", "rl-1", "rl-2"):
         write(tmp_path / name / "eval.jsonl", full_rows(len(name) + int(name[-1] == "2")))
         write(tmp_path / name / "metrics.jsonl", metrics_rows(3))
-    command = [tmp_path / "base", f"rl={tmp_path / 'rl-1'}", f"rl={tmp_path / 'rl-2'}", "--out", tmp_path / "out", "--caption", "seeds: 1 & 2"]
-    status, out, err = run(monkeypatch, capsys, *command)
+    status, out, err = run(monkeypatch, capsys, tmp_path / "base", f"rl={tmp_path / 'rl-1'}", f"rl={tmp_path / 'rl-2'}",
+                           "--out", tmp_path / "out", "--caption", "seeds: 1 & 2")
     assert (status, err) == (0, "")
     for name in ("metric_at_k", "differences", "by_level", "entropy_density", "training_curves", "kl_efficiency"):
-        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG") and (tmp_path / "out" / f"{name}.svg").stat().st_size > 5000
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "out" / f"{name}.svg").stat().st_size > 5000
     assert (tmp_path / "out/table.md").read_text() == out and "- seeds: 1 & 2" in out
     assert "best possible list, exact limit | 50.0 | 75.0 | 100.0 | 100.0" in out  # k = 1, 2, 4, 8
-    assert all(title in out for title in ("pass@k, %", "max@k, %", "maj@k, %", "Paired differences in maj@k", "pass@k by level"))
+    for title in ("pass@k, %", "max@k, %", "maj@k, %", "Paired differences in maj@k", "pass@k by level"):
+        assert title in out
 
     result = json.loads((tmp_path / "out/results.json").read_text())
     rl = result["methods"]["rl"]
@@ -242,7 +250,7 @@ def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
     for entry in rl["metrics"].values():
         assert 0 <= entry["low"] <= entry["mean"] <= entry["high"] <= 1 and entry["se_seeds"] >= 0
     assert list(rl["levels"]) == ["EASY", "HARD"] and rl["levels"]["HARD"]["problems"] == 10
-    assert rl["diagnostics"]["truncated"] == 0.25 and rl["diagnostics"]["length"] == 3 and rl["diagnostics"]["distinct_completions"] == 3
+    assert [rl["diagnostics"][key] for key in ("truncated", "length", "distinct_completions")] == [0.25, 3, 3]
     assert rl["diagnostics"]["entropy"] == pytest.approx(1, abs=0.15)  # surprisal ~ Exponential(1)
     assert rl["seeds"][0]["temperature"] == [1.0] and rl["seeds"][0]["policy_step"] == [7] and rl["seeds"][0]["n"] == 8
     assert result["limits"]["posterior sampling"]["pass@2"] == pytest.approx(0.5 * 0.75 + 0.5 * (1 - 0.75 ** 2))
@@ -254,8 +262,9 @@ def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
     line = next(x for x in lines if (x["method"], x["level"], x["metric"], x["k"]) == ("rl", "all", "max", "4"))
     assert float(line["mean"]) == rl["metrics"]["max@4"]["mean"]
     tex = (tmp_path / "out/table.tex").read_text()
-    for tabular in re.findall(r"\\begin\{tabular\}\{(l?r*)\}(.*?)\\end\{tabular\}", tex, re.S):
-        assert all(row.count("&") - row.count(r"\&") == len(tabular[0]) - 1 for row in tabular[1].split("\n") if row.endswith(r"\\"))
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(l?r*)\}(.*?)\\end\{tabular\}", tex, re.S):
+        for row in body.split("\n"):
+            assert not row.endswith(r"\\") or row.count(" & ") == len(columns) - 1
     assert tex.count(r"\begin{tabular}") == out.count("**") // 2
 
 
@@ -263,7 +272,8 @@ def test_single_method_has_its_metrics_on_top(tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "mine.jsonl", make_rows())
     assert run(monkeypatch, capsys, path, "--out", tmp_path / "out")[0] == 0
     result = json.loads((tmp_path / "out/results.json").read_text())
-    assert result["metrics"] == result["methods"]["mine"]["metrics"] and set(result["metrics"]["pass@1"]) == {"mean", "low", "high"}
+    assert result["metrics"] == result["methods"]["mine"]["metrics"]
+    assert set(result["metrics"]["pass@1"]) == {"mean", "low", "high"}
 
 
 def test_single_row(tmp_path, monkeypatch, capsys):
@@ -276,7 +286,8 @@ def test_single_row(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("right", [False, True])
 def test_all_wrong_and_all_right(tmp_path, monkeypatch, capsys, right):
-    rows = [{"task_id": f"t{i}", "correct": [right] * 4, "scores": [float(right)] * 4, "votes": [-1 + right] * 4} for i in range(9)]
+    rows = [{"task_id": f"t{i}", "correct": [right] * 4, "scores": [float(right)] * 4, "votes": [-1 + right] * 4}
+            for i in range(9)]
     path = write(tmp_path / "rows.jsonl", rows)
     status, out, _ = run(monkeypatch, capsys, path, "--out", tmp_path / "out")
     metrics = json.loads((tmp_path / "out/results.json").read_text())["metrics"]
@@ -299,7 +310,8 @@ def test_what_is_not_alike_is_said(tmp_path, monkeypatch, capsys):
     status, out, _ = run(monkeypatch, capsys, write(tmp_path / "a.jsonl", a), write(tmp_path / "b.jsonl", b), "--k", 1)
     notes = [line for line in out.splitlines() if "NOT ALIKE" in line]
     assert status == 0 and len(notes) == 4
-    for text in ("n differs: a 8; b 6", "dataset differs: a math; b gsm8k", "temperature differs: a 1.0; b 0.6", "they share 8"):
+    for text in ("n differs: a 8; b 6", "dataset differs: a math; b gsm8k", "temperature differs: a 1.0; b 0.6",
+                 "they share 8"):
         assert any(text in note for note in notes), text
     b = [row | {"split": "valid" if i % 2 else "test"} for i, row in enumerate(a)]
     assert "split is mixed within each file: test, valid" in run(monkeypatch, capsys, write(tmp_path / "b.jsonl", b))[1]
@@ -319,25 +331,29 @@ def test_papers_numbers_are_those_of_the_notes():
     notes = ROOT.parent / "shared/papers/settings.md"
     if not notes.exists():
         pytest.skip("../shared/papers/settings.md, the transcript of the papers' tables, is not here")
-    text = notes.read_text()
+    text = " ".join(notes.read_text().replace("|", " ").split())
     for key, table in evaluate.PAPERS.items():
-        unit = 10 ** -table["digits"] / 100
-        for name, row in table["rows"].items():
+        place = 0
+        for name, row in table["rows"].items():  # each row whole and in its order, the rows in theirs
             assert list(row) == table["columns"]
-            for value in row.values():
-                forms = {f"{100 * value:.{table['digits']}f}", f"{value:.3f}", f"{value:.3f}".lstrip("0")}
-                assert any(re.search(rf"(?<![\d.]){re.escape(form)}(?!\d)", text) for form in forms), (key, name, value, unit)
+            forms = [" ".join(form(value) for value in row.values()) for form in (
+                lambda v: f"{100 * v:.{table['digits']}f}", lambda v: f"{v:.3f}", lambda v: f"{v:.3f}"[1:])]
+            places = [text.find(" " + form, place) for form in forms]
+            assert max(places) >= place, (key, name)
+            place = max(places)
 
 
 def test_paper_row_difference_and_selection(tmp_path, monkeypatch, capsys):
     rows = make_rows(P=10, n=10, dataset="code_contests", split=lambda i: "valid" if i < 5 else "test")
     path = write(tmp_path / "rows.jsonl", rows)
     status, out, _ = run(monkeypatch, capsys, f"PG-mean={path}", "--paper", "tang-table1")
-    lines = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in out.splitlines() if line.startswith("| ")}
+    cells = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")]
+    lines = {row[0]: row[1:] for row in cells}
     valid = 100 * np.mean([row["correct"] for row in rows[:5]])
     test = 100 * np.mean([row["correct"] for row in rows[5:]])
     assert status == 0 and lines["pg-mean, paper"] == ["24.6", "32.9", "38.1", "26.2", "35.1", "39.8"]
-    assert lines["pg-mean, ours"][::3] == [f"{valid:.1f}", f"{test:.1f}"] and lines["pg-mean, ours"][2] == "-"  # no pass@100
+    assert lines["pg-mean, ours"][::3] == [f"{valid:.1f}", f"{test:.1f}"]
+    assert lines["pg-mean, ours"][2] == "-"  # no pass@100 from 10 samples
     assert lines["difference"][3] == f"{test - 26.2:+.1f}" and lines["ppo-biased, paper"][0] == "21.6"
     only_test = write(tmp_path / "test.jsonl", rows[5:])
     out = run(monkeypatch, capsys, f"pg-mean={only_test}", "--paper", "tang-table1")[1]
@@ -393,10 +409,15 @@ def test_bad_json_and_bad_flags(tmp_path, monkeypatch, capsys):
     bad.write_bytes(good.read_bytes()[:-20])
     write(tmp_path / "curves/metrics.jsonl", [{"step": 1}, {"step": 1}])
     (tmp_path / "empty").mkdir()
-    for arguments, text in (([bad], "row 12: expected one JSON object"), ([good, "--k", 1, 9], "k = 9, but there are n = 8"),
-                            ([good, "--k", 0], "--k >= 1"), ([tmp_path / "nowhere.jsonl"], "No such file"), ([], "expected at least one"),
-                            ([good, "--against", "x"], "expected one of good"), ([good, "--cluster", "rule"], "--cluster rule"),
-                            ([good, good], "found it twice"), ([tmp_path / "empty"], "eval.jsonl or metrics.jsonl"),
+    for arguments, text in (([bad], "row 12: expected one JSON object"),
+                            ([good, "--k", 1, 9], "k = 9, but there are n = 8"),
+                            ([good, "--k", 0], "--k >= 1"),
+                            ([good, "--against", "x"], "expected one of good"),
+                            ([good, "--cluster", "rule"], "--cluster rule"),
+                            ([good, good], "found it twice"),
+                            ([], "expected at least one"),
+                            ([tmp_path / "nowhere.jsonl"], "No such file"),
+                            ([tmp_path / "empty"], "eval.jsonl or metrics.jsonl"),
                             ([tmp_path / "curves", "--out", tmp_path / "o"], "row 2: expected an integer step")):
         status, out, err = run(monkeypatch, capsys, *arguments)
         assert (status, out) == (2, "") and text in err, (arguments, err)
@@ -427,6 +448,7 @@ def test_memory_is_bounded_by_what_is_kept(tmp_path):
 
 
 def test_the_command_and_its_benchmark():
-    done = subprocess.run([sys.executable, str(ROOT / "evaluate.py"), "--benchmark", "50", "--k", "1", "8"], capture_output=True, text=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=60)
-    assert done.returncode == 0 and re.match(r"50 problems x 256 samples, .* s, \d+ problems/s, peak memory \d+ MiB", done.stdout), done.stderr
+    done = subprocess.run([sys.executable, str(ROOT / "evaluate.py"), "--benchmark", "50", "--k", "1", "8"],
+                          capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"50 problems x 256 samples, .* s, \d+ problems/s, peak memory \d+ MiB", done.stdout)

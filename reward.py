@@ -1,0 +1,1224 @@
+#!/usr/bin/env python3
+"""Second stage: grade every completion. Rows from standard input, rewarded rows to standard output, order kept.
+
+    python reward.py --reward binary --workers 16 < completions.jsonl > rewarded.jsonl
+
+Adds to each row, one entry per completion:
+    scores    float in [0, 1]: (weighted) fraction of tests passed; fraction of right cells for grids; 0 or 1 for math
+    correct   bool: everything right; pass@k counts this
+    preds     math: canonical answer; code: digest of all outputs; grid: the grid as text; null: no answer
+    votes     int class of equal answers within the row, numbered by first appearance; -1: no answer, it abstains
+    rewards   --reward fraction: the score; binary: 1 if correct else 0; signed: 1 if correct else -1
+    verdicts  "ok"; "wrong"; "no answer" (nothing to grade was found); and for what the first failed test died of:
+              "timeout"; "memory"; "crash" (raised, did not compile, killed, exit status not 0); "output" (too much of
+              it, or a returned value that is not plain data)
+
+Completions are hostile text. Math: LaTeX goes to math-verify (never to eval, sympify or parse_expr) in a worker process
+with a memory limit that is killed when its time is up. Code: one forked process per run in a sandbox, see "The sandbox".
+Expected outputs never enter it; what comes out is data and is compared here. A grader that fails is an error (exit
+status 2), never a zero reward.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import ctypes
+import hashlib
+import json
+import mmap
+import os
+import queue
+import re
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class BadRow(ValueError):
+    """A row that cannot be graded: names the field and what was expected there."""
+
+
+class GraderError(RuntimeError):
+    """The grader itself failed: never turned into a reward."""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Workers: every helper process speaks length-prefixed JSON over one end of a socket pair.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def send(channel, message, descriptors=()):
+    data = json.dumps(message).encode()
+    head = struct.pack("<I", len(data))
+    if descriptors:
+        socket.send_fds(channel, [head], descriptors)
+        head = b""
+    channel.sendall(head + data)
+
+
+def receive(channel, timeout=None, want_descriptor=False):
+    """The next message; EOFError if the other side is gone, TimeoutError after `timeout` seconds."""
+    channel.settimeout(timeout)
+    descriptors = []
+    if want_descriptor:
+        head, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
+    else:
+        head = channel.recv(4, socket.MSG_WAITALL)
+    if len(head) < 4:
+        raise EOFError
+    length, = struct.unpack("<I", head)
+    data = bytearray()
+    while len(data) < length:
+        chunk = channel.recv(length - len(data))
+        if not chunk:
+            raise EOFError
+        data += chunk
+    message = json.loads(data)
+    return (message, descriptors[0] if descriptors else None) if want_descriptor else message
+
+
+def spawn(function, *flags):
+    """Start this file's `function` in a fresh interpreter: (process, our end of its channel)."""
+    ours, theirs = socket.socketpair()
+    start = f"import sys; sys.path.insert(0, {HERE!r}); import reward; del sys.path[0]; reward.{function}(int(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
+                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    theirs.close()
+    return process, ours
+
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+
+
+def prctl(option, value=0):
+    if libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def libc(cache=[]):
+    if not cache:
+        cache.append(ctypes.CDLL(None, use_errno=True))
+    return cache[0]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The sandbox. sandbox_main() is the zygote: a small interpreter (no torch, no sympy, no site-packages) that locks itself
+# into namespaces once and then forks a child per run. It is the first process of its PID namespace, so that after each
+# run `kill -1` ends whatever is left. A run is a pure function of (program, inputs): no state stays between runs.
+#
+# Modes: "call" calls the entry point on each input within one child and returns the results as data; "stdin" runs the
+# program on one standard input; "serve" answers calls that come over a socket from a "check": the dataset's check
+# function, in a zygote of its own, so that its verdict and its expected values live where no model text runs.
+# ----------------------------------------------------------------------------------------------------------------------
+
+OK, CRASH, MEMORY = 0, 1, 3          # exit statuses of a child
+HEADER = struct.Struct("<qqq")       # shared with the child: tests finished (-1: not started), start of test, bytes used
+
+# A program is one process: threads yes; fork, exec, sockets, signals to others, ptrace, mounts, keys, bpf, ... no.
+# Numbers for x86-64 and arm64 (None: does not exist there).
+SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
+rt_sigaction 13 134,rt_sigprocmask 14 135,rt_sigreturn 15 139,ioctl 16 29,pread64 17 67,pwrite64 18 68,readv 19 65,
+writev 20 66,access 21 -,pipe 22 -,pipe2 293 59,select 23 -,pselect6 270 72,poll 7 -,ppoll 271 73,sched_yield 24 124,
+mremap 25 216,madvise 28 233,dup 32 23,dup2 33 -,dup3 292 24,pause 34 -,nanosleep 35 101,alarm 37 -,setitimer 38 103,
+getitimer 36 102,getpid 39 172,gettid 186 178,getppid 110 173,exit 60 93,exit_group 231 94,uname 63 160,fcntl 72 25,
+truncate 76 45,ftruncate 77 46,fsync 74 82,getdents64 217 61,getcwd 79 17,chdir 80 49,fchdir 81 50,rename 82 -,
+renameat 264 38,renameat2 316 276,mkdir 83 -,mkdirat 258 34,rmdir 84 -,unlink 87 -,unlinkat 263 35,readlink 89 -,
+readlinkat 267 78,open 2 -,openat 257 56,stat 4 -,lstat 6 -,newfstatat 262 79,statx 332 291,faccessat 269 48,
+faccessat2 439 439,gettimeofday 96 169,getrlimit 97 163,getrusage 98 165,sysinfo 99 179,times 100 153,getuid 102 174,
+getgid 104 176,geteuid 107 175,getegid 108 177,sigaltstack 131 132,arch_prctl 158 -,futex 202 98,
+sched_getaffinity 204 123,set_tid_address 218 96,restart_syscall 219 128,clock_gettime 228 113,clock_getres 229 114,
+clock_nanosleep 230 115,set_robust_list 273 99,getrandom 318 278,rseq 334 293,rt_sigpending 127 136,
+rt_sigtimedwait 128 137,membarrier 324 283,umask 95 166,close_range 436 436,sendto 44 206,recvfrom 45 207"""
+MACHINES = {"x86_64": (0, 0xC000003E, dict(clone=56, clone3=435, tgkill=234, prlimit64=302, pivot_root=155)),
+            "aarch64": (1, 0xC00000B7, dict(clone=220, clone3=435, tgkill=131, prlimit64=261, pivot_root=41))}
+
+
+def seccomp_filter():
+    """The BPF program as (bytearray, offsets where the child's own process id goes), or raises OSError."""
+    if os.uname().machine not in MACHINES or sys.byteorder != "little":
+        raise OSError("no system call table for this machine")
+    column, audit_arch, special = MACHINES[os.uname().machine]
+    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse, absent, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # allow, EPERM, ENOSYS, kill process
+    code = [(load, 0, 0, 4), (equal, 1, 0, audit_arch), (give, 0, 0, kill), (load, 0, 0, 0),
+            (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
+    for entry in SYSCALLS.replace("\n", "").split(","):
+        number = entry.split()[1 + column]
+        if number != "-":
+            code += [(equal, 0, 1, int(number)), (give, 0, 0, allow)]
+    code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]        # glibc then uses clone, whose flags we can see
+    code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
+             (give, 0, 0, refuse)]                                          # CLONE_THREAD only
+    patches = []
+    for name in "tgkill", "prlimit64":                                      # on itself only
+        code += [(equal, 0, 5, special[name]), (load, 0, 0, 16), (equal, 1, 0, 0), (equal, 0, 1, 0), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]
+        patches.append(len(code) - 4 if name == "tgkill" else len(code) - 3)
+    # tgkill(0, ...) fails in the kernel by itself, so the "0" alternative, meant for prlimit64, is harmless there
+    code += [(give, 0, 0, refuse)]
+    return bytearray(b"".join(struct.pack("<HBBI", *c) for c in code)), [8 * p + 4 for p in patches]
+
+
+def install_seccomp(program, patches):
+    for offset in patches:
+        struct.pack_into("<I", program, offset, os.getpid())
+    buffer = (ctypes.c_char * len(program)).from_buffer(program)
+    fprog = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    if libc().prctl(PR_SET_SECCOMP, 2, fprog, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def library_paths():
+    """What programs may read: this Python's standard library, shared libraries, and numpy where it is installed."""
+    import sysconfig
+    paths = {os.path.realpath(os.path.dirname(os.__file__)), "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"}
+    site = os.path.join(sysconfig.get_path("purelib", vars={"base": sys.prefix}))
+    numpy = [os.path.join(site, name) for name in ("numpy", "numpy.libs") if os.path.isdir(os.path.join(site, name))]
+    return [p for p in paths if os.path.exists(p)] + numpy, site if numpy else None
+
+
+def enter_namespaces(paths):
+    """New user, mount, PID, IPC, network and host-name namespaces; a root that holds `paths`, read-only, and /tmp.
+
+    Returns in a forked child, the first process of the PID namespace; the caller's process stays behind as its guard.
+    """
+    newuser, newns, newpid, newipc, newnet, newuts = 0x10000000, 0x20000, 0x20000000, 0x8000000, 0x40000000, 0x4000000
+    uid, gid = os.geteuid(), os.getegid()
+    if libc().unshare(newuser | newns | newpid | newipc | newnet | newuts) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, line in ("setgroups", "deny"), ("uid_map", f"65534 {uid} 1"), ("gid_map", f"65534 {gid} 1"):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+    mount(None, "/", None, 0x4000 | 0x40000)                                         # recursively private
+    root = "/proc"                                                                   # there is one; we need it no more
+    mount("tmpfs", root, "tmpfs", 0x2 | 0x4, "size=1m,mode=755")
+    for path in paths:
+        inside = root + path
+        if os.path.isdir(path):
+            os.makedirs(inside, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(inside), exist_ok=True)
+            open(inside, "w").close()
+        mount(path, inside, None, 0x1000 | 0x4000)                                   # bind
+        kept = os.statvfs(path).f_flag & (0x2 | 0x4 | 0x8 | 0x400 | 0x800)            # flags we may not take away
+        mount(None, inside, None, 0x20 | 0x1000 | 0x1 | 0x2 | 0x4 | kept | (os.statvfs(path).f_flag & 0x1000) << 9)
+    for name in "/dev", "/tmp", "/old":
+        os.makedirs(root + name, exist_ok=True)
+    open(root + "/dev/null", "w").close()
+    mount("/dev/null", root + "/dev/null", None, 0x1000)
+    os.chdir(root)
+    if libc().syscall(MACHINES[os.uname().machine][2]["pivot_root"], b".", b"old") != 0:
+        raise OSError(ctypes.get_errno(), "pivot_root")
+    os.chdir("/")
+    if libc().umount2(b"/old", 2) != 0:
+        raise OSError(ctypes.get_errno(), "umount")
+    os.rmdir("/old")
+    mount(None, "/", None, 0x20 | 0x1 | 0x2 | 0x4)                                   # read-only
+    fresh_tmp()
+    guard = os.getpid()
+    child = os.fork()
+    if child:
+        os.closerange(0, 2)
+        os.closerange(3, 4096)
+        os.waitpid(child, 0)
+        os._exit(0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    del guard
+
+
+def mount(source, target, kind, flags, data=None):
+    encoded = [None if s is None else s.encode() for s in (source, target, kind)]
+    if libc().mount(*encoded, ctypes.c_ulong(flags), None if data is None else data.encode()) != 0:
+        raise OSError(ctypes.get_errno(), f"mount {target}: {os.strerror(ctypes.get_errno())}")
+
+
+def fresh_tmp():
+    libc().umount2(b"/tmp", 2)
+    mount("tmpfs", "/tmp", "tmpfs", 0x2 | 0x4 | 0x8, "size=64m,nr_inodes=1024,mode=777")
+    os.chdir("/tmp")
+
+
+def enter_landlock(paths):
+    """Without namespaces: from here on this process and its children read nothing but `paths` and write no file."""
+    read, everything = 0x4 | 0x8, 0x1FFF
+    ruleset = libc().syscall(444, struct.pack("<Q", everything), ctypes.c_size_t(8), 0)
+    if ruleset < 0:
+        raise OSError(ctypes.get_errno(), "landlock")
+    for path in [*paths, "/dev/null"]:
+        fd = os.open(path, os.O_PATH)
+        access = read if os.path.isdir(path) else 0x4 | (0x2 if path == "/dev/null" else 0)
+        if libc().syscall(445, ruleset, 1, struct.pack("<Qi", access, fd), 0) != 0:
+            raise OSError(ctypes.get_errno(), "landlock rule")
+        os.close(fd)
+    if libc().syscall(446, ruleset, 0) != 0:
+        raise OSError(ctypes.get_errno(), "landlock restrict")
+    os.close(ruleset)
+
+
+def sandbox_main(fd):
+    """The zygote: say which protections this machine gave, then one reply per request until the channel closes."""
+    import bisect, collections, copy, functools, heapq, itertools, math, string, types, typing  # noqa: what programs import
+    channel = socket.socket(fileno=fd)
+    offer = receive(channel)
+    level, notes, filter_ = [], [], None
+    paths, site = library_paths()
+    with open("/proc/self/statm") as file:
+        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space, which is not the program's
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if "namespaces" in offer:
+        try:
+            enter_namespaces(paths)
+            level.append("namespaces")
+        except OSError as error:
+            notes.append(f"namespaces: {error}")
+            if os.getuid() == 65534 and offer != ["seccomp"]:       # half-way in: the caller tries again without
+                send(channel, {"level": [], "notes": notes, "again": True})
+                os._exit(0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if "landlock" in offer and not level:
+        try:
+            os.chdir("/")
+            enter_landlock(paths)
+            level.append("landlock")
+        except OSError as error:
+            notes.append(f"landlock: {error}")
+    if "seccomp" in offer:
+        try:
+            filter_ = seccomp_filter()
+            pid = os.fork()
+            if pid == 0:
+                install_seccomp(*filter_)
+                os._exit(0)
+            if os.waitpid(pid, 0)[1] != 0:
+                raise OSError("the kernel refused the filter")
+            level.append("seccomp")
+        except OSError as error:
+            filter_ = None
+            notes.append(f"seccomp: {error}")
+    if site:
+        sys.path.append(site)
+    null = os.open("/dev/null", os.O_RDWR)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    import gc
+    gc.collect()
+    gc.freeze()
+    send(channel, {"level": level, "notes": notes})
+    while True:
+        try:
+            request, extra = receive(channel, want_descriptor=True)
+        except EOFError:
+            os._exit(0)
+        reply = run_once(request, extra, filter_, null, base, "namespaces" in level)
+        send(channel, reply)
+
+
+def run_once(request, extra, filter_, null, base, namespaces):
+    """Fork one child for the request, wait for it at most its time, end everything that is left, report."""
+    mode, limit, memory, room = request["mode"], request["limit_s"], request["memory_mb"] << 20, request["room"]
+    shared = mmap.mmap(-1, HEADER.size + (room if mode in ("call", "check") else 0))
+    HEADER.pack_into(shared, 0, -1, 0, 0)
+    standard = [null, null, null]
+    if mode == "stdin":
+        standard[:2] = os.memfd_create("stdin"), os.memfd_create("stdout")
+        os.write(standard[0], request["input"].encode())
+        os.lseek(standard[0], 0, os.SEEK_SET)
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        status = CRASH
+        try:
+            run_child(request, extra, filter_, standard, shared, base + memory, room)
+            status = OK
+        except MemoryError:
+            status = MEMORY
+        except SystemExit as stop:
+            status = OK if stop.code in (None, 0, False) else CRASH
+        except BaseException:
+            status = CRASH
+        finally:
+            os._exit(status)
+    if extra is not None:
+        os.close(extra)
+    hard = start + limit * (len(request.get("inputs", ())) + 1) + 1
+    timed_out = False
+    while True:
+        began = HEADER.unpack_from(shared)[1] / 1e9
+        left = min(began if start < began < hard else start, hard) + limit - time.monotonic()
+        ended, status, used = os.wait4(child, os.WNOHANG)
+        if ended:
+            break
+        if left <= 0:
+            timed_out = True
+            os.kill(child, signal.SIGKILL)
+            ended, status, used = os.wait4(child, 0)
+            break
+        signal.sigtimedwait({signal.SIGCHLD}, left)
+    end_all(namespaces)
+    reply = {"status": "timeout" if timed_out or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else
+             {OK: "ok", MEMORY: "memory"}.get(os.waitstatus_to_exitcode(status), "crash")}
+    if mode == "stdin":
+        size = os.fstat(standard[1]).st_size
+        reply["output"] = os.pread(standard[1], min(size, room), 0).decode("utf-8", "replace")
+        if size >= room:
+            reply["status"] = "output"
+        os.close(standard[0])
+        os.close(standard[1])
+    else:
+        done, _, length = HEADER.unpack_from(shared)
+        if not (-1 <= done <= len(request.get("inputs", "1")) and 0 <= length <= room):
+            done, length = -1, 0
+        reply["done"] = done
+        if mode != "serve":
+            reply["output"] = shared[HEADER.size:HEADER.size + length].decode("utf-8", "replace")
+    shared.close()
+    return reply
+
+
+def end_all(namespaces):
+    """Kill and reap every descendant, and give the next run an empty /tmp."""
+    if namespaces:
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            while True:
+                os.waitpid(-1, 0)
+        except ChildProcessError:
+            pass
+        if os.listdir("/tmp") or os.stat("/tmp").st_mode & 0o777 != 0o777:
+            fresh_tmp()
+        return
+    try:
+        while True:  # without a PID namespace a program under seccomp has no children; --unsafe ones come to us as orphans
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                    for pid in file.read().split():
+                        os.kill(int(pid), signal.SIGKILL)
+                time.sleep(0.001)
+    except ChildProcessError:
+        pass
+
+
+def run_child(request, extra, filter_, standard, shared, address_space, room):
+    """In the child: drop everything, then run the program. Nothing here is trusted once the program has started."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    for target, source in enumerate(standard):
+        os.dup2(source, target)
+    if extra is None:
+        os.closerange(3, 4096)
+    else:
+        os.dup2(extra, 3)
+        os.closerange(4, 4096)
+    seconds = int(request["limit_s"] * (len(request.get("inputs", ())) + 1)) + 2
+    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_CORE, 0),
+                        (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 256)):
+        hard = resource.getrlimit(what)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (value, value))
+    libc().capset(struct.pack("<Ii", 0x20080522, 0), bytes(24))
+    if filter_:
+        install_seccomp(*filter_)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
+    sys.argv, sys.path_importer_cache = ["program.py"], {}
+    if request["mode"] == "check":
+        return run_check(request, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3), shared)
+    main = type(sys)("__main__")
+    main.__builtins__ = __builtins__
+    sys.modules["__main__"] = main
+    del sys.modules["reward"]
+    clock, pack, start_at, write = time.monotonic_ns, HEADER.pack_into, HEADER.size, shared.__setitem__
+    if request["mode"] != "stdin" and request["setup"]:
+        exec(compile(request["setup"], "setup.py", "exec"), main.__dict__)
+    exec(compile(request["program"], "program.py", "exec"), main.__dict__)
+    if request["mode"] == "stdin":
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        import atexit
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        return
+    if request["mode"] == "serve":
+        pack(shared, 0, 0, clock(), 0)
+        return serve_calls(main, request["entry_point"], socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3))
+    used = 0
+    for done, text in enumerate(request["inputs"]):
+        arguments = json.loads(text)
+        pack(shared, 0, done, clock(), used)
+        try:
+            result = encode(resolve(main, request["entry_point"])(*arguments))
+        except MemoryError:
+            result = '{"~":"error","v":"memory"}'
+        except Unencodable:
+            result = '{"~":"error","v":"output"}'
+        except (Exception, SystemExit):
+            result = '{"~":"error","v":"crash"}'
+        result = result.encode() + b"\n"
+        if used + len(result) > room:
+            result = b'{"~":"error","v":"output"}\n'[:max(0, room - used)]
+        write(slice(start_at + used, start_at + used + len(result)), result)
+        used += len(result)
+        pack(shared, 0, done + 1, clock(), used)
+
+
+def resolve(main, entry_point):
+    """A function of the program, or (LeetCode style) a method of a new `Solution()`."""
+    if hasattr(main, entry_point):
+        return getattr(main, entry_point)
+    return getattr(main.Solution(), entry_point.rpartition(".")[2])
+
+
+class Unencodable(ValueError):
+    pass
+
+
+def encode(value, kinds=((str, str), (bool, bool), (int, int), (float, float), (list, list), (tuple, tuple), (dict, dict),
+                         (set, set), (frozenset, frozenset), (bytes, bytes), (bytearray, bytes), (complex, complex))):
+    """A value as JSON text; what JSON does not hold is {"~": type, "v": ...}. Subclasses count as their plain base."""
+    if type(value) is int and -10**15 < value < 10**15:
+        return int.__repr__(value)
+
+    def plain(value):
+        if value is None or type(value) in (bool, float, str):
+            return value
+        kind = next((plain for base, plain in kinds if isinstance(value, base)), None)
+        if kind is int:
+            value = int(value)
+            return value if -10**15 < value < 10**15 else {"~": "int", "v": hex(value)}
+        if kind in (str, float):
+            return kind(value)
+        if kind is list:
+            return [plain(v) for v in list.__iter__(value)]
+        if kind is dict:
+            return {"~": "dict", "v": [[plain(k), plain(v)] for k, v in dict.items(value)]}
+        if kind in (tuple, set, frozenset):
+            return {"~": kind.__name__, "v": [plain(v) for v in kind.__iter__(value)]}
+        if kind is bytes:
+            return {"~": "bytes", "v": bytes(value).hex()}
+        if kind is complex:
+            return {"~": "complex", "v": [value.real, value.imag]}
+        raise Unencodable(type(value).__name__)
+    try:
+        return json.dumps(plain(value))
+    except RecursionError:
+        raise Unencodable("nested without end") from None
+
+
+class Failed:
+    """What stands in the place of a test's output when there is none; equal to nothing but itself."""
+
+    def __init__(self, why):
+        self.why = why
+
+
+def decode(text, remote=None):
+    """The inverse of encode, for hostile text: ValueError if it is anything else."""
+    def restore(item):
+        kind, value = item.get("~"), item.get("v")
+        if len(item) != 2 or "v" not in item:
+            raise ValueError("not encode()'s")
+        if kind == "dict":
+            return {k: v for k, v in value}
+        if kind in ("tuple", "set", "frozenset"):
+            return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](value)
+        if kind == "int":
+            return int(value, 16)
+        if kind == "bytes":
+            return bytes.fromhex(value)
+        if kind == "complex":
+            return complex(*value)
+        if kind == "error" and value in ("crash", "memory", "output"):
+            return Failed(value)
+        if kind == "remote" and remote is not None:
+            return remote(value)
+        raise ValueError("not encode()'s")
+    try:
+        return json.loads(text, object_hook=restore)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"not encode()'s: {error}") from None
+
+
+def serve_calls(main, entry_point, channel):
+    """In the program's child: evaluate what the check asks for; objects that are not plain data stay here, numbered."""
+    objects = []
+
+    def revive(value):
+        if isinstance(value, list):
+            return [revive(v) for v in value]
+        return value
+
+    def answer(value):
+        try:
+            return encode(value)
+        except Unencodable:
+            objects.append(value)
+            return json.dumps({"~": "remote", "v": len(objects) - 1})
+    while True:
+        try:
+            request = receive(channel)
+        except EOFError:
+            return
+        try:
+            if request[0] == "call":
+                target = objects[request[1]] if request[1] is not None else resolve(main, entry_point)
+                arguments = decode(request[2], lambda number: objects[number])
+                keywords = decode(request[3], lambda number: objects[number])
+                reply = ["value", answer(target(*arguments, **keywords))]
+            elif request[0] == "name":
+                reply = ["value", answer(getattr(main, request[1]))]
+            else:
+                reply = ["value", answer(getattr(objects[request[1]], request[2]))]
+        except Exception as error:
+            reply = ["error", type(error).__name__, str(error)[:1000]]
+        send(channel, reply)
+
+
+def run_check(request, channel, shared):
+    """In a child that no model text enters: the dataset's check function, its candidate a stub that calls the program."""
+    def ask(*message):
+        send(channel, message)
+        kind, *rest = receive(channel)
+        if kind == "value":
+            return decode(rest[0], Remote)
+        error = getattr(sys.modules["builtins"], str(rest[0]), RuntimeError)
+        raise (error if isinstance(error, type) and issubclass(error, Exception) else RuntimeError)(rest[1])
+
+    class Remote:
+        """An object of the program. It is equal to itself only: its own __eq__ has no say."""
+
+        def __init__(self, number):
+            self.__dict__["number"] = number
+
+        def __call__(self, *arguments, **keywords):
+            return ask("call", self.number, pack(arguments), pack(keywords))
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return ask("attribute", self.number, name)
+
+        def __bool__(self):
+            raise TypeError("the program returned an object that is not plain data")
+
+    def pack(value):
+        def plain(value):
+            if isinstance(value, Remote):
+                return {"~": "remote", "v": value.number}
+            if type(value) in (list, tuple):
+                items = [plain(v) for v in value]
+                return items if type(value) is list else {"~": "tuple", "v": items}
+            if type(value) is dict:
+                return {"~": "dict", "v": [[plain(k), plain(v)] for k, v in value.items()]}
+            return json.loads(encode(value))
+        return json.dumps(plain(value))
+
+    namespace = {"__name__": "check"}
+    try:  # HumanEval's checks use helpers of the prompt, which is the template: take them from here, not from the program
+        exec(compile(request["template"].replace("{program}", ""), "template.py", "exec"), namespace)
+    except Exception:
+        namespace = {"__name__": "check"}  # the template needs the program's names: they are looked up there
+    source = compile(request["check"], "check.py", "exec")
+    exec(source, namespace)
+    names, codes = set(), [source]
+    for code in codes:
+        names.update(code.co_names)
+        codes.extend(c for c in code.co_consts if isinstance(c, type(source)))
+    for name in names - set(namespace) - set(dir(sys.modules["builtins"])):
+        try:
+            namespace[name] = ask("name", name)
+        except Exception:
+            pass  # an attribute's name, or a name that the check would not find either
+    namespace["check"](lambda *arguments, **keywords: ask("call", None, pack(arguments), pack(keywords)))
+    HEADER.pack_into(shared, 0, 1, 0, 0)
+
+
+class Sandbox:
+    """One zygote as seen from here. `offer`: the protections to try."""
+
+    def __init__(self, offer=("namespaces", "landlock", "seccomp")):
+        self.offer, self.process = list(offer), None
+        self.start()
+
+    def start(self):
+        self.process, self.channel = spawn("sandbox_main", "-S", "-P")
+        send(self.channel, self.offer)
+        try:
+            hello = receive(self.channel, 60)
+        except (EOFError, TimeoutError):
+            raise GraderError("the sandbox process did not start") from None
+        if hello.get("again"):
+            self.close()
+            self.offer.remove("namespaces")
+            self.start()
+            self.notes = hello["notes"] + self.notes
+            return
+        self.level, self.notes = hello["level"], hello["notes"]
+
+    def ask(self, request, descriptor=None):
+        send(self.channel, request, [descriptor] if descriptor is not None else ())
+
+    def reply(self, seconds):
+        try:
+            return receive(self.channel, seconds)
+        except (EOFError, TimeoutError, ConnectionError):
+            self.close()
+            self.start()
+            raise GraderError("the sandbox process ended or stopped answering") from None
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
+MAX_TIMEOUTS = 3  # tests that a program may run out of time on before the rest count as failed
+
+
+def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
+    """(outputs, why): per test the output as data, or Failed(why)."""
+    sandbox = sandboxes[0]
+    request = {"mode": tests["type"], "program": program, "setup": tests.get("setup") or "", "limit_s": limit_s,
+               "memory_mb": memory_mb, "entry_point": tests.get("entry_point")}
+    if tests["type"] == "check":
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            sandbox.ask({**request, "mode": "serve", "room": 1 << 16, "limit_s": limit_s * 2}, theirs.fileno())
+            sandboxes[1].ask({**request, "program": "", "check": tests["check"], "room": 1 << 16,
+                              "template": tests.get("template", "{program}")}, ours.fileno())
+        verdict = sandboxes[1].reply(limit_s * 4 + 30)
+        served = sandbox.reply(limit_s * 4 + 30)
+        if verdict["status"] == "ok" and verdict["done"] == 1:
+            return [True]
+        if verdict["status"] == "timeout" or served["status"] == "timeout":
+            return [Failed("timeout")]
+        return [Failed("wrong" if served["done"] == 0 and served["status"] == "ok" else
+                       served["status"] if served["status"] != "ok" else "crash")]
+    outputs, timeouts, total = [], 0, len(tests["outputs"])
+    room = [(1 << 16) + 4 * len(json.dumps(expected)) for expected in tests["outputs"]]
+    while len(outputs) < total:
+        first = len(outputs)
+        if timeouts >= MAX_TIMEOUTS:
+            return outputs + [Failed("timeout")] * (total - first)
+        if tests["type"] == "stdin":
+            sandbox.ask({**request, "room": max(1 << 20, room[first]), "input": tests["inputs"][first]})
+            reply = sandbox.reply(limit_s * 2 + 30)
+            outputs.append(reply["output"] if reply["status"] == "ok" else Failed(reply["status"]))
+            if stop_early and not same_output(reply["output"] if reply["status"] == "ok" else "", tests["outputs"][first]):
+                return outputs + [Failed("skipped")] * (total - len(outputs))
+        else:
+            inputs = [json.dumps(arguments) for arguments in tests["inputs"][first:]]
+            sandbox.ask({**request, "inputs": inputs, "room": sum(room[first:])})
+            reply = sandbox.reply(limit_s * (len(inputs) + 2) + 30)
+            if reply["done"] < 0:
+                return outputs + [Failed(reply["status"] if reply["status"] != "ok" else "crash")] * (total - first)
+            for line in reply["output"].split("\n")[:reply["done"]]:
+                try:
+                    outputs.append(decode(line))
+                except ValueError:
+                    outputs.append(Failed("output"))
+            if len(outputs) < total:
+                outputs.append(Failed(reply["status"] if reply["status"] != "ok" else "crash"))
+        timeouts += isinstance(outputs[-1], Failed) and outputs[-1].why == "timeout"
+    return outputs
+
+
+def same_output(got, expected):
+    """Standard output: equal whitespace-separated tokens; a token with a decimal point or exponent within 1e-6."""
+    got, expected = got.split(), expected.split()
+    return len(got) == len(expected) and all(g == e or close(g, e) for g, e in zip(got, expected))
+
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def close(got, expected):
+    if len(got) > 400 or not NUMBER.fullmatch(got) or not NUMBER.fullmatch(expected) or expected.lstrip("+-").isdigit():
+        return False
+    got, expected = float(got), float(expected)
+    return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))
+
+
+def extract_program(completion):
+    """The last ```python block (else the last fenced block, else all of the text)."""
+    blocks = re.findall(r"```[ \t]*(?:python3?|py)[ \t]*\r?\n(.*?)(?:```|\Z)", completion, re.S | re.I)
+    blocks = blocks or re.findall(r"```[^\n`]*\n(.*?)```", completion, re.S)
+    return blocks[-1] if blocks else completion
+
+
+def grade_code(completion, row, settings, sandboxes):
+    """(score, correct, pred, verdict) of one completion."""
+    tests = row["tests"]
+    program = completion if tests.get("extract") is False else extract_program(completion)
+    if not program.strip():
+        return 0.0, False, None, "no answer"
+    program = tests.get("template", "{program}").replace("{program}", program)
+    outputs = run_program(sandboxes, program, tests, tests.get("time_limit_s") or settings.timeout_s,
+                          int(tests.get("memory_limit_mb") or settings.memory_mb), settings.stop_early)
+    if tests["type"] == "check":
+        passed = [outputs[0] is True]
+    elif tests["type"] == "stdin":
+        passed = [not isinstance(o, Failed) and same_output(o, e) for o, e in zip(outputs, tests["outputs"])]
+    else:
+        passed = [not isinstance(o, Failed) and safe_equal(o, e) for o, e in zip(outputs, tests["outputs"])]
+    weights = tests.get("weights") or [1] * len(passed)
+    correct = all(passed)
+    score = 1.0 if correct else sum(w for w, p in zip(weights, passed) if p) / sum(weights)
+    verdict = "ok"
+    if not correct:
+        first = outputs[passed.index(False)]
+        verdict = first.why if isinstance(first, Failed) else "wrong"
+    if all(isinstance(o, Failed) for o in outputs) and tests["type"] != "check":
+        return score, correct, None, verdict
+    shown = [" ".join(o.split()) if isinstance(o, str) and tests["type"] == "stdin" else
+             [o.why] if isinstance(o, Failed) else ordered(o) for o in outputs]
+    return score, correct, hashlib.sha256(repr(shown).encode()).hexdigest()[:16], verdict
+
+
+def ordered(value):
+    """A value whose repr is the same for equal sets and dicts."""
+    if isinstance(value, (set, frozenset)):
+        return ("set", sorted(repr(ordered(v)) for v in value))
+    if isinstance(value, dict):
+        return ("dict", sorted((repr(ordered(k)), repr(ordered(v))) for k, v in value.items()))
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, [ordered(v) for v in value])
+    return value
+
+
+def safe_equal(got, expected):
+    try:
+        return bool(got == expected)
+    except RecursionError:
+        return False
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Grids.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def extract_grid(text):
+    """The last grid in the text: [[...]] as JSON, else the last run of lines of digits. None if there is none."""
+    found = re.findall(r"\[\s*\[[\d,\s\[\]]*\]\s*\]", text)
+    for candidate in reversed(found):
+        try:
+            grid = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if all(isinstance(r, list) and r and all(type(c) is int and c <= 9 for c in r) for r in grid) and \
+                len({len(r) for r in grid}) == 1:
+            return grid
+    runs, current = [], []
+    for line in text.splitlines() + [""]:
+        cells = [int(c) for c in re.findall(r"\d", line)] if re.fullmatch(r"[\s\[|]*\d([\s,|]*\d)*[\s\],|]*", line) else None
+        if cells and (not current or len(cells) == len(current[0])):
+            current.append(cells)
+        else:
+            if current:
+                runs.append(current)
+            current = [cells] if cells else []
+    return runs[-1] if runs else None
+
+
+def grade_grid(completion, row):
+    grid, gold = extract_grid(completion), row["gold"]
+    if grid is None:
+        return 0.0, False, None, "no answer"
+    right = 0
+    if len(grid) == len(gold) and len(grid[0]) == len(gold[0]):
+        right = sum(g == e for a, b in zip(grid, gold) for g, e in zip(a, b))
+    correct = grid == gold
+    return right / (len(gold) * len(gold[0])), correct, "/".join("".join(map(str, r)) for r in grid), \
+        "ok" if correct else "wrong"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def balanced(text, start):
+    """Content of the brace group that opens at `start`; None if it does not close."""
+    depth = 0
+    for match in re.compile(r"\\.|[{}]", re.S).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return text[start + 1:match.start()]
+    return None
+
+
+def extract_answer(text):
+    r"""The last \boxed{...} that closes, else what follows the last "final answer is", else the last displayed formula."""
+    for match in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*(?=\{)", text))[-8:]):
+        content = balanced(text, match.end())
+        if content is not None and content.strip():
+            return content.strip()
+    for phrase in r"final answer is:?", r"answer is:?", r"####":
+        found = re.findall(rf"(?i:{phrase})\s*([^\n]+)", text[-4000:])
+        if found:
+            return re.sub(r"\s*\.?\s*I hope it is correct.*", "", found[-1]).strip().strip("$*").rstrip(".").strip("$* ")
+    found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$", text[-4000:], re.S)
+    if found:
+        return "".join(found[-1]).strip()
+    return None
+
+
+def math_main(fd):
+    """Nursery: imports math-verify once, then forks a worker for every channel that it is sent."""
+    import math_verify  # noqa: F401
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel = socket.socket(fileno=fd)
+    send(channel, "ready")
+    while True:
+        try:
+            _, descriptor = receive(channel, want_descriptor=True)
+        except EOFError:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            math_worker(socket.socket(fileno=descriptor))
+        os.close(descriptor)
+        send(channel, pid)
+
+
+def math_worker(channel):
+    from math_verify import LatexExtractionConfig, parse, verify
+    import logging
+    logging.disable(logging.CRITICAL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    config = [LatexExtractionConfig()]
+    while True:
+        try:
+            gold, pred = receive(channel)
+        except EOFError:
+            os._exit(0)
+        try:
+            sides = [parse("\\boxed{" + side + "}", config, parsing_timeout=None) for side in (gold, pred)]
+            reply = bool(verify(*sides, timeout_seconds=None)) if all(sides) else False
+        except MemoryError:
+            os._exit(MEMORY)
+        except RecursionError:
+            reply = False
+        send(channel, reply)
+
+
+class MathWorker:
+    nursery, lock = None, threading.Lock()
+
+    def __init__(self):
+        self.channel = None
+
+    def start(self):
+        with MathWorker.lock:
+            if MathWorker.nursery is None:
+                MathWorker.nursery = spawn("math_main")
+                receive(MathWorker.nursery[1], 120)
+            self.channel, theirs = socket.socketpair()
+            with theirs:
+                send(MathWorker.nursery[1], "fork", [theirs.fileno()])
+                self.pid = receive(MathWorker.nursery[1], 60)
+
+    def equal(self, gold, pred, limit_s):
+        """True, False, "timeout" or "memory"."""
+        if self.channel is None:
+            self.start()
+        try:
+            send(self.channel, [gold, pred])
+            return receive(self.channel, limit_s)
+        except (TimeoutError, EOFError, ConnectionError) as error:
+            os.kill(self.pid, signal.SIGKILL)
+            self.channel.close()
+            self.channel = None
+            return "timeout" if isinstance(error, TimeoutError) else "memory"
+
+
+MAX_ANSWER = 1000  # characters; no reference answer is near that
+
+
+def grade_math(completion, row, settings, worker):
+    pred = extract_answer(completion)
+    if pred is None or not pred.strip():
+        return 0.0, False, None, "no answer"
+    if len(pred) > MAX_ANSWER:
+        return 0.0, False, pred[:MAX_ANSWER], "wrong"
+    same = pred == row["gold"] or worker.equal(row["gold"], pred, settings.timeout_s)
+    verdict = {True: "ok", False: "wrong"}.get(same, same)
+    return float(same is True), same is True, pred, verdict
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The filter.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def check_row(row):
+    """Raise BadRow unless every field that grading reads is there and fits."""
+    def need(ok, what):
+        if not ok:
+            raise BadRow(what)
+    need(isinstance(row, dict), f"expected a JSON object, got {type(row).__name__}")
+    completions, n = row.get("completions"), 0
+    need(isinstance(completions, list) and completions and all(isinstance(c, str) for c in completions),
+         "completions: expected a non-empty list of strings")
+    n = len(completions)
+    for name in "token_ids", "logprobs", "finish_reasons":
+        need(name not in row or isinstance(row[name], list) and len(row[name]) == n,
+             f"{name}: expected a list of {n}, one per completion")
+    need(row.get("kind") in GRADERS, f"kind: expected one of {', '.join(GRADERS)}, got {row.get('kind')!r}")
+    if row["kind"] == "math":
+        need(isinstance(row.get("gold"), str) and row["gold"].strip(), "gold: expected the reference answer, a string")
+    if row["kind"] == "grid":
+        gold = row.get("gold")
+        need(isinstance(gold, list) and gold and all(isinstance(r, list) and r and len(r) == len(gold[0]) for r in gold),
+             "gold: expected a grid, a list of equally long rows")
+    if row["kind"] == "code":
+        tests = row.get("tests")
+        need(isinstance(tests, dict) and tests.get("type") in ("stdin", "call", "check"),
+             "tests: expected an object with type stdin, call or check")
+        if tests["type"] == "check":
+            need(isinstance(tests.get("check"), str) and isinstance(tests.get("entry_point"), str),
+                 "tests: expected check (source of `def check(candidate)`) and entry_point")
+        else:
+            inputs, outputs = tests.get("inputs"), tests.get("outputs")
+            need(isinstance(inputs, list) and isinstance(outputs, list) and 0 < len(inputs) == len(outputs),
+                 "tests: expected inputs and outputs, two lists of one length, not empty")
+            inner = str if tests["type"] == "stdin" else list
+            need(all(isinstance(i, inner) for i in inputs), f"tests: expected inputs of type {inner.__name__}")
+            need(inner is list or all(isinstance(o, str) for o in outputs), "tests: expected outputs of type str")
+            need(inner is str or isinstance(tests.get("entry_point"), str), "tests: expected entry_point")
+            weights = tests.get("weights")
+            need(weights is None or len(weights) == len(outputs) and min(weights) >= 0 < sum(weights),
+                 "tests: expected one weight >= 0 per test, not all zero")
+
+
+GRADERS = {"math": grade_math, "code": grade_code, "grid": grade_grid}
+REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, correct: float(correct),
+           "signed": lambda score, correct: 1.0 if correct else -1.0}
+
+
+class Grader:
+    """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
+
+    def __init__(self, settings):
+        self.settings, self.local = settings, threading.local()
+        self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
+        self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
+        self.lock = threading.Lock()
+        self.reused = 0
+
+    def sandboxes(self, check):
+        mine = self.local.__dict__.setdefault("sandboxes", [])
+        while len(mine) < (2 if check else 1):
+            mine.append(Sandbox())
+            self.helpers.append(mine[-1])
+        return mine
+
+    def worker(self):
+        if not hasattr(self.local, "worker"):
+            self.local.worker = MathWorker()
+        return self.local.worker
+
+    def one(self, completion, row):
+        if row["kind"] == "code":
+            return grade_code(completion, row, self.settings, self.sandboxes(row["tests"]["type"] == "check"))
+        if row["kind"] == "math":
+            return grade_math(completion, row, self.settings, self.worker())
+        return grade_grid(completion, row)
+
+    def self_test(self, kind):
+        """Grade a known-good and a known-bad sample of this kind; GraderError if either comes out wrong."""
+        if kind == "code":
+            sandbox = self.sandboxes(False)[0]
+            level = sandbox.level
+            safe = "seccomp" in level and len(level) == 2
+            print(f"reward.py: sandbox: {', '.join(level) or 'none'}{''.join('; no ' + n for n in sandbox.notes)}",
+                  file=sys.stderr)
+            if not safe and not self.settings.unsafe:
+                raise GraderError("this machine offers less than the floor for untrusted code (seccomp, and either "
+                                  "namespaces or landlock); --unsafe runs it all the same")
+        good, bad = SELF_TEST[kind]
+        for completion, right in (good, True), (bad, False):
+            result = self.one(completion, SELF_TEST_ROWS[kind])
+            if result[1] is not right:
+                raise GraderError(f"self-test: {kind} sample {completion!r} was graded {result}")
+
+    def submit(self, row):
+        """Start grading a row: a function that waits for it and returns the rewarded row."""
+        kind = row["kind"]
+        if kind not in self.ready:
+            self.pool.submit(self.self_test, kind).result()
+            self.ready.add(kind)
+        if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
+            row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
+                                                       ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
+        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
+        futures = []
+        for completion in row["completions"]:
+            key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()
+            if key in self.cache:
+                self.cache.move_to_end(key)
+                self.reused += 1
+            else:
+                self.cache[key] = self.pool.submit(self.one, completion, row)
+                if len(self.cache) > 50_000:
+                    self.cache.popitem(last=False)
+            futures.append(self.cache[key])
+        return futures
+
+    def finish(self, row, futures):
+        results = [future.result() for future in futures]
+        scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
+        votes, classes = [], []
+        for i, pred in enumerate(preds):
+            same = None
+            if pred is not None:
+                for number, first in enumerate(classes):
+                    if preds[first] == pred or correct[first] and correct[i]:
+                        same = number
+                        break
+                else:
+                    same = len(classes)
+                    classes.append(i)
+            votes.append(-1 if same is None else same)
+        rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
+        return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
+                "verdicts": verdicts}
+
+    def close(self):
+        for helper in self.helpers:
+            helper.process.kill()
+        if MathWorker.nursery:
+            MathWorker.nursery[0].kill()
+
+
+SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
+             "code": ("```python\ndef f(x):\n    return x + 1\n```", "```python\nimport sys\nsys.exit(0)\n```"),
+             "grid": ("[[1, 2], [3, 4]]", "[[1, 2], [3, 5]]")}
+SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "grid", "gold": [[1, 2], [3, 4]]},
+                  "code": {"kind": "code", "tests": {"type": "call", "entry_point": "f", "setup": "",
+                                                     "inputs": [[1], [2]], "outputs": [2, 3]}}}
+
+
+def read_rows(stream, rows):
+    """Reader thread: (number, row or exception) into the bounded queue, None at the end."""
+    try:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                rows.put((number, None, BadRow(f"not JSON: {error}")))
+                return
+            try:
+                check_row(row)
+            except BadRow as error:
+                rows.put((number, row, error))
+                return
+            rows.put((number, row, None))
+    finally:
+        rows.put(None)
+
+
+def run(settings, out):
+    start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
+    grader = Grader(settings)
+    arrived, pending = queue.Queue(maxsize=8), collections.deque()
+    threading.Thread(target=read_rows, args=(sys.stdin.buffer, arrived), daemon=True).start()
+    gone = select.poll()
+    gone.register(out, select.POLLERR)
+    ended = failure = None
+    try:
+        while not (ended and not pending):
+            # take in what has arrived (a bounded number of rows ahead), give out what is ready, in order
+            while not ended and len(pending) < 4 * settings.workers + 4:
+                try:
+                    item = arrived.get(timeout=0 if pending else 0.25)
+                except queue.Empty:
+                    break
+                if item is None:
+                    ended = True
+                elif item[2] is not None:
+                    failure, ended = (item[0], item[1], item[2]), True
+                else:
+                    pending.append((item[0], item[1], grader.submit(item[1])))
+            if pending:
+                number, row, futures = pending[0]
+                unfinished = concurrent.futures.wait(futures, timeout=0.02 if not ended else 0.25).not_done
+                if not unfinished:
+                    rewarded = grader.finish(row, futures)
+                    out.write(json.dumps(rewarded).encode() + b"\n")
+                    out.flush()
+                    pending.popleft()
+                    counts.update(rewarded["verdicts"])
+                    samples += len(futures)
+                    written += 1
+            if gone.poll(0):
+                raise BrokenPipeError
+        if failure:
+            number, row, error = failure
+            name = f" (task_id {row['task_id']})" if isinstance(row, dict) and "task_id" in row else ""
+            raise BadRow(f"row {number}{name}: {error}")
+    finally:
+        grader.close()
+        seconds = time.monotonic() - start
+        print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
+              f"{grader.reused} seen before; " + ", ".join(f"{v} {c}" for v, c in counts.most_common()), file=sys.stderr)
+
+
+def arguments(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--reward", choices=list(REWARDS), default="fraction", help="what `rewards` holds")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="samples graded at the same time")
+    parser.add_argument("--timeout-s", type=float, default=5.0,
+                        help="seconds per test (code whose row has no time_limit_s) and per answer (math)")
+    parser.add_argument("--memory-mb", type=int, default=1024, help="address space of a program whose row has no limit")
+    parser.add_argument("--max-tests", type=int, default=0, help="use the first so many tests of a program; 0: all")
+    parser.add_argument("--stop-early", action="store_true", help="stdin tests: stop a program at its first failed test; "
+                        "for --reward binary or signed. Votes of such programs compare what was run")
+    parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
+    settings = parser.parse_args(argv)
+    if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
+        parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
+    return settings
+
+
+def main():
+    settings = arguments()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    status = 0
+    try:
+        run(settings, out)
+    except (BadRow, GraderError) as error:
+        print(f"reward.py: {error}", file=sys.stderr)
+        status = 2
+    except BrokenPipeError:
+        print("reward.py: the reader of standard output is gone", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    sys.stderr.flush()
+    os._exit(status)  # the reader thread may be blocked in standard input
+
+
+if __name__ == "__main__":
+    main()

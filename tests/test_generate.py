@@ -1,0 +1,226 @@
+"""generate.py: the embedded task against its definition, the sampler against a plain forward pass, the stage's manners."""
+
+import json
+import math
+import os
+from argparse import Namespace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import generate
+
+RULES = [rule for prior in (generate.TASK_PRIOR, generate.BROAD_PRIOR) for _, rules in prior for rule in rules]
+
+
+def holds(rule, item):
+    """Truth of a rule of our own making (never a completion) on an item, by Python's meaning of it."""
+    return eval(rule, {x: int(x in item) for x in generate.LETTERS}) & 1
+
+
+# ------------------------------------------------------------------------------------------------- the embedded task
+
+def test_rules_are_what_python_says():
+    assert [len(r) for _, r in generate.TASK_PRIOR] == [12, 12, 54, 54, 108]
+    assert sum(len(r) for _, r in generate.BROAD_PRIOR) == 702
+    assert len({text for text, _ in RULES}) == 942 and max(len(text) for text, _ in RULES) <= 8
+    for text, mask in RULES:
+        assert [mask >> j & 1 for j in range(81)] == [holds(text, item) for item in generate.ITEMS], text
+
+
+@pytest.mark.parametrize("split", ["train", "test", "sft"])
+def test_prompts_show_five_items_and_test_the_others(split):
+    for i in range(50):
+        row = generate.rules_prompt(3, split, i)
+        [rule] = row["reference"]
+        assert len(row["prompt"]) == 21 and row["prompt"][-1] == ":"
+        shown = [row["prompt"][j:j + 4] for j in range(0, 20, 4)]
+        tested = [item for [item] in row["tests"]["inputs"]]
+        assert sorted([item.lower() for item in shown] + tested) == sorted(generate.ITEMS)
+        assert [item.islower() for item in shown] == [bool(holds(rule, item.lower())) for item in shown]
+        assert row["tests"]["outputs"] == [holds(rule, item) for item in tested]
+        assert 1 <= sum(map(str.islower, shown)) <= 4
+        namespace = {}  # the template, filled with the reference rule, is the program that reward.py calls
+        exec(row["tests"]["template"].replace("{program}", rule), namespace)
+        assert [namespace["rule"](item) for item in tested] == row["tests"]["outputs"]
+        for value in (0, 1):  # the weights make `scores` the balanced accuracy
+            weight = sum(w for w, out in zip(row["tests"]["weights"], row["tests"]["outputs"]) if out == value)
+            if len(set(row["tests"]["outputs"])) == 2:
+                assert weight * 2 == sum(row["tests"]["weights"])
+
+
+def test_held_out_prompts_are_disjoint_and_reproducible():
+    ids = {split: {generate.rules_prompt(seed, split, i)["task_id"] for seed in (0, 1) for i in range(300)}
+           for split in ("train", "test", "sft")}
+    assert not ids["test"] & (ids["train"] | ids["sft"])
+    assert generate.rules_prompt(5, "train", 7) == generate.rules_prompt(5, "train", 7)
+    assert generate.rules_prompt(5, "train", 7) != generate.rules_prompt(6, "train", 7)
+
+
+def test_posterior_against_enumeration_in_rational_numbers():
+    row = generate.rules_prompt(0, "test", 4)
+    shown = {row["prompt"][j:j + 4].lower(): row["prompt"][j].islower() for j in range(0, 20, 4)}
+    positives = sum(shown.values())
+    unseen = [item for item in generate.ITEMS if item not in shown]
+    total_weight = sum(weight for weight, _ in generate.TASK_PRIOR)
+    mass = {}
+    for weight, rules in generate.TASK_PRIOR:
+        for text, _ in rules:
+            if any(bool(holds(text, item)) != label for item, label in shown.items()):
+                continue
+            size = sum(holds(text, item) for item in generate.ITEMS)
+            # one way to draw the number of positives, then one subset of the positives and one of the negatives
+            likelihood = Fraction(math.comb(5, positives), 30) / math.comb(size, positives) / math.comb(81 - size, 5 - positives)
+            behaviour = tuple(holds(text, item) for item in unseen)
+            mass[behaviour] = mass.get(behaviour, 0) + Fraction(weight, total_weight) / len(rules) * likelihood
+    expected = sorted((m / sum(mass.values()) for m in mass.values()), reverse=True)
+    assert len(expected) == len(row["posterior"]) > 1
+    assert np.allclose(row["posterior"], [float(p) for p in expected], rtol=1e-12)
+
+
+# ----------------------------------------------------------------------------------------------------- the sampler
+
+PROMPTS = ["adgjBEHKcfilADGLbehj:", "a:", "adgj:"]  # unequal lengths: the short ones are padded
+
+
+def settings(**changes):
+    return Namespace(**dict(device="cpu", dtype="float32", num_samples=5, max_tokens=7, temperature=1.0, top_p=1.0, top_k=0,
+                            batch_tokens=2**19) | changes)
+
+
+def draw(path, args, prompts=PROMPTS):
+    sample, load, score = generate.transformers_engine(path, args)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    groups = dict(sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
+    return [groups[g] for g in range(len(prompts))]
+
+
+@pytest.mark.parametrize("changes", [{}, {"temperature": 0.3}, {"top_k": 3}, {"top_p": 0.5, "temperature": 0.7}])
+def test_samples_are_those_of_a_plain_loop_over_whole_sequences(tiny, changes):
+    """The prefix tree draws, with the same noise, what inverse-CDF sampling from a plain forward pass draws, and its
+    log-probabilities are those of the sampling distribution (1e-4 in fp32)."""
+    args = settings(**changes)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny).eval(), AutoTokenizer.from_pretrained(tiny)
+    for g, group in enumerate(draw(tiny, args)):
+        noise = np.random.default_rng(100 + g).random((args.num_samples, args.max_tokens))
+        for i, (text, ids, logprobs, reason) in enumerate(group):
+            sequence, expected = tokenizer(PROMPTS[g])["input_ids"], []
+            for t in range(len(ids)):
+                with torch.no_grad():
+                    p = (model(torch.tensor([sequence])).logits[0, -1].double() / args.temperature).softmax(-1)
+                if args.top_k:
+                    p = torch.where(p >= p.topk(args.top_k).values[-1], p, 0)
+                    p = p / p.sum()
+                if args.top_p < 1:
+                    order = p.argsort(descending=True)
+                    kept = int((p[order].cumsum(0) < args.top_p).sum()) + 1
+                    p = torch.zeros_like(p).scatter(0, order[:kept], p[order[:kept]])
+                    p = p / p.sum()
+                assert int((p.cumsum(0) <= noise[i, t] * p.sum()).sum()) == ids[t]
+                expected.append(math.log(p[ids[t]]))
+                sequence = sequence + [ids[t]]
+            assert np.allclose(logprobs, expected, atol=1e-4)
+            assert text == tokenizer.decode(ids, skip_special_tokens=True)
+            assert (reason == "stop") == (ids[-1] == tokenizer.eos_token_id)
+            assert len(ids) == args.max_tokens or reason == "stop"
+
+
+def test_samples_do_not_depend_on_the_batch(tiny):
+    whole, apart = draw(tiny, settings()), draw(tiny, settings(batch_tokens=1))
+    assert [[s[:2] for s in g] for g in whole] == [[s[:2] for s in g] for g in apart]
+    alone = draw(tiny, settings(), PROMPTS[:1])
+    assert [s[1] for s in alone[0]] == [s[1] for s in whole[0]]
+
+
+def test_stop_token_ends_a_completion(tiny):
+    found = [s for g in draw(tiny, settings(num_samples=400)) for s in g if s[3] == "stop"]
+    assert found and all(s[1][-1] == 1 and 1 not in s[1][:-1] and len(s[1]) == len(s[2]) for s in found)
+
+
+def test_load_puts_new_weights_in_use(tiny, tmp_path):
+    import train
+    train.init_tiny(tmp_path, seed=1)
+    sample, load, score = generate.transformers_engine(tiny, settings())
+    ids, other = list(range(10, 20)), generate.transformers_engine(tmp_path, settings())[2]
+    before = score(ids)
+    load(tmp_path)
+    assert score(ids) == other(ids) != before
+
+
+def test_load_refuses_another_architecture(tiny, tmp_path):
+    from safetensors.torch import load_file, save_file
+    state = load_file(tiny / "model.safetensors")
+    state.pop("model.norm.weight")
+    save_file(state, tmp_path / "model.safetensors")
+    load = generate.transformers_engine(tiny, settings())[1]
+    with pytest.raises(ValueError, match="model.norm.weight"):
+        load(tmp_path)
+
+
+def test_probe_stops_a_sampler_with_old_weights(tmp_path):
+    (tmp_path / "probe.json").write_text(json.dumps({"token_ids": [1, 2, 3], "logprob": -4.0}))
+    generate.check_probe(tmp_path, lambda ids: -4.0001, "float32")
+    with pytest.raises(ValueError, match="does not use the weights"):
+        generate.check_probe(tmp_path, lambda ids: -4.01, "float32")
+
+
+# ------------------------------------------------------------------------------------------------------- the stage
+
+def test_weights_are_waited_for(tmp_path):
+    read, write = os.pipe()
+    with open(write, "w") as rows:
+        for step, found, staleness, ready in ((0, 0, 0, True), (3, 3, 0, True), (3, 2, 1, True), (3, 2, 0, False),
+                                              (3, 5, 1, False)):  # 5: left over from a run that was cut off
+            (tmp_path / "policy").unlink(missing_ok=True)
+            (tmp_path / "policy").symlink_to(f"policy-{found:06d}")
+            if ready:
+                assert generate.wait_for_weights(tmp_path, step, staleness, rows).name == f"policy-{found:06d}"
+            else:
+                import threading
+                threading.Timer(0.2, os.close, [read]).start()
+                with pytest.raises(BrokenPipeError):
+                    generate.wait_for_weights(tmp_path, step, staleness, rows)
+                read, write = os.pipe()
+                rows.close()
+                rows = open(write, "w")
+        rows.close()
+    os.close(read)
+
+
+def test_rows_are_complete(tiny, shell):
+    done = shell(f"python generate.py --model {tiny} --split test --limit 3 --num-samples 2 --seed 7")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len({row["task_id"] for row in rows}) == 3
+    for row in rows:
+        assert row["kind"] == "code" and row["dataset"] == "rules" and row["split"] == "test" and row["step_prompts"] == 3
+        assert len(row["completions"]) == len(row["token_ids"]) == len(row["logprobs"]) == len(row["finish_reasons"]) == 2
+        assert row["sampling"]["seed"] == 7 and abs(sum(row["posterior"]) - 1) < 1e-12
+        assert len(row["prompt_token_ids"]) == 21 and "reference" not in row
+
+
+def test_reference_rows_hold_the_solution(tiny, shell):
+    done = shell(f"python generate.py --model {tiny} --reference --split sft --steps 2 --prompts-per-step 4")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["step"] for row in rows] == [0] * 4 + [1] * 4
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    for row in rows:
+        [completion], [ids] = row["completions"], row["token_ids"]
+        assert ids[-1] == tokenizer.eos_token_id and tokenizer.decode(ids[:-1]) == completion
+        assert completion in {text for text, _ in RULES}
+
+
+@pytest.mark.parametrize("flags, expected", [
+    ("", "--model"), ("--model X --run Y --steps 1", "not both"), ("--run Y", "--steps"),
+    ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
+    ("--model X --steps 1 --max-staleness 1", "--max-staleness"), ("--model X --limit 1 --prompts-per-step 2", "no effect"),
+    ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
+    ("--model X --limit 1 --num-samples 0", "--num-samples"), ("--model X --limit 1 --temperature 0", "--temperature"),
+    ("--model X --dataset nonesuch", "nonesuch"), ("--model /nonexistent --limit 1", "/nonexistent"),
+    ("--model tests --limit 1", "tests"),
+])
+def test_bad_flags_are_refused_in_one_line(shell, flags, expected):
+    done = shell(f"python generate.py {flags}")
+    assert done.returncode == 2 and expected in done.stderr.splitlines()[-1] and not done.stdout

@@ -1,0 +1,128 @@
+"""The four stages together: the loop, its end when a stage dies, one-shot use on files, real rows."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+def loop(run, model, steps=3, staleness=0, estimator="rloo --k 4", generate="", train=""):
+    return (f"python generate.py --run {run} --steps {steps} --prompts-per-step 4 --num-samples 4 --max-staleness {staleness} "
+            f"{generate} | python reward.py --reward binary | python advantages.py --estimator {estimator} | "
+            f"python train.py --model {model} --run {run} --steps {steps} {train}")
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def rollout(run, step):
+    with gzip.open(run / "rollouts" / f"step-{step:06d}.jsonl.gz", "rt") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.fixture(scope="session")
+def warm(tiny, tmp_path_factory):
+    """A model after a little SFT, so that some of its rules are right."""
+    run = tmp_path_factory.mktemp("warm")
+    subprocess.run(["bash", "-c", f"set -o pipefail; python generate.py --model {tiny} --reference --split sft --steps 60 "
+                    f"--prompts-per-step 64 | python train.py --loss sft --model {tiny} --run {run} --steps 60 --lr 6e-3 "
+                    "--save-every 100"], cwd=ROOT, check=True, timeout=300)
+    return run / "policy"
+
+
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_three_steps_of_the_loop(warm, tmp_path, shell, staleness):
+    done = shell(loop(tmp_path, warm, staleness=staleness, train="--lr 0.01"))
+    assert done.returncode == 0, done.stderr
+    assert os.readlink(tmp_path / "policy") == "policy-000003"
+    log = metrics(tmp_path)
+    assert [line["step"] for line in log] == [0, 1, 2]
+    assert all(0 <= line["lag"] <= staleness for line in log)
+    assert any(line["updates"] for line in log), "no group had both right and wrong samples: nothing was tested"
+    for line in log:
+        if line["lag"] == 0 and line["updates"]:  # on-policy: sampler and trainer agree, also after a reload
+            assert line["mismatch_max"] < 1e-4 and abs(line["ratio_max"] - 1) < 1e-3
+        rows = rollout(tmp_path, line["step"])
+        assert len(rows) == 4 and all(row["step"] == line["step"] for row in rows)
+        for row in rows:  # each stage added its keys for every sample, and dropped none
+            for key in ("completions", "token_ids", "logprobs", "finish_reasons", "scores", "correct", "preds", "votes",
+                        "rewards", "verdicts", "advantages"):
+                assert len(row[key]) == 4, key
+            assert row["estimator"] == "rloo" and abs(sum(row["advantages"])) < 1e-12
+
+
+@pytest.mark.parametrize("victim", ["generate.py", "reward.py", "advantages.py", "train.py"])
+def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
+    with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as pipe:
+        wait_for(lambda: (tmp_path / "metrics.jsonl").exists() and len(metrics(tmp_path)) > 1)
+        [pid] = [pid for pid, words in group_members(pipe.pid) if victim in words[1:2]]
+        os.kill(pid, signal.SIGKILL)
+        assert pipe.wait(timeout=20) != 0
+        assert not group_members(pipe.pid)
+
+
+def test_interrupt_leaves_no_process(warm, tmp_path):
+    with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as pipe:
+        wait_for(lambda: (tmp_path / "metrics.jsonl").exists() and len(metrics(tmp_path)) > 1)
+        os.killpg(pipe.pid, signal.SIGINT)
+        assert pipe.wait(timeout=20) != 0
+        wait_for(lambda: not group_members(pipe.pid), 5)
+        assert "Traceback" not in pipe.stderr.read()
+
+
+def group_members(group):
+    """(pid, command line words) of the live processes of a process group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group:
+                words = (entry / "cmdline").read_text().split("\0")
+                if words[0]:  # a zombie has none
+                    found.append((int(entry.name), words))
+        except OSError:
+            pass
+    return found
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_the_trainer_fails_when_the_input_ends_early(warm, tmp_path, shell):
+    shell(f"python generate.py --model {warm} --steps 2 --prompts-per-step 4 --num-samples 4 | python reward.py | "
+          f"python advantages.py --estimator rloo --k 4 > {tmp_path}/rows.jsonl")
+    rows = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    for count, message in ((8, "ended after 2 of 3 steps"), (6, "ended in step 1: 2 of 4 rows")):
+        (tmp_path / "part.jsonl").write_text("".join(rows[:count]))
+        done = shell(f"python train.py --model {warm} --run {tmp_path}/run{count} --steps 3 < {tmp_path}/part.jsonl")
+        assert done.returncode == 2 and message in done.stderr
+
+
+def test_one_shot_on_files(warm, tmp_path, shell):
+    """Each stage alone, file to file; then the table."""
+    for command in (f"python generate.py --model {warm} --split test --limit 6 --num-samples 8 > {tmp_path}/c.jsonl",
+                    f"python reward.py < {tmp_path}/c.jsonl > {tmp_path}/r.jsonl",
+                    f"python advantages.py --estimator pkpo_s_loo_minus_one --k 4 < {tmp_path}/r.jsonl > {tmp_path}/a.jsonl",
+                    f"python train.py --model {warm} --run {tmp_path}/run < {tmp_path}/a.jsonl",
+                    f"python evaluate.py {tmp_path}/r.jsonl --k 1 8 --out {tmp_path}/out"):
+        done = shell(command)
+        assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert result["metrics"]["pass@1"]["mean"] == pytest.approx(sum(sum(row["correct"]) for row in rows) / 48)
+    assert result["metrics"]["pass@8"]["mean"] == pytest.approx(sum(any(row["correct"]) for row in rows) / 6)
+    assert os.readlink(tmp_path / "run" / "policy") == "policy-000001"

@@ -628,36 +628,44 @@ def read_curves(path):
     return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
 
 
-def plot_curves(path, curves, names, x, ys, window):
-    """Panels of y against x: running mean over `window` steps, mean over seeds with a band of one standard error.
+def common_steps(name, seeds):
+    """The curves of a method's seeds at the steps that all of them have."""
+    steps = sorted(set.intersection(*(set(c["step"]) for c in seeds)))
+    if not steps:
+        raise InputError(f"{name}: expected metrics.jsonl of all seeds to have steps in common, found none")
+    return [{key: values[np.isin(c["step"], steps)] for key, values in c.items()} for c in seeds]
 
-    Seeds are averaged at the steps that all of them have. Returns False where no run has both x and any y.
+
+def plot_curves(path, curves, names, x, ys, window):
+    """Panels of y against x: running means over `window` steps, mean over seeds with a band of one standard error.
+
+    Returns False where no run has both x and any y. The window is at most half of the shortest run.
     """
     def drawable(seeds, y):
         return all(key in c and np.isfinite(c[key]).any() for c in seeds for key in (x, y))
 
+    curves = {name: common_steps(name, seeds) for name, seeds in curves.items()}
     ys = [y for y in ys if any(drawable(seeds, y) for seeds in curves.values())]
     if not ys:
         return False
+    window = min(window, *(max(1, len(c["step"]) // 2) for seeds in curves.values() for c in seeds))
     figure, axes = panels(len(ys))
     for axis, y in zip(axes, ys):
         for name, seeds in curves.items():
             if not drawable(seeds, y):
                 continue
             i = names.index(name)  # a method looks the same in all figures
-            steps = set.intersection(*(set(c["step"]) for c in seeds))
-            width = max(1, min(window, len(steps) // 2))
-            across, up = ([np.convolve(c[key][np.isin(c["step"], list(steps))], np.ones(width) / width, "valid")
-                           for c in seeds] for key in (x, y))  # (seeds, steps - width + 1)
             scale = 100 if CURVES[y].endswith("%") else 1
-            across, mean = np.mean(across, axis=0), scale * np.mean(up, axis=0)
+            across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
+                          for key in (x, y))  # (seeds, steps - window + 1)
+            across, mean = across.mean(axis=0), scale * up.mean(axis=0)
             ks = sorted({int(k) for c in seeds for k in c.get("k", []) if np.isfinite(k)})
             label = f"{name} (k = {', '.join(map(str, ks))})" if ks else name
             axis.plot(across, mean, label=label, markevery=(i, max(1, len(mean) // 8)), **style(i))
             if len(seeds) > 1:
-                error = scale * np.std(up, axis=0, ddof=1) / np.sqrt(len(seeds))
+                error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds))
                 axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
-        axis.set_xlabel(CURVES[x])
+        axis.set_xlabel(CURVES[x] + (f"\n(running means of {window} steps)" if window > 1 else ""))
         axis.set_ylabel(CURVES[y])
     save(figure, path)
     return True
@@ -953,7 +961,7 @@ def report(args, paths, curves, place):
 
     results = {"methods": {}, "k": ks,
                "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
-               "resamples": args.resamples, "cluster": args.cluster or "prompt", "captions": args.caption,
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
                "not_alike": unlike}
     for name, files in methods.items():
         results["methods"][name] = {

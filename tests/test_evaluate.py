@@ -174,7 +174,7 @@ def test_crossings():
 
 
 def test_curves_of_a_sharp_and_a_broad_policy_cross_where_they_should(tmp_path, monkeypatch, capsys):
-    """4 of 10 problems always solved, or 2 of 16 samples right in all: pass@k = 1 - C(14,k)/C(16,k), > 0.4 from k = 4."""
+    """4 of 10 problems always solved, or 2 of 16 samples right in all: 1 - C(14,k)/C(16,k) is above 0.4 from k = 4 on."""
     sharp = [{"task_id": f"t{i}", "correct": [i < 4] * 16, "scores": [float(i < 4)] * 16, "votes": [int(i >= 4)] * 16}
              for i in range(10)]
     broad = [row | {"correct": [True] * 2 + [False] * 14, "scores": [1.0] * 2 + [0.0] * 14, "votes": [0] * 2 + [1] * 14}
@@ -196,6 +196,17 @@ def test_seeds(tmp_path, monkeypatch, capsys):
     assert result["metrics"]["pass@2"]["mean"] == pytest.approx(np.mean(means))
     assert result["metrics"]["pass@2"]["se_seeds"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
     assert "se_seeds" not in result["difference"]["metrics"]["pass@2"]  # the base has one seed
+    names = zip("aabb", paths)
+    run(monkeypatch, capsys, *(f"{name}={path}" for name, path in names), "--out", tmp_path / "out")
+    methods = json.loads((tmp_path / "out/results.json").read_text())["methods"]
+    errors = [methods[name]["metrics"]["pass@2"]["se_seeds"] for name in "ab"]
+    assert methods["b"]["difference"]["metrics"]["pass@2"]["se_seeds"] == pytest.approx(np.hypot(*errors))
+
+
+def test_every_seed_counts_the_same_however_many_problems_it_has(tmp_path):
+    files = [evaluate.read_file(write(tmp_path / f"{P}.jsonl", make_rows(P=P, seed=P)), [3]) for P in (5, 40)]
+    result, _ = evaluate.estimate(files, evaluate.column_names([3], evaluate.METRICS), 200)
+    assert result["pass@3"]["mean"] == pytest.approx(np.mean([f["values"][:, 0].mean() for f in files]))
 
 
 # ---------------------------------------------------------------- reports
@@ -323,6 +334,16 @@ def test_training_curves_alone(tmp_path, monkeypatch, capsys):
     status, out, err = run(monkeypatch, capsys, tmp_path / "run", "--out", tmp_path / "out")
     assert (status, out) == (0, "") and "kl_efficiency not drawn" in err
     assert (tmp_path / "out/training_curves.png").exists() and not (tmp_path / "out/kl_efficiency.png").exists()
+
+
+def test_curves_are_running_means_at_the_steps_that_all_seeds_have(tmp_path, monkeypatch):
+    long, short = ([{"step": s, "reward": r + s} for s in steps] for r, steps in ((0, range(8)), (4, range(2, 6))))
+    seeds = [evaluate.read_curves(write(tmp_path / f"{i}.jsonl", rows)) for i, rows in enumerate((long, short))]
+    drawn = []
+    monkeypatch.setattr(evaluate, "save", lambda figure, path: drawn.append(figure.axes[0].lines[0].get_xydata()))
+    assert evaluate.plot_curves("", {"a": seeds}, ["a"], "step", ["reward", "entropy"], 10)
+    np.testing.assert_allclose(drawn[0], [[2.5, 4.5], [3.5, 5.5], [4.5, 6.5]])  # windows of 2 of the steps 2 to 5
+    assert not evaluate.plot_curves("", {"a": seeds}, ["a"], "step", ["entropy"], 10)
 
 
 # ---------------------------------------------------------------- the papers

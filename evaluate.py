@@ -281,13 +281,13 @@ def compare(files, reference, columns, resamples):
     common, index_a, index_b = np.intersect1d(tasks_a, tasks_b, return_indices=True)
     if not len(common):
         raise InputError(f"{files[0]['path']} and {reference[0]['path']}: expected a common task_id, found none")
-    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # equal problems: exactly 0
+    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # so that ties are ties
     mean, low, high, C = bootstrap(difference, clusters, np.ones(len(common)), resamples)
     index = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.zeros((C, len(mean))), np.bincount(index)[:, None]
     np.add.at(sums, index, difference)
     se = np.sqrt(((sums - sizes * mean) ** 2).sum(axis=0) * C / (C - 1)) / len(common) if C > 1 else mean * np.nan
-    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in (sums / sizes).T]
+    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in np.round(sums / sizes, 12).T]
     keys = ("mean", "low", "high", "se", "wilcoxon_p")
     return {c: dict(zip(keys, map(float, e))) for c, e in zip(columns, zip(mean, low, high, se, p))}, len(common)
 
@@ -363,8 +363,8 @@ def mixed(methods):
 
 # ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
 
-def percent(x, sign=""):
-    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.1f}"
+def percent(x, sign="", digits=1):
+    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.{digits}f}"
 
 
 def cell(entry, sign=""):
@@ -453,12 +453,15 @@ def paper_table(key, methods, columns, curves):
             return None
         return np.mean([f["values"][mask, columns.index(metric)].mean() for f, mask in zip(methods[name], masks)])
 
+    def show(values, sign=""):
+        return [percent(v, sign, paper["digits"]) for v in values]
+
     for row, printed in paper["rows"].items():
-        theirs = [printed[column] / (100 if paper["percent"] else 1) for column in paper["columns"]]
+        theirs = [printed[column] for column in paper["columns"]]
         mine = [value(ours[row], column) for column in paper["columns"]] if row in ours else []
         gaps = [None if m is None else m - t for m, t in zip(mine, theirs)]
-        rows += [[f"{row}, ours", *map(percent, mine)]] * bool(mine) + [[f"{row}, paper", *map(percent, theirs)]]
-        rows += [["difference", *(percent(gap, "+") for gap in gaps)]] * bool(mine)
+        rows += [[f"{row}, ours", *show(mine)]] * bool(mine) + [[f"{row}, paper", *show(theirs)]]
+        rows += [["difference", *show(gaps, "+")]] * bool(mine)
     found = [", ".join(sorted({str(v) for files in methods.values() for f in files for v in f["settings"][k]}))
              for k in ("dataset", "split")]
     note = f"{key}: ours is dataset {found[0]}, split {found[1]}; the paper's is {paper['title']}"
@@ -537,9 +540,9 @@ def save(figure, path):
     """One legend over all panels; PNG and SVG, without a date, so that the same numbers give the same files."""
     import matplotlib.pyplot as plt
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    letters = 14 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes some nine
-    columns = max(1, int(letters // (max(map(len, handles)) + 9)))
-    columns = len(handles) if sum(len(label) + 9 for label in handles) < letters else columns
+    letters = 20 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes the room of 17
+    columns = max(1, int(letters // (max(map(len, handles)) + 17)))
+    columns = len(handles) if sum(len(label) + 17 for label in handles) < letters else columns
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
     figure.savefig(f"{path}.png")
     figure.savefig(f"{path}.svg", metadata={"Date": None})
@@ -625,36 +628,44 @@ def read_curves(path):
     return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
 
 
-def plot_curves(path, curves, names, x, ys, window):
-    """Panels of y against x: running mean over `window` steps, mean over seeds with a band of one standard error.
+def common_steps(name, seeds):
+    """The curves of a method's seeds at the steps that all of them have."""
+    steps = sorted(set.intersection(*(set(c["step"]) for c in seeds)))
+    if not steps:
+        raise InputError(f"{name}: expected metrics.jsonl of all seeds to have steps in common, found none")
+    return [{key: values[np.isin(c["step"], steps)] for key, values in c.items()} for c in seeds]
 
-    Seeds are averaged at the steps that all of them have. Returns False where no run has both x and any y.
+
+def plot_curves(path, curves, names, x, ys, window):
+    """Panels of y against x: running means over `window` steps, mean over seeds with a band of one standard error.
+
+    Returns False where no run has both x and any y. The window is at most half of the shortest run.
     """
     def drawable(seeds, y):
         return all(key in c and np.isfinite(c[key]).any() for c in seeds for key in (x, y))
 
+    curves = {name: common_steps(name, seeds) for name, seeds in curves.items()}
     ys = [y for y in ys if any(drawable(seeds, y) for seeds in curves.values())]
     if not ys:
         return False
+    window = min(window, *(max(1, len(c["step"]) // 2) for seeds in curves.values() for c in seeds))
     figure, axes = panels(len(ys))
     for axis, y in zip(axes, ys):
         for name, seeds in curves.items():
             if not drawable(seeds, y):
                 continue
             i = names.index(name)  # a method looks the same in all figures
-            steps = set.intersection(*(set(c["step"]) for c in seeds))
-            width = max(1, min(window, len(steps) // 2))
-            across, up = ([np.convolve(c[key][np.isin(c["step"], list(steps))], np.ones(width) / width, "valid")
-                           for c in seeds] for key in (x, y))  # (seeds, steps - width + 1)
             scale = 100 if CURVES[y].endswith("%") else 1
-            across, mean = np.mean(across, axis=0), scale * np.mean(up, axis=0)
+            across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
+                          for key in (x, y))  # (seeds, steps - window + 1)
+            across, mean = across.mean(axis=0), scale * up.mean(axis=0)
             ks = sorted({int(k) for c in seeds for k in c.get("k", []) if np.isfinite(k)})
             label = f"{name} (k = {', '.join(map(str, ks))})" if ks else name
             axis.plot(across, mean, label=label, markevery=(i, max(1, len(mean) // 8)), **style(i))
             if len(seeds) > 1:
-                error = scale * np.std(up, axis=0, ddof=1) / np.sqrt(len(seeds))
+                error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds))
                 axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
-        axis.set_xlabel(CURVES[x])
+        axis.set_xlabel(CURVES[x] + (f"\n(running means of {window} steps)" if window > 1 else ""))
         axis.set_ylabel(CURVES[y])
     save(figure, path)
     return True
@@ -663,12 +674,16 @@ def plot_curves(path, curves, names, x, ys, window):
 # ---------------------------------------------------------------- the papers' numbers
 
 def paper(title, percent, columns, rows):
-    """One table of a paper. columns: "[split, level or dataset] metric"; rows: a line per method, name and numbers."""
-    table = {}
-    for line in rows.strip().splitlines():
-        name, *numbers = line.split()
-        table[name] = dict(zip(columns, map(float, numbers), strict=True))
-    return {"title": title, "percent": percent, "columns": columns, "rows": table}
+    """One table of a paper: its rows as {method: {column: fraction}}, and the digits that it prints, in percent.
+
+    columns: "[split, level or dataset] metric"; rows: a line per method, its name, then numbers as printed.
+    """
+    lines = [line.split() for line in rows.strip().splitlines()]
+    digits = max(len(number.partition(".")[2]) for _, *numbers in lines for number in numbers) - (0 if percent else 2)
+    unit = 100 if percent else 1
+    table = {name: {column: float(number) / unit for column, number in zip(columns, numbers, strict=True)}
+             for name, *numbers in lines}
+    return {"title": title, "digits": digits, "columns": columns, "rows": table}
 
 
 def each(metrics, *where):
@@ -896,6 +911,7 @@ def report(args, paths, curves, place):
     estimates, clusters, differences = {}, {}, {}
     for name, files in methods.items():
         estimates[name], clusters[name] = estimate(files, columns, args.resamples)
+    for name, files in methods.items():
         if name != reference:
             entries, problems = compare(files, methods[reference], columns, args.resamples)
             crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
@@ -903,6 +919,9 @@ def report(args, paths, curves, place):
                 n = min(f["n"] for f in files + methods[reference])
                 crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
             differences[name] = entries, problems, crossing
+            if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
+                for column, entry in entries.items():
+                    entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
     levels = by_level(methods, columns, args.resamples)
     ideal = next((f["limits"] for files in methods.values() for f in files if f["limits"] is not None), None)
     limits = {}
@@ -917,9 +936,10 @@ def report(args, paths, curves, place):
     tables += level_tables(levels, shown, ks) + [sample_table(methods)]
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
-    notes = [*args.caption, f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} "
-             f"resamples of {counts} clusters with the same {args.cluster or 'prompt'}]"
-             + (" ±standard error over seeds." if several else "; one seed, so nothing is known about other runs.")]
+    notes = [" ".join(text.split()) for text in args.caption]
+    notes.append(f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
+                 f"{counts} clusters with the same {args.cluster or 'prompt'}]"
+                 + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more."))
     if differences:
         notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
     if same and "max" in metrics:
@@ -941,7 +961,7 @@ def report(args, paths, curves, place):
 
     results = {"methods": {}, "k": ks,
                "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
-               "resamples": args.resamples, "cluster": args.cluster or "prompt", "captions": args.caption,
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
                "not_alike": unlike}
     for name, files in methods.items():
         results["methods"][name] = {

@@ -36,6 +36,7 @@ import itertools
 import json
 import math
 import os
+import select
 import statistics
 import sys
 import time
@@ -617,7 +618,18 @@ def main():
     # Rows own standard output: whatever else prints goes to standard error.
     rows_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    for number, line in enumerate(sys.stdin.buffer, start=1):
+    try:
+        add_advantages(estimate, wanted, args, rows_out)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
+        sys.exit("advantages.py: stopped, the next stage is gone")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def add_advantages(estimate, wanted, args, rows_out):
+    """The filter itself, from standard input to `rows_out`."""
+    for number, line in enumerate(lines_while_read(rows_out), start=1):
         task_id = None
         try:
             row = json.loads(line)
@@ -634,12 +646,26 @@ def main():
         except ValueError as error:  # what json raises is one too
             print(f"advantages.py: row {number}, task_id {task_id!r}: {error}", file=sys.stderr)
             sys.exit(2)
-        try:
-            row.update(estimator=args.estimator, k=k, advantages=advantages)
-            print(json.dumps(row), file=rows_out, flush=True)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
-            sys.exit(f"advantages.py: row {number}: whoever read the rows is gone")
+        row.update(estimator=args.estimator, k=k, advantages=advantages)
+        print(json.dumps(row), file=rows_out, flush=True)
+
+
+def lines_while_read(rows_out):
+    """Lines of standard input. BrokenPipeError as soon as the reader of `rows_out` is gone, also while there is no input:
+    generate.py, which waits for train.py's weights, learns through here that train.py has died."""
+    ready, tail = select.poll(), b""
+    ready.register(0, select.POLLIN)
+    ready.register(rows_out, 0)  # reports only errors
+    while True:
+        if rows_out.fileno() in dict(ready.poll()):
+            raise BrokenPipeError
+        chunk = os.read(0, 1 << 20)
+        *lines, tail = (tail + chunk).split(b"\n")
+        yield from lines
+        if not chunk:
+            break
+    if tail:
+        yield tail
 
 
 # ---------------------------------------------------------------------------------------------------- the benchmark

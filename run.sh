@@ -4,10 +4,11 @@
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
-# Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer), RUNS=... where runs are kept.
+# Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
+# RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
 set -euo pipefail
 cd "$(dirname "$0")"
-RUNS=${RUNS:-runs}
+RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
@@ -82,12 +83,13 @@ lane() {
 # The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
 # a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
 # tables use the seeds from 100 on. Runs are shared between tables.
+if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400; fi
 mini_base() {  # seed
     local dir=$RUNS/mini/seed$1
     mkdir -p "$dir"
     [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
-    python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps 700 --seed "$1" |
-        python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps 700 --lr 6e-3 --weight-decay 0.01 \
+    python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps $SFT_STEPS --seed "$1" |
+        python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps $SFT_STEPS --lr 6e-3 --weight-decay 0.01 \
             --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     mini_eval "$1" base
 }
@@ -101,7 +103,7 @@ mini_rl() {  # seed name
         ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
         ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
         pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${2#pkpo_k}" ;;
-        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@100" ;;
+        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@$((RL_STEPS * 2 / 3))" ;;
         pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train="--entropy-bonus 0.01" ;;
         maj_centred | maj_loo_minus_one) adv="$2 --k 8" ;;
         maj_loo | maj_loo_biased) adv="$2 --k 16" ;;
@@ -112,12 +114,12 @@ mini_rl() {  # seed name
         lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
     esac
-    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1 $generate" "$reward --workers 1" "--estimator $adv" \
+    loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 $generate" "$reward --workers 1" "--estimator $adv" \
         "--schedule linear --seed $1 $train"
     mini_eval "$1" "$2"
 }
 mini_eval() {  # seed name
-    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--model $RUNS/mini/seed$1/$2/policy --split test --limit 400 --num-samples 128 \
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples 128 \
         --seed $((100 + $1))" "--workers 1"
 }
 
@@ -135,8 +137,8 @@ mini() {
     for method in base "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "results/$table" --caption \
-        "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: 700 SFT steps of 128 pairs. RL: 150 steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: 400 held-out prompts a seed, n = 128, temperature 1, seeds $(for seed in $seeds; do printf '%s ' $((100 + seed)); done)."
+    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "$RESULTS/$table" --caption \
+        "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seeds $(for seed in $seeds; do printf '%s ' $((100 + seed)); done)."
 }
 headline() { SEEDS=${SEEDS:-0} mini mini rloo max_loo pkpo_k8 maj_centred; }
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
@@ -152,41 +154,41 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # Hardware and time are estimates, not measurements: see the README.
 
 # preset TABLE: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
-#   METHODS  "name|advantages flags|reward flags|train flags"; the name "base" is the model before training
-#   EVALS    "name|generate flags|reward flags|k ..."
+#   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
+#   EVALS    "name|generate flags|reward flags|k ..."; the name "eval" brings the training curves along
 preset() {
-    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra gen ks runs
-    local smoke_gen="" smoke_eval="" smoke_train="" steps=$STEPS
+    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks runs
+    local smoke_gen="" smoke_eval="" smoke_train=""
     mkdir -p "$dir"
     if [ -n "${SMOKE:-}" ]; then
         export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-        steps=2 model=$dir/tiny
+        STEPS=2 model=$dir/tiny
         smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000 --dtype float32"
-        smoke_eval="--num-samples 4 --max-tokens 6 --limit 4 --max-prompt-tokens 8000 --dtype float32"
+        smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000 --dtype float32"
         smoke_train="--dtype float32 --warmup 1"
         [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --model "$model"
     fi
     for method in "${METHODS[@]}"; do
-        IFS='|' read -r label adv rew tra <<< "$method"
-        if [ "$label" != base ] && [ -n "$adv" ]; then
+        IFS='|' read -r label adv rew tra own <<< "$method"
+        if [ "$label" != base ]; then
             say "$name: training $label"
-            loop "$dir/$label" "$model" "$steps" "$DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
+            if [ -n "${SMOKE:-}" ]; then own=2; fi
+            loop "$dir/$label" "$model" "${own:-$STEPS}" "$DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
         fi
     done
     for eval in "${EVALS[@]}"; do
         IFS='|' read -r label gen rew ks <<< "$eval"
         runs=()
         for method in "${METHODS[@]}"; do
-            IFS='|' read -r method adv _ <<< "$method"
-            local weights=$dir/$method/policy
-            [ "$method" != base ] || weights=$model
+            method=${method%%|*}
             say "$name: evaluating $method on $label"
             mkdir -p "$dir/$method"
+            local weights=$dir/$method/policy
+            if [ "$method" = base ]; then weights=$model; fi
             graded "$dir/$method/$label.jsonl" "--model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
-            runs+=("$method=$dir/$method/$label.jsonl")
+            if [ "$label" = eval ]; then runs+=("$method=$dir/$method"); else runs+=("$method=$dir/$method/$label.jsonl"); fi
         done
-        if [ -n "${SMOKE:-}" ]; then ks="1 2 4"; fi
-        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$dir/tables/$label"
+        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/$name/$label"
     done
 }
 # data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
@@ -250,10 +252,10 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
              "pass@k-biased|--estimator max_loo_biased --k 4|--reward signed|"
              "majority|--estimator maj_loo --k 4|--reward signed|"
              "majority-biased|--estimator maj_loo_biased --k 4|--reward signed|")
-    EVALS=("test|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
+    EVALS=("eval|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
     TABLE=""
     # "SFT warm-up on the train set": the dataset's own solutions through the same pipe; lr and length not stated; ours
-    local base=$RUNS/$6/sft steps=${SMOKE:+2}
+    local base=$RUNS/$6/sft
     if [ -z "${SMOKE:-}" ]; then
         python generate.py --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
             python train.py --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16
@@ -278,20 +280,20 @@ pkpo() {
 pkpo_math() {   # 4 x 80 GB for Gemma 2 2B, about half a day a method
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
     DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
-    EVALS=("test500|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
     TABLE="--paper pkpo-math-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-math
 }
 pkpo_code() {   # train on MBPP by the fraction of tests passed, test on HumanEval
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2
     DATA_FLAGS=$(data mbpp all mbpp/train_valid.jsonl); pkpo "--reward fraction"
-    EVALS=("humaneval|$(data humaneval test humaneval/sample.jsonl) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    EVALS=("eval|$(data humaneval test humaneval/sample.jsonl) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
     TABLE="--paper pkpo-code-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-code
 }
 pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve rate is in metrics.jsonl and in the table
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
     DATA_FLAGS=$(data arc_agi_1 train arc_agi_1/training); pkpo "--reward binary"
     GENERATE+=" --max-prompt-tokens 6144"            # ours
-    EVALS=("test|$(data arc_agi_1 test arc_agi_1/training) --num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144|--reward binary|1 16")
+    EVALS=("eval|$(data arc_agi_1 test arc_agi_1/training) --num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144|--reward binary|1 16")
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
@@ -303,7 +305,7 @@ maxk() {
     GENERATE="--num-samples 8 --prompts-per-step 16 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
     TRAIN="--loss ppo --lr 5e-6 --clip-low 0.2 --clip-high 0.2 --beta 0.01 --kl-to old"   # as stated
     TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --save-every 20"               # not stated; ours
-    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"
+    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"   # as stated
     EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
            "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")
     if [ "${1:-}" = all-sets ]; then
@@ -325,15 +327,16 @@ maxk_methods() {
     METHODS=("base|||" "max-second|--estimator bon_max_second --k 8|$1|" "max-mean|--estimator bon_max_mean --k 8|$1|"
              "loo-1|--estimator pkpo_s_loo_minus_one --k 8|$1|" "bon-mean|--estimator bon_mean --k 8|$1|"
              "off-policy|--estimator bon_off_policy_first_order --k 8|$1|--ppo-epochs 3"   # 3 PPO iterations
-             "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")        # ours: no expansion
+             "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")                 # ours: not expanded
 }
 maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
 maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2; }  # max@1 of the same runs
 maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2; }           # all k of the same runs
-maxk_table4() { # the off-policy estimator, one PPO iteration and three; STEPS=624 for the rows of 4 epochs
+maxk_table4() { # the off-policy estimator, one PPO iteration and three, one epoch and four
     maxk
-    METHODS=("base|||" "ppo1|--estimator bon_off_policy_first_order --k 8|--reward fraction|"
-             "ppo3|--estimator bon_off_policy_first_order --k 8|--reward fraction|--ppo-epochs 3")
+    local first="--estimator bon_off_policy_first_order --k 8|--reward fraction"
+    METHODS=("base|||" "1-epoch|$first|" "4-epochs|$first||$((4 * STEPS))" "ppo3-1-epoch|$first|--ppo-epochs 3"
+             "ppo3-4-epochs|$first|--ppo-epochs 3|$((4 * STEPS))")
     TABLE="--paper maxk-table4"; preset maxk-table4
 }
 

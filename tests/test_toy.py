@@ -18,7 +18,8 @@ def test_exact_max_of_a_bandit_equals_enumeration():
     pi, rewards = rng.dirichlet(np.ones(5)), np.sort(rng.standard_normal(5))
     for k in (1, 2, 3):
         outcomes = np.stack(np.meshgrid(*[np.arange(5)] * k), -1).reshape(-1, k)
-        assert toy.exact_max(pi, rewards, k) == pytest.approx(pi[outcomes].prod(1) @ rewards[outcomes].max(1), abs=1e-14)
+        truth = pi[outcomes].prod(1) @ rewards[outcomes].max(1)
+        assert toy.exact_max(pi, rewards, k) == pytest.approx(truth, abs=1e-14)
 
 
 def test_exact_cliff_equals_the_analytic_mean_and_its_own_slope():
@@ -82,7 +83,7 @@ def test_the_effects_of_the_papers_are_there(numbers):
     assert after(mean, "pass@4 after 4000") < min(after(x, "pass@4 after 4000") for x in (best, biased))
     assert after(mean, "at KL 2", "pass@4") < min(after(x, "at KL 2", "pass@4") for x in (best, biased))
     tops = [after(line, "theta =") for line in lines["pkpo_figure_1"]]
-    assert tops == sorted(tops) and tops[0] < 0.9 < 0.98 < tops[-1]                            # larger k dares the cliff
+    assert tops == sorted(tops) and tops[0] < 0.9 < 0.98 < tops[-1]  # larger k dares the cliff
     exact, variance = lines["pkpo_figure_4"]
     order = ("partition", "pkpo_s", "pkpo_s_loo", "pkpo_s_loo_minus_one")
     values = [after(variance.replace("n = 16:", ","), f", {name} ") for name in order]

@@ -129,15 +129,15 @@ def maj_at_k(scores, votes, k):
     Ties are split evenly: the expectation under a uniform draw. An abstention takes a seat and never wins; a set in
     which all abstain scores their mean. If an answer's voters differ in score, it scores their mean in the set."""
     scores = check("maj_at_k", scores, k, n_min=1)
-    _, votes_for, sums = tally("maj_at_k", relative(scores), votes)
-    return scores[:, 0] + majority_value(votes_for, sums, scores.shape[1], k)
+    _, counts, sums = tally("maj_at_k", relative(scores), votes)
+    return scores[:, 0] + majority_value(counts, sums, scores.shape[1], k)
 
 
 def binary(name, rewards):
     """0/1 rewards as booleans."""
     correct = rewards == 1.0
     if (rewards != correct).any():
-        raise ValueError(f"{name}: {rewards[rewards != correct][0]:g} is neither 0 nor 1, which it is defined for")
+        raise ValueError(f"{name}: {rewards[rewards != correct][0]:g} is neither 0 nor 1, the values it is defined for")
     return correct
 
 
@@ -184,6 +184,16 @@ def distinct(rows):
     return rows[first], which
 
 
+def add_answer(poly, heads, z):
+    """poly (D, Z, U), coefficients of x^0..x^(D-1), times that of an answer: fewer than v votes, or v and a tie, marked z.
+    heads (v + 1, U): its probability of 0..v votes. z (Z, 1)."""
+    v = len(heads) - 1
+    out = heads[0] * poly
+    for u in range(1, min(v, len(poly) - 1) + 1):
+        out[u:] += (heads[u] if u < v else heads[v] * z) * poly[:-u]
+    return out
+
+
 def win_probability(profiles, n, k):
     """Probability that an answer wins the vote in a random k-subset, ties split evenly.
 
@@ -208,24 +218,17 @@ def win_probability(profiles, n, k):
         heads = [coins[:v + 1, profiles[:, a]] for a in range(A)]  # (v + 1, U) each
         z, dz = np.polynomial.legendre.leggauss(min(A - 1, k // v - 1) // 2 + 1)
         z, dz = (1 + z[:, None]) / 2, dz / 2  # from [-1, 1] to [0, 1]
-
-        def times(poly, a):
-            """poly (k - v + 1, Z, U), coefficients of x, times that of answer a: fewer than v votes, or a tie."""
-            out = heads[a][0] * poly
-            for u in range(1, min(v, k - v) + 1):
-                out[u:] += (heads[a][u] if u < v else heads[a][v] * z) * poly[:-u]
-            return out
-
+        # Cut at a: products over the answers before it (and over all that cannot win), and over the answers after it.
         before = [np.repeat(coins[:k - v + 1, None, n - profiles[:, :A].sum(axis=1)], len(z), axis=1)]
         for a in range(A - 1):
-            before.append(times(before[-1], a))
+            before.append(add_answer(before[-1], heads[a], z))
         after = np.zeros_like(before[0])
         after[0] = 1.0
         with_v_votes = np.zeros_like(wins)
         for a in reversed(range(A)):
             others = dz @ (before[a] * after[::-1]).sum(axis=0)  # all answers but a, with k - v heads among them
             with_v_votes[np.arange(U), profiles[:, a]] = heads[a][v] * others  # 0 where a has fewer than v votes
-            after = times(after, a)
+            after = add_answer(after, heads[a], z)
         wins += with_v_votes
     return wins / coins[k, n]
 

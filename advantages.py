@@ -185,7 +185,7 @@ def distinct(rows):
 
 
 def add_answer(poly, heads, z):
-    """poly (D, Z, U), coefficients of x^0..x^(D-1), times that of an answer: fewer than v votes, or v and a tie, marked z.
+    """poly (D, Z, U), coefficients of x^0..x^(D-1), times that of an answer: fewer than v votes, or v and a tie (z).
     heads (v + 1, U): its probability of 0..v votes. z (Z, 1)."""
     v = len(heads) - 1
     out = heads[0] * poly

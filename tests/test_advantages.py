@@ -599,7 +599,7 @@ def test_a_value_that_does_not_fit_is_refused_with_the_remedy():
 def test_partial_products_beyond_float64_do_not_spoil_a_value_within_it():
     log_ratio = np.repeat([-100.0, 100.0], 12)[None]  # the lower half multiplies to e^-1200, the whole to 1
     r = np.arange(24.0)[None]
-    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:  # no extended precision on this machine: refused instead
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:  # no extended precision here: refused instead
         with pytest.raises(ValueError, match="clip the ratios first"):
             ESTIMATORS["bon_off_policy"](r, 24, log_ratio=log_ratio)
     else:

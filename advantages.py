@@ -130,15 +130,15 @@ def maj_at_k(scores, votes, k):
     Ties are split evenly: the expectation under a uniform draw. An abstention takes a seat and never wins; a set in
     which all abstain scores their mean. If an answer's voters differ in score, it scores their mean in the set."""
     scores = check("maj_at_k", scores, k, n_min=1)
-    _, votes_for, sums = tally("maj_at_k", relative(scores), votes)
-    return scores[:, 0] + majority_value(votes_for, sums, scores.shape[1], k)
+    _, counts, sums = tally("maj_at_k", relative(scores), votes)
+    return scores[:, 0] + majority_value(counts, sums, scores.shape[1], k)
 
 
 def binary(name, rewards):
     """0/1 rewards as booleans."""
     correct = rewards == 1.0
     if (rewards != correct).any():
-        raise ValueError(f"{name}: {rewards[rewards != correct][0]:g} is neither 0 nor 1, which it is defined for")
+        raise ValueError(f"{name}: {rewards[rewards != correct][0]:g} is neither 0 nor 1, the values it is defined for")
     return correct
 
 
@@ -185,6 +185,16 @@ def distinct(rows):
     return rows[first], which
 
 
+def add_answer(poly, heads, z):
+    """poly (D, Z, U), coefficients of x^0..x^(D-1), times that of an answer: fewer than v votes, or v and a tie (z).
+    heads (v + 1, U): its probability of 0..v votes. z (Z, 1)."""
+    v = len(heads) - 1
+    out = heads[0] * poly
+    for u in range(1, min(v, len(poly) - 1) + 1):
+        out[u:] += (heads[u] if u < v else heads[v] * z) * poly[:-u]
+    return out
+
+
 def win_probability(profiles, n, k):
     """Probability that an answer wins the vote in a random k-subset, ties split evenly.
 
@@ -209,24 +219,17 @@ def win_probability(profiles, n, k):
         heads = [coins[:v + 1, profiles[:, a]] for a in range(A)]  # (v + 1, U) each
         z, dz = np.polynomial.legendre.leggauss(min(A - 1, k // v - 1) // 2 + 1)
         z, dz = (1 + z[:, None]) / 2, dz / 2  # from [-1, 1] to [0, 1]
-
-        def times(poly, a):
-            """poly (k - v + 1, Z, U), coefficients of x, times that of answer a: fewer than v votes, or a tie."""
-            out = heads[a][0] * poly
-            for u in range(1, min(v, k - v) + 1):
-                out[u:] += (heads[a][u] if u < v else heads[a][v] * z) * poly[:-u]
-            return out
-
+        # Cut at a: products over the answers before it (and over all that cannot win), and over the answers after it.
         before = [np.repeat(coins[:k - v + 1, None, n - profiles[:, :A].sum(axis=1)], len(z), axis=1)]
         for a in range(A - 1):
-            before.append(times(before[-1], a))
+            before.append(add_answer(before[-1], heads[a], z))
         after = np.zeros_like(before[0])
         after[0] = 1.0
         with_v_votes = np.zeros_like(wins)
         for a in reversed(range(A)):
             others = dz @ (before[a] * after[::-1]).sum(axis=0)  # all answers but a, with k - v heads among them
             with_v_votes[np.arange(U), profiles[:, a]] = heads[a][v] * others  # 0 where a has fewer than v votes
-            after = times(after, a)
+            after = add_answer(after, heads[a], z)
         wins += with_v_votes
     return wins / coins[k, n]
 
@@ -506,11 +509,12 @@ def pass_at_k_training(rewards, k, *, votes=None, log_ratio=None):
     Heuristic; tends to grad (2/k) arcsin sqrt(pass@k) as n grows. Pass@k Training."""
     correct = binary("pass_at_k_training", check("pass_at_k_training", rewards, k, "1 <= k < n"))
     n = correct.shape[1]
-    rho = pass_at_k(correct, k)[:, None]
-    sigma = np.sqrt(rho * (1 - rho))
+    rho = 1 - subset_share(n, k, 0)  # tables over the number of wrong samples in the group, 0..n
+    others_fail = np.append(0.0, subset_share(n - 1, k - 1, 0))  # C(n-c-1, k-1)/C(n-1, k-1); unused if c = n
+    scale = n * np.sqrt(rho * (1 - rho))
+    scale = np.divide(1, scale, out=np.zeros(n + 1), where=scale > 0)
     wrong = n - correct.sum(axis=1, keepdims=True)
-    others_fail = np.append(0.0, subset_share(n - 1, k - 1, 0))[wrong]  # C(n-c-1, k-1)/C(n-1, k-1); unused if c = n
-    return np.divide(1 - rho - ~correct * others_fail, n * sigma, out=np.zeros(correct.shape), where=sigma > 0)
+    return np.where(correct, ((1 - rho) * scale)[wrong], ((1 - rho - others_fail) * scale)[wrong])
 
 
 def maxrl(rewards, k, *, votes=None, log_ratio=None):
@@ -679,22 +683,22 @@ def benchmark(P=4096, n=16, k=8):
     votes = rng.integers(-1, 5, (P, n))
     correct, graded = (votes == 0).astype(float), rng.integers(0, 11, (P, n)) / 10
     log_ratio = 0.1 * rng.standard_normal((P, n))
-    print(f"{P} groups of n = {n}, k = {k} (k = n where the estimator needs it), median of 15 runs, one process\n"
+    print(f"{P} groups of n = {n}, k = {k} (k = n where the estimator needs it), median of 15 runs, CPU time\n"
           f"{'estimator':30}{'all groups':>13}{'loop (scaled)':>16}{'ratio':>9}{'largest difference':>20}")
     for name, f in ESTIMATORS.items():
         size = n if name in ("max_loo", "max_loo_biased", "maj_loo", "maj_loo_biased") else k
         rewards = correct if name in USES_VOTES | {"pass_at_k_training", "maxrl_maclaurin"} else graded
         times = []
         for _ in range(15):
-            start = time.perf_counter()
+            start = time.process_time()
             values = f(rewards, size, votes=votes, log_ratio=log_ratio)
-            times.append(time.perf_counter() - start)
-        loop, difference, g, start = loops(n, size)[name], 0.0, 0, time.perf_counter()
-        while g < P and time.perf_counter() < start + 1:
+            times.append(time.process_time() - start)
+        loop, difference, g, start = loops(n, size)[name], 0.0, 0, time.process_time()
+        while g < P and time.process_time() < start + 1:
             expected = loop(rewards[g].tolist(), votes[g].tolist(), np.exp(log_ratio[g]).tolist())
             difference = max(difference, np.abs(values[g] - expected).max())
             g += 1
-        fast, slow = statistics.median(times), (time.perf_counter() - start) * P / g
+        fast, slow = statistics.median(times), (time.process_time() - start) * P / g
         print(f"{name:30}{1e3 * fast:10.2f} ms{slow:14.2f} s{slow / fast:8.0f}x{difference:20.1e}", flush=True)
 
 

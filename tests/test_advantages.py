@@ -596,6 +596,17 @@ def test_a_value_that_does_not_fit_is_refused_with_the_remedy():
     assert np.isfinite(ESTIMATORS["bon_off_policy"](r, 16, log_ratio=np.full((1, 32), 40.0))).all()  # e^640 does fit
 
 
+def test_partial_products_beyond_float64_do_not_spoil_a_value_within_it():
+    log_ratio = np.repeat([-100.0, 100.0], 12)[None]  # the lower half multiplies to e^-1200, the whole to 1
+    r = np.arange(24.0)[None]
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:  # no extended precision here: refused instead
+        with pytest.raises(ValueError, match="clip the ratios first"):
+            ESTIMATORS["bon_off_policy"](r, 24, log_ratio=log_ratio)
+    else:
+        close(ESTIMATORS["bon_off_policy"](r, 24, log_ratio=log_ratio), np.full((1, 24), 23.0), rtol=1e-10)
+        close(ESTIMATORS["bon_off_policy_loo_minus_one"](r, 24, log_ratio=log_ratio), [[0.0] * 23 + [1.0]], rtol=1e-10)
+
+
 @pytest.mark.parametrize("n, k", [(60, 30), (90, 13)])
 def test_votes_of_large_groups_equal_rational_arithmetic(n, k):
     rng = np.random.default_rng(n)

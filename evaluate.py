@@ -423,6 +423,27 @@ def sample_table(methods):
     return {"title": "Samples (distinct: per problem; tokens: per completion)", "header": header, "rows": rows}
 
 
+def training(curves):
+    """A run of train.py in numbers, None for what metrics.jsonl lacks; `solved` is the cumulative solve rate."""
+    last = {key: float(curves[key][-1]) if key in curves else None for key in ("solved", "kl_ref")}
+    seconds = [float(np.nansum(curves[key])) for key in ("wait_s", "work_s") if key in curves]
+    return {"steps": int(curves["step"][-1]) + 1, "wall_s": sum(seconds) if seconds else None, **last}
+
+
+def training_table(curves):
+    rows = []
+    for name, seeds in curves.items():
+        runs = [training(c) for c in seeds]
+        mean = {key: None if any(run[key] is None for run in runs) else np.mean([run[key] for run in runs])
+                for key in ("wall_s", "solved", "kl_ref")}
+        seconds, kl = ("-" if mean[key] is None else f"{mean[key]:{form}}"
+                       for key, form in (("wall_s", ".0f"), ("kl_ref", ".3f")))
+        steps = ", ".join(dict.fromkeys(str(run["steps"]) for run in runs))
+        rows.append([name, str(len(runs)), steps, seconds, kl, percent(mean["solved"])])
+    return {"title": "Training (means over seeds; at the last step)", "rows": rows,
+            "header": ["method", "seeds", "steps", "seconds", CURVES["kl_ref"], CURVES["solved"]]}
+
+
 def paper_table(key, methods, columns, curves):
     """A paper's rows, those that we have too under ours and over the difference. Returns the table and a note.
 
@@ -859,8 +880,8 @@ def choose_ks(args, paths):
     """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
     if args.k:
         return sorted(set(args.k))
-    n = min(len(samples(row, f"{path}: row 1")[0]) if all(key in row for key in REQUIRED) else 1
-            for path in paths for _, row in itertools.islice(read_jsonl(path), 1))
+    first = [(row, f"{path}: row 1") for path in paths for _, row in itertools.islice(read_jsonl(path), 1)]
+    n = min((len(samples(row, where)[0]) for row, where in first if all(key in row for key in REQUIRED)), default=1)
     asked = {int(column.rpartition("@")[2]) for key in args.paper for column in PAPERS[key]["columns"] if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 
@@ -882,9 +903,13 @@ def evaluate(args):
         raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
     place = (lambda name: os.path.join(args.out, name)) if args.out else None
     if args.out:
-        os.makedirs(args.out, exist_ok=True)
+        try:
+            os.makedirs(args.out, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {args.out}: {error.strerror}") from None
     text, results = report(args, rows, curves, place) if rows else ("", {})
     if args.out:
+        results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
         names = list(dict.fromkeys([*rows, *curves]))
         figures = {"training_curves": ("step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"]),
                    "kl_efficiency": ("kl_ref", ["correct", "pass_at_k", "maj_at_k"])}
@@ -934,6 +959,7 @@ def report(args, paths, curves, place):
     tables = main_tables(methods, estimates, ks, shown, limits)
     tables += (difference_tables(differences, reference, shown, ks) if differences else [])
     tables += level_tables(levels, shown, ks) + [sample_table(methods)]
+    tables += [training_table(curves)] if curves else []
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
     notes = [" ".join(text.split()) for text in args.caption]

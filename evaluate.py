@@ -173,7 +173,17 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if cluster is not None and row.get(cluster) is None:
             raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
 
-        shared = json.dumps(row.get("prompt", task) if cluster is None else row[cluster], sort_keys=True)
+        sampling = row.get("sampling") or {}
+        facts = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
+        if isinstance(sampling, dict):
+            facts |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
+        if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in facts.values()):
+            raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
+        for key, fact in facts.items():
+            settings[key].add(fact)
+
+        shared = row.get(cluster or "prompt")
+        shared = json.dumps(task if shared is None else shared, sort_keys=True)
         problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
         for key, name in LABELS.items():
             problem[key].append("" if row.get(name) is None else str(row[name]))
@@ -195,11 +205,6 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if "posterior" in present:
             limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
                                                lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), ks))
-        sampling = row.get("sampling") or {}
-        for key in ("dataset", "split", "policy_step"):
-            settings[key].add(row.get(key))
-        for key in (*SAMPLING, "seed", "model"):
-            settings[key].add(sampling.get(key))
         waiting.append((correct, scores, votes))
         if len(waiting) == CHUNK:
             reduce()
@@ -250,7 +255,10 @@ def bootstrap(values, clusters, weights, resamples, seed=0):
 
 
 def estimate(files, columns, resamples):
-    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters."""
+    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters.
+
+    A problem's rows of all seeds are in one cluster, so the interval is about other problems, the same runs.
+    """
     sizes = [len(f["tasks"]) for f in files]
     weights = np.repeat([max(sizes) / size for size in sizes], sizes)  # every seed counts the same
     mean, low, high, clusters = bootstrap(np.concatenate([f["values"] for f in files]),
@@ -312,7 +320,7 @@ def by_level(methods, columns, resamples):
     """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
     def order(level):  # "2" before "10", "Level 2" likewise, then words
         number = level.split()[-1] if level else ""
-        return level == "", not number.isdigit(), int(number) if number.isdigit() else 0, level
+        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
 
     levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=order)
     result = {level: {} for level in levels} if any(levels) else {}
@@ -574,7 +582,7 @@ def in_percent(entries):
     return [100 * np.array([entry[key] for entry in entries]) for key in ("mean", "low", "high")]
 
 
-def plot_against_k(path, lines, metrics, ks, ylabel, limits={}):
+def plot_against_k(path, lines, metrics, ks, ylabel, limits):
     """lines: [(label, style number, {column: entry})], with their intervals as bands; one panel per metric."""
     figure, axes = panels(len(metrics))
     for axis, metric in zip(axes, metrics):
@@ -1013,7 +1021,8 @@ def report(args, paths, curves, place):
                        "{}@k, %", limits)
         if differences:
             plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
-                                                  for name in differences], shown, ks, "difference in {}@k, points")
+                                                  for name in differences], shown, ks,
+                           "difference in {}@k, points", {})
         if levels:
             plot_levels(place("by_level"), levels, names, shown, ks[-1])
         plot_entropy(place("entropy_density"), methods)

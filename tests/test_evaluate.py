@@ -130,6 +130,8 @@ def test_rows_with_one_prompt_are_a_cluster_and_a_key_overrides_it(tmp_path):
     path = write(tmp_path / "a.jsonl", make_rows(P=12, prompt=lambda i: f"p{i // 2}", rule=lambda i: i % 3))
     assert len(set(evaluate.read_file(path, [1])["clusters"])) == 6
     assert len(set(evaluate.read_file(path, [1], cluster="rule")["clusters"])) == 3
+    path = write(tmp_path / "b.jsonl", make_rows(P=12, prompt=None))  # no prompt: every row for itself
+    assert len(set(evaluate.read_file(path, [1])["clusters"])) == 12
 
 
 # ---------------------------------------------------------------- comparisons
@@ -416,6 +418,8 @@ BAD_ROWS = {
     "positive logprob": ([row | {"logprobs": [[1.0]] * 8} for row in change(2)], ["row 1", "logprobs"]),
     "flat logprobs": ([row | {"logprobs": [-1.0] * 8} for row in change(2)], ["row 1", "logprobs"]),
     "posterior": ([row | {"posterior": [0.5, 0.2]} for row in change(2)], ["row 1", "posterior", "sum to 1"]),
+    "sampling": (change(2, sampling=[1.0]), [*WHERE, "sampling"]),
+    "two datasets": (change(2, dataset=["a", "b"]), [*WHERE, "dataset"]),
     "empty": ([], ["at least one row"]),
 }
 

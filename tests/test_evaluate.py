@@ -483,4 +483,4 @@ def test_the_command_and_its_benchmark():
     done = subprocess.run([sys.executable, str(ROOT / "evaluate.py"), "--benchmark", "50", "--k", "1", "8"],
                           capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"50 problems x 256 samples, .* s, \d+ problems/s, peak memory \d+ MiB", done.stdout)
+    assert re.match(r"50 problems x 256 samples, .* of CPU\), \d+ problems/s, peak memory \d+ MiB", done.stdout)

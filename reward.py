@@ -19,25 +19,26 @@ Expected outputs never enter it; what comes out is data and is compared here. A 
 status 2), never a zero reward.
 """
 
-import argparse
 import collections
-import concurrent.futures
 import ctypes
-import hashlib
 import json
 import mmap
 import os
-import queue
 import re
 import resource
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import threading
 import time
+if not sys.flags.no_site:  # the sandbox process (-S) imports this file too, and what it has imported slows down every fork
+    import argparse
+    import concurrent.futures
+    import hashlib
+    import queue
+    import subprocess
+    import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -91,7 +92,8 @@ def spawn(function, *flags):
     start = f"import sys; sys.path.insert(0, {HERE!r}); import reward; del sys.path[0]; reward.{function}(int(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
                                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+                                    "LD_BIND_NOW": "1"})
     theirs.close()
     return process, ours
 
@@ -120,11 +122,16 @@ def libc(cache=[]):
 # function, in a zygote of its own, so that its verdict and its expected values live where no model text runs.
 # ----------------------------------------------------------------------------------------------------------------------
 
-OK, CRASH, MEMORY = 0, 1, 3          # exit statuses of a child
+CAPABILITIES_V3, NO_CAPABILITIES = struct.pack("<Ii", 0x20080522, 0), bytes(24)
+STDIN, CALL, SERVE, CHECK = range(4)                 # modes
+OK, CRASH, MEMORY, TIMEOUT, OUTPUT = 0, 1, 3, 4, 5   # how a child ended; the first three are its exit statuses
+STATUS = {OK: "ok", CRASH: "crash", MEMORY: "memory", TIMEOUT: "timeout", OUTPUT: "output"}
+REQUEST = struct.Struct("<BdQQI4I")  # mode, seconds per test, memory, room for output, tests, lengths of four texts:
+#                                      program; standard input, arguments or check; entry point; setup or template
+REPLY = struct.Struct("<B?qI")       # status, /tmp was touched, tests done, length of the output
 HEADER = struct.Struct("<qqq")       # shared with the child: tests finished (-1: not started), start of test, bytes used
 
-# A program is one process: threads yes; fork, exec, sockets, signals to others, ptrace, mounts, keys, bpf, ... no.
-# Numbers for x86-64 and arm64 (None: does not exist there).
+# System calls of a program, numbers for x86-64 and arm64: no exec, sockets, ptrace, namespaces, keys, bpf, io_uring, ...
 SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
 rt_sigaction 13 134,rt_sigprocmask 14 135,rt_sigreturn 15 139,ioctl 16 29,pread64 17 67,pwrite64 18 68,readv 19 65,
 writev 20 66,access 21 -,pipe 22 -,pipe2 293 59,select 23 -,pselect6 270 72,poll 7 -,ppoll 271 73,sched_yield 24 124,
@@ -138,12 +145,16 @@ getgid 104 176,geteuid 107 175,getegid 108 177,sigaltstack 131 132,arch_prctl 15
 sched_getaffinity 204 123,set_tid_address 218 96,restart_syscall 219 128,clock_gettime 228 113,clock_getres 229 114,
 clock_nanosleep 230 115,set_robust_list 273 99,getrandom 318 278,rseq 334 293,rt_sigpending 127 136,
 rt_sigtimedwait 128 137,membarrier 324 283,umask 95 166,close_range 436 436,sendto 44 206,recvfrom 45 207"""
+# What the zygote does besides. In namespaces one filter, installed once (0.6 ms here), holds for it and its children:
+# there a program may fork (the next run finds none of it) and may not mount (it has no capabilities).
+ZYGOTE_SYSCALLS = "wait4 61 260,waitid 247 95,kill 62 129,recvmsg 47 212,memfd_create 319 279,pidfd_open 434 434,fork 57 -"
 MACHINES = {"x86_64": (0, 0xC000003E, dict(clone=56, clone3=435, tgkill=234, prlimit64=302, pivot_root=155)),
             "aarch64": (1, 0xC00000B7, dict(clone=220, clone3=435, tgkill=131, prlimit64=261, pivot_root=41))}
 
 
-def seccomp_filter():
-    """The BPF program as (bytearray, offsets where the child's own process id goes), or raises OSError."""
+def install_seccomp(alone):
+    """A filter for this process and its children. `alone`: one process, which may make threads but not fork, for where
+    no PID namespace contains it. Raises OSError."""
     if os.uname().machine not in MACHINES or sys.byteorder != "little":
         raise OSError("no system call table for this machine")
     column, audit_arch, special = MACHINES[os.uname().machine]
@@ -151,30 +162,28 @@ def seccomp_filter():
     allow, refuse, absent, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # allow, EPERM, ENOSYS, kill process
     code = [(load, 0, 0, 4), (equal, 1, 0, audit_arch), (give, 0, 0, kill), (load, 0, 0, 0),
             (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
-    for entry in SYSCALLS.replace("\n", "").split(","):
+    for entry in (SYSCALLS if alone else f"{SYSCALLS},{ZYGOTE_SYSCALLS}").replace("\n", "").split(","):
         number = entry.split()[1 + column]
         if number != "-":
             code += [(equal, 0, 1, int(number)), (give, 0, 0, allow)]
     code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]        # glibc then uses clone, whose flags we can see
-    code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
-             (give, 0, 0, refuse)]                                          # CLONE_THREAD only
-    patches = []
-    for name in "tgkill", "prlimit64":                                      # on itself only
-        code += [(equal, 0, 5, special[name]), (load, 0, 0, 16), (equal, 1, 0, 0), (equal, 0, 1, 0), (give, 0, 0, allow),
-                 (give, 0, 0, refuse)]
-        patches.append(len(code) - 4 if name == "tgkill" else len(code) - 3)
-    # tgkill(0, ...) fails in the kernel by itself, so the "0" alternative, meant for prlimit64, is harmless there
+    if alone:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # CLONE_THREAD
+    else:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 1, 0, 0x7E020080), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # no CLONE_NEW*
+    for name, own in ("prlimit64", 0), ("tgkill", os.getpid()):             # on itself only
+        if alone or name == "prlimit64":
+            code += [(equal, 0, 4, special[name]), (load, 0, 0, 16), (equal, 0, 1, own), (give, 0, 0, allow),
+                     (give, 0, 0, refuse)]
+        else:
+            code += [(equal, 0, 1, special[name]), (give, 0, 0, allow)]
     code += [(give, 0, 0, refuse)]
-    return bytearray(b"".join(struct.pack("<HBBI", *c) for c in code)), [8 * p + 4 for p in patches]
-
-
-def install_seccomp(program, patches):
-    for offset in patches:
-        struct.pack_into("<I", program, offset, os.getpid())
-    buffer = (ctypes.c_char * len(program)).from_buffer(program)
-    fprog = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    if libc().prctl(PR_SET_SECCOMP, 2, fprog, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
+    program = b"".join(struct.pack("<HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    if libc().prctl(PR_SET_SECCOMP, 2, struct.pack("<HxxxxxxQ", len(code), ctypes.addressof(buffer)), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def library_paths():
@@ -192,12 +201,31 @@ def enter_namespaces(paths):
     Returns in a forked child, the first process of the PID namespace; the caller's process stays behind as its guard.
     """
     newuser, newns, newpid, newipc, newnet, newuts = 0x10000000, 0x20000, 0x20000000, 0x8000000, 0x40000000, 0x4000000
-    uid, gid = os.geteuid(), os.getegid()
-    if libc().unshare(newuser | newns | newpid | newipc | newnet | newuts) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    for name, line in ("setgroups", "deny"), ("uid_map", f"65534 {uid} 1"), ("gid_map", f"65534 {gid} 1"):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(line)
+    os.umask(0o022)
+    # Who runs the programs: if root started us, `nobody` (a second id can only be mapped from outside, hence the helper);
+    # if a user did, that user, called nobody.
+    uid, gid, me = os.geteuid(), os.getegid(), os.getpid()
+    if uid == 0:
+        wait, go = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            os.close(go)
+            os.read(wait, 1)
+            write_file(f"/proc/{me}/uid_map", "0 0 1\n65534 65534 1")
+            write_file(f"/proc/{me}/gid_map", "0 0 1\n65534 65534 1")
+            os._exit(0)
+        os.close(wait)
+    unshared, error = libc().unshare(newuser | newns | newpid | newipc | newnet | newuts), ctypes.get_errno()
+    if uid == 0:
+        os.close(go)
+        if os.waitpid(helper, 0)[1] != 0 and unshared == 0:
+            raise OSError("no map of user ids")
+    if unshared != 0:
+        raise OSError(error, f"unshare: {os.strerror(error)}")
+    if uid != 0:
+        write_file("/proc/self/setgroups", "deny")
+        write_file("/proc/self/uid_map", f"65534 {uid} 1")
+        write_file("/proc/self/gid_map", f"65534 {gid} 1")
     mount(None, "/", None, 0x4000 | 0x40000)                                         # recursively private
     root = "/proc"                                                                   # there is one; we need it no more
     mount("tmpfs", root, "tmpfs", 0x2 | 0x4, "size=1m,mode=755")
@@ -223,8 +251,8 @@ def enter_namespaces(paths):
         raise OSError(ctypes.get_errno(), "umount")
     os.rmdir("/old")
     mount(None, "/", None, 0x20 | 0x1 | 0x2 | 0x4)                                   # read-only
-    fresh_tmp()
-    guard = os.getpid()
+    mount("tmpfs", "/tmp", "tmpfs", 0x2 | 0x4 | 0x8, "size=64m,nr_inodes=1024,mode=777")
+    os.chdir("/tmp")
     child = os.fork()
     if child:
         os.closerange(0, 2)
@@ -232,19 +260,17 @@ def enter_namespaces(paths):
         os.waitpid(child, 0)
         os._exit(0)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    del guard
+
+
+def write_file(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def mount(source, target, kind, flags, data=None):
     encoded = [None if s is None else s.encode() for s in (source, target, kind)]
     if libc().mount(*encoded, ctypes.c_ulong(flags), None if data is None else data.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {target}: {os.strerror(ctypes.get_errno())}")
-
-
-def fresh_tmp():
-    libc().umount2(b"/tmp", 2)
-    mount("tmpfs", "/tmp", "tmpfs", 0x2 | 0x4 | 0x8, "size=64m,nr_inodes=1024,mode=777")
-    os.chdir("/tmp")
 
 
 def enter_landlock(paths):
@@ -266,25 +292,24 @@ def enter_landlock(paths):
 
 def sandbox_main(fd):
     """The zygote: say which protections this machine gave, then one reply per request until the channel closes."""
-    import bisect, collections, copy, functools, heapq, itertools, math, string, types, typing  # noqa: what programs import
+    import bisect, copy, functools, gc, heapq, itertools, math, string, types, typing  # noqa: what programs import most
     channel = socket.socket(fileno=fd)
     offer = receive(channel)
-    level, notes, filter_ = [], [], None
+    level, notes = [], []
     paths, site = library_paths()
     with open("/proc/self/statm") as file:
-        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space, which is not the program's
+        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space: not the program's share
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    null = os.open("/dev/null", os.O_RDWR)
     if "namespaces" in offer:
         try:
             enter_namespaces(paths)
             level.append("namespaces")
-        except OSError as error:
-            notes.append(f"namespaces: {error}")
-            if os.getuid() == 65534 and offer != ["seccomp"]:       # half-way in: the caller tries again without
-                send(channel, {"level": [], "notes": notes, "again": True})
-                os._exit(0)
+        except OSError as error:                                         # perhaps half-way in: start again without
+            send(channel, {"failed": f"namespaces: {error}"})
+            os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as first process of the namespace we then cannot be signalled from within
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if "landlock" in offer and not level:
         try:
@@ -293,116 +318,146 @@ def sandbox_main(fd):
             level.append("landlock")
         except OSError as error:
             notes.append(f"landlock: {error}")
+    if "namespaces" in level and os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    libc().capset(CAPABILITIES_V3, NO_CAPABILITIES)
+    prctl(PR_SET_DUMPABLE, 0)
     if "seccomp" in offer:
-        try:
-            filter_ = seccomp_filter()
-            pid = os.fork()
-            if pid == 0:
-                install_seccomp(*filter_)
-                os._exit(0)
-            if os.waitpid(pid, 0)[1] != 0:
-                raise OSError("the kernel refused the filter")
+        pid = os.fork()
+        if pid == 0:
+            install_seccomp(alone="namespaces" not in level)
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] == 0:
             level.append("seccomp")
-        except OSError as error:
-            filter_ = None
-            notes.append(f"seccomp: {error}")
+        else:
+            notes.append("seccomp: the kernel refused the filter")
+    if level == ["namespaces", "seccomp"]:
+        install_seccomp(alone=False)
     if site:
         sys.path.append(site)
-    null = os.open("/dev/null", os.O_RDWR)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    import gc
+    for descriptor in 0, 1, 2:
+        os.dup2(null, descriptor)
+    os.close(null)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)   # a child finds its own files behind these
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
+    sys.argv = ["program.py"]
+    limit_self(resource.RLIMIT_CORE, 0)
+    limit_self(resource.RLIMIT_NOFILE, 64)
+    limit_self(resource.RLIMIT_NPROC, 64)
+    send(channel, {"level": level, "notes": notes})
+    untouched = os.stat("/tmp").st_ctime_ns if "namespaces" in level else None
+    for _ in range(20):  # run the children's path once here: caches filled now are pages that no child has to copy
+        run_child(CALL, 1 << 16, (b"def f(x): return x & 1", b"[[1], [2]]", b"f", b""), None,
+                  mmap.mmap(-1, HEADER.size + (1 << 16)))
     gc.collect()
     gc.freeze()
-    send(channel, {"level": level, "notes": notes})
+    gc.disable()
+    # From here on every page written, here or in a child, is a page copied: few objects, few modules.
     while True:
-        try:
-            request, extra = receive(channel, want_descriptor=True)
-        except EOFError:
+        head, ancillary, _, _ = channel.recvmsg(REQUEST.size, 32)
+        if len(head) < REQUEST.size:
             os._exit(0)
-        reply = run_once(request, extra, filter_, null, base, "namespaces" in level)
-        send(channel, reply)
+        extra = struct.unpack("<i", ancillary[0][2][:4])[0] if ancillary else None
+        mode, limit, memory, room, count, *lengths = REQUEST.unpack(head)
+        texts = []
+        for length in lengths:
+            texts.append(channel.recv(length, socket.MSG_WAITALL) if length else b"")
+        status, done, output = run_once(mode, limit, memory + base, room, count, texts, extra, level, channel)
+        end_all("namespaces" in level)
+        replace = untouched is not None and os.stat("/tmp").st_ctime_ns != untouched
+        channel.sendall(REPLY.pack(status, replace, done, len(output)) + output)
 
 
-def run_once(request, extra, filter_, null, base, namespaces):
-    """Fork one child for the request, wait for it at most its time, end everything that is left, report."""
-    mode, limit, memory, room = request["mode"], request["limit_s"], request["memory_mb"] << 20, request["room"]
-    shared = mmap.mmap(-1, HEADER.size + (room if mode in ("call", "check") else 0))
+def limit_self(what, value):
+    """Set both limits, or as low as they already are."""
+    hard = resource.getrlimit(what)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (value, value))
+
+
+def run_once(mode, limit, memory, room, count, texts, extra, level, channel):
+    """Fork one child, wait for it, at most its time: (status, tests done, output)."""
+    shared = mmap.mmap(-1, HEADER.size + (room if mode in (CALL, CHECK) else 0))
     HEADER.pack_into(shared, 0, -1, 0, 0)
-    standard = [null, null, null]
-    if mode == "stdin":
-        standard[:2] = os.memfd_create("stdin"), os.memfd_create("stdout")
-        os.write(standard[0], request["input"].encode())
+    standard = []
+    if mode == STDIN:  # regular files, as programs may expect: no pipe to fill or to drain
+        standard = [os.memfd_create("stdin"), os.memfd_create("stdout")]
+        os.write(standard[0], texts[1])
         os.lseek(standard[0], 0, os.SEEK_SET)
     start = time.monotonic()
     child = os.fork()
     if child == 0:
         status = CRASH
         try:
-            run_child(request, extra, filter_, standard, shared, base + memory, room)
+            for target, source in enumerate(standard):
+                os.dup2(source, target)
+                os.close(source)
+            os.close(channel.fileno())
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit * (count + 1)) + 2,) * 2)
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+            if "namespaces" not in level:
+                prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if "seccomp" in level:
+                    install_seccomp(alone=True)
+            run_child(mode, room, texts, extra, shared)
             status = OK
         except MemoryError:
             status = MEMORY
         except SystemExit as stop:
             status = OK if stop.code in (None, 0, False) else CRASH
-        except BaseException:
-            status = CRASH
         finally:
             os._exit(status)
     if extra is not None:
         os.close(extra)
-    hard = start + limit * (len(request.get("inputs", ())) + 1) + 1
-    timed_out = False
+    handle = os.pidfd_open(child)
+    hard = start + limit * (count + 1) + 1
     while True:
-        began = HEADER.unpack_from(shared)[1] / 1e9
+        began = HEADER.unpack_from(shared)[1] / 1e9   # when the current test began, by the child's word: bounded by `hard`
         left = min(began if start < began < hard else start, hard) + limit - time.monotonic()
-        ended, status, used = os.wait4(child, os.WNOHANG)
-        if ended:
+        if select.select([handle], [], [], max(left, 0))[0]:
+            status = OK
             break
         if left <= 0:
-            timed_out = True
             os.kill(child, signal.SIGKILL)
-            ended, status, used = os.wait4(child, 0)
+            status = TIMEOUT
             break
-        signal.sigtimedwait({signal.SIGCHLD}, left)
-    end_all(namespaces)
-    reply = {"status": "timeout" if timed_out or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else
-             {OK: "ok", MEMORY: "memory"}.get(os.waitstatus_to_exitcode(status), "crash")}
-    if mode == "stdin":
+    os.close(handle)
+    ended = os.waitpid(child, 0)[1]
+    if status != TIMEOUT:
+        code = os.waitstatus_to_exitcode(ended)
+        status = code if code in (OK, MEMORY) else TIMEOUT if code == -signal.SIGXCPU else CRASH
+    done, output = 0, b""
+    if mode == STDIN:
         size = os.fstat(standard[1]).st_size
-        reply["output"] = os.pread(standard[1], min(size, room), 0).decode("utf-8", "replace")
+        output = os.pread(standard[1], min(size, room), 0)
         if size >= room:
-            reply["status"] = "output"
+            status = OUTPUT
         os.close(standard[0])
         os.close(standard[1])
     else:
         done, _, length = HEADER.unpack_from(shared)
-        if not (-1 <= done <= len(request.get("inputs", "1")) and 0 <= length <= room):
+        if not (-1 <= done <= count and 0 <= length <= room):
             done, length = -1, 0
-        reply["done"] = done
-        if mode != "serve":
-            reply["output"] = shared[HEADER.size:HEADER.size + length].decode("utf-8", "replace")
+        if mode != SERVE:
+            output = shared[HEADER.size:HEADER.size + length]
     shared.close()
-    return reply
+    return status, done, output
 
 
 def end_all(namespaces):
-    """Kill and reap every descendant, and give the next run an empty /tmp."""
+    """Kill and reap every descendant."""
     if namespaces:
         try:
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:
-            pass
-        try:
-            while True:
-                os.waitpid(-1, 0)
-        except ChildProcessError:
-            pass
-        if os.listdir("/tmp") or os.stat("/tmp").st_mode & 0o777 != 0o777:
-            fresh_tmp()
-        return
+            return
     try:
         while True:  # without a PID namespace a program under seccomp has no children; --unsafe ones come to us as orphans
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+            if os.waitpid(-1, 0 if namespaces else os.WNOHANG)[0] == 0:
                 with open(f"/proc/self/task/{os.getpid()}/children") as file:
                     for pid in file.read().split():
                         os.kill(int(pid), signal.SIGKILL)
@@ -411,56 +466,37 @@ def end_all(namespaces):
         pass
 
 
-def run_child(request, extra, filter_, standard, shared, address_space, room):
-    """In the child: drop everything, then run the program. Nothing here is trusted once the program has started."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    for target, source in enumerate(standard):
-        os.dup2(source, target)
-    if extra is None:
-        os.closerange(3, 4096)
-    else:
-        os.dup2(extra, 3)
-        os.closerange(4, 4096)
-    seconds = int(request["limit_s"] * (len(request.get("inputs", ())) + 1)) + 2
-    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_CORE, 0),
-                        (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 256)):
-        hard = resource.getrlimit(what)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (value, value))
-    libc().capset(struct.pack("<Ii", 0x20080522, 0), bytes(24))
-    if filter_:
-        install_seccomp(*filter_)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
-    sys.argv, sys.path_importer_cache = ["program.py"], {}
-    if request["mode"] == "check":
-        return run_check(request, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3), shared)
+def run_child(mode, room, texts, extra, shared):
+    """In the child, all limits set: run the program. Nothing here is to be trusted once the program has started."""
+    program, payload, entry_point, setup = texts
+    if extra is not None:
+        extra = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=extra)
+    if mode == CHECK:
+        return run_check(payload.decode(), setup.decode(), extra, shared)
     main = type(sys)("__main__")
     main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
-    del sys.modules["reward"]
+    sys.modules.pop("reward", None)
     clock, pack, start_at, write = time.monotonic_ns, HEADER.pack_into, HEADER.size, shared.__setitem__
-    if request["mode"] != "stdin" and request["setup"]:
-        exec(compile(request["setup"], "setup.py", "exec"), main.__dict__)
-    exec(compile(request["program"], "program.py", "exec"), main.__dict__)
-    if request["mode"] == "stdin":
+    encode_result, entry_point = encode, entry_point.decode()
+    if mode != STDIN and setup:
+        exec(compile(setup.decode(), "setup.py", "exec"), main.__dict__)
+    exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
+    if mode == STDIN:
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()
         import atexit
         atexit._run_exitfuncs()
         sys.stdout.flush()
         return
-    if request["mode"] == "serve":
+    if mode == SERVE:
         pack(shared, 0, 0, clock(), 0)
-        return serve_calls(main, request["entry_point"], socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3))
+        return serve_calls(main, entry_point, extra)
     used = 0
-    for done, text in enumerate(request["inputs"]):
-        arguments = json.loads(text)
+    for done, arguments in enumerate(json.loads(payload)):
         pack(shared, 0, done, clock(), used)
         try:
-            result = encode(resolve(main, request["entry_point"])(*arguments))
+            result = encode_result(resolve(main, entry_point)(*arguments))
         except MemoryError:
             result = '{"~":"error","v":"memory"}'
         except Unencodable:
@@ -552,6 +588,22 @@ def decode(text, remote=None):
         raise ValueError(f"not encode()'s: {error}") from None
 
 
+def decode_lines(lines):
+    try:
+        values = decode("[" + ",".join(lines) + "]")
+        if len(values) == len(lines):
+            return values
+    except ValueError:
+        pass  # some line is no value: find out which
+    values = []
+    for line in lines:
+        try:
+            values.append(decode(line))
+        except ValueError:
+            values.append(Failed("output"))
+    return values
+
+
 def serve_calls(main, entry_point, channel):
     """In the program's child: evaluate what the check asks for; objects that are not plain data stay here, numbered."""
     objects = []
@@ -587,7 +639,7 @@ def serve_calls(main, entry_point, channel):
         send(channel, reply)
 
 
-def run_check(request, channel, shared):
+def run_check(check, template, channel, shared):
     """In a child that no model text enters: the dataset's check function, its candidate a stub that calls the program."""
     def ask(*message):
         send(channel, message)
@@ -628,10 +680,10 @@ def run_check(request, channel, shared):
 
     namespace = {"__name__": "check"}
     try:  # HumanEval's checks use helpers of the prompt, which is the template: take them from here, not from the program
-        exec(compile(request["template"].replace("{program}", ""), "template.py", "exec"), namespace)
+        exec(compile(template.replace("{program}", ""), "template.py", "exec"), namespace)
     except Exception:
         namespace = {"__name__": "check"}  # the template needs the program's names: they are looked up there
-    source = compile(request["check"], "check.py", "exec")
+    source = compile(check, "check.py", "exec")
     exec(source, namespace)
     names, codes = set(), [source]
     for code in codes:
@@ -660,24 +712,46 @@ class Sandbox:
             hello = receive(self.channel, 60)
         except (EOFError, TimeoutError):
             raise GraderError("the sandbox process did not start") from None
-        if hello.get("again"):
+        if "failed" in hello:
             self.close()
             self.offer.remove("namespaces")
             self.start()
-            self.notes = hello["notes"] + self.notes
-            return
-        self.level, self.notes = hello["level"], hello["notes"]
+            self.notes.insert(0, hello["failed"])
+        else:
+            self.level, self.notes = hello["level"], hello["notes"]
 
-    def ask(self, request, descriptor=None):
-        send(self.channel, request, [descriptor] if descriptor is not None else ())
+    def ask(self, mode, limit_s, memory_mb, room, count, *texts, descriptor=None):
+        """Start a run; `texts` as in REQUEST."""
+        texts = [text.encode("utf-8", "replace") for text in texts]
+        head = REQUEST.pack(mode, limit_s, memory_mb << 20, room, count, *map(len, texts))
+        if descriptor is not None:
+            socket.send_fds(self.channel, [head], [descriptor])
+            head = b""
+        self.channel.settimeout(60)
+        self.channel.sendall(head + b"".join(texts))
 
     def reply(self, seconds):
+        """(status, tests done, output) of the run; GraderError if the zygote died or did not answer."""
         try:
-            return receive(self.channel, seconds)
-        except (EOFError, TimeoutError, ConnectionError):
+            self.channel.settimeout(seconds)
+            status, touched, done, length = REPLY.unpack(self.receive(REPLY.size))
+            output = self.receive(length).decode("utf-8", "replace")
+        except OSError as error:
+            self.close()
+            raise GraderError(f"the sandbox process ended or stopped answering: {error}") from None
+        if touched:
             self.close()
             self.start()
-            raise GraderError("the sandbox process ended or stopped answering") from None
+        return STATUS[status], done, output
+
+    def receive(self, length):
+        data = bytearray()
+        while len(data) < length:
+            chunk = self.channel.recv(length - len(data))
+            if not chunk:
+                raise ConnectionError("end of its channel")
+            data += chunk
+        return bytes(data)
 
     def close(self):
         self.process.kill()
@@ -689,49 +763,43 @@ MAX_TIMEOUTS = 3  # tests that a program may run out of time on before the rest 
 
 
 def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
-    """(outputs, why): per test the output as data, or Failed(why)."""
-    sandbox = sandboxes[0]
-    request = {"mode": tests["type"], "program": program, "setup": tests.get("setup") or "", "limit_s": limit_s,
-               "memory_mb": memory_mb, "entry_point": tests.get("entry_point")}
+    """Per test: its output as data, or Failed(why). For a check: True or Failed(why)."""
+    sandbox, setup, entry_point = sandboxes[0], tests.get("setup") or "", tests.get("entry_point", "")
     if tests["type"] == "check":
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            sandbox.ask({**request, "mode": "serve", "room": 1 << 16, "limit_s": limit_s * 2}, theirs.fileno())
-            sandboxes[1].ask({**request, "program": "", "check": tests["check"], "room": 1 << 16,
-                              "template": tests.get("template", "{program}")}, ours.fileno())
-        verdict = sandboxes[1].reply(limit_s * 4 + 30)
-        served = sandbox.reply(limit_s * 4 + 30)
-        if verdict["status"] == "ok" and verdict["done"] == 1:
+            sandbox.ask(SERVE, 2 * limit_s, memory_mb, 1 << 16, 1, program, "", entry_point, setup, descriptor=ours.fileno())
+            sandboxes[1].ask(CHECK, limit_s, memory_mb, 1 << 16, 1, "", tests["check"], entry_point,
+                             tests.get("template", "{program}"), descriptor=theirs.fileno())
+        status, checked, _ = sandboxes[1].reply(4 * limit_s + 30)
+        served, started, _ = sandbox.reply(4 * limit_s + 30)
+        if status == "ok" and checked == 1:
             return [True]
-        if verdict["status"] == "timeout" or served["status"] == "timeout":
+        if "timeout" in (status, served):
             return [Failed("timeout")]
-        return [Failed("wrong" if served["done"] == 0 and served["status"] == "ok" else
-                       served["status"] if served["status"] != "ok" else "crash")]
+        return [Failed(served if served != "ok" else "wrong" if started == 0 else "crash")]
     outputs, timeouts, total = [], 0, len(tests["outputs"])
-    room = [(1 << 16) + 4 * len(json.dumps(expected)) for expected in tests["outputs"]]
     while len(outputs) < total:
         first = len(outputs)
         if timeouts >= MAX_TIMEOUTS:
             return outputs + [Failed("timeout")] * (total - first)
         if tests["type"] == "stdin":
-            sandbox.ask({**request, "room": max(1 << 20, room[first]), "input": tests["inputs"][first]})
-            reply = sandbox.reply(limit_s * 2 + 30)
-            outputs.append(reply["output"] if reply["status"] == "ok" else Failed(reply["status"]))
-            if stop_early and not same_output(reply["output"] if reply["status"] == "ok" else "", tests["outputs"][first]):
-                return outputs + [Failed("skipped")] * (total - len(outputs))
+            expected = tests["outputs"][first]
+            sandbox.ask(STDIN, limit_s, memory_mb, (1 << 20) + 4 * len(expected), 1, program, tests["inputs"][first], "", "")
+            status, _, output = sandbox.reply(2 * limit_s + 30)
+            outputs.append(output if status == "ok" else Failed(status))
+            if stop_early and not (status == "ok" and same_output(output, expected)):
+                return outputs + [Failed("not run")] * (total - len(outputs))
         else:
-            inputs = [json.dumps(arguments) for arguments in tests["inputs"][first:]]
-            sandbox.ask({**request, "inputs": inputs, "room": sum(room[first:])})
-            reply = sandbox.reply(limit_s * (len(inputs) + 2) + 30)
-            if reply["done"] < 0:
-                return outputs + [Failed(reply["status"] if reply["status"] != "ok" else "crash")] * (total - first)
-            for line in reply["output"].split("\n")[:reply["done"]]:
-                try:
-                    outputs.append(decode(line))
-                except ValueError:
-                    outputs.append(Failed("output"))
-            if len(outputs) < total:
-                outputs.append(Failed(reply["status"] if reply["status"] != "ok" else "crash"))
+            inputs = tests["inputs_json"] if first == 0 else json.dumps(tests["inputs"][first:])
+            sandbox.ask(CALL, limit_s, memory_mb, tests["room"], total - first, program, inputs, entry_point, setup)
+            status, done, output = sandbox.reply(limit_s * (total - first + 2) + 30)
+            why = status if status != "ok" else "crash"
+            if done < 0:
+                return outputs + [Failed(why)] * (total - first)
+            outputs += decode_lines(output.split("\n")[:done])
+            if len(outputs) < total:  # the program died in a test; the next ones get a new child
+                outputs.append(Failed(why))
         timeouts += isinstance(outputs[-1], Failed) and outputs[-1].why == "timeout"
     return outputs
 
@@ -920,7 +988,7 @@ def math_worker(channel):
 
 
 class MathWorker:
-    nursery, lock = None, threading.Lock()
+    nursery = lock = None
 
     def __init__(self):
         self.channel = None
@@ -1020,7 +1088,7 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
-        self.lock = threading.Lock()
+        MathWorker.lock = threading.Lock()
         self.reused = 0
 
     def sandboxes(self, check):
@@ -1068,6 +1136,9 @@ class Grader:
         if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
             row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
                                                        ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
+        if kind == "code" and row["tests"]["type"] == "call":
+            row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
+                                    "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
         reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
         futures = []
         for completion in row["completions"]:
@@ -1109,11 +1180,10 @@ class Grader:
 
 
 SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
-             "code": ("```python\ndef f(x):\n    return x + 1\n```", "```python\nimport sys\nsys.exit(0)\n```"),
+             "code": ("```python\nprint(int(input()) + 1)\n```", "```python\nimport sys\nsys.exit(0)\n```"),
              "grid": ("[[1, 2], [3, 4]]", "[[1, 2], [3, 5]]")}
 SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "grid", "gold": [[1, 2], [3, 4]]},
-                  "code": {"kind": "code", "tests": {"type": "call", "entry_point": "f", "setup": "",
-                                                     "inputs": [[1], [2]], "outputs": [2, 3]}}}
+                  "code": {"kind": "code", "tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}}
 
 
 def read_rows(stream, rows):

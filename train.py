@@ -507,7 +507,6 @@ def resume(run, args):
 
 
 def train(args):
-    transformers.utils.logging.disable_progress_bar()
     run, sft = args.run, args.loss == "sft"
     run.mkdir(parents=True, exist_ok=True)
     checkpoint_path, state = resume(run, args)
@@ -602,11 +601,11 @@ def log_samples(path, step, rows):
 
 # ----------------------------------------------------------------------------------------------- models from scratch
 
-def init_tiny(path, seed):
-    """Write a random 0.1M-parameter Qwen2 with a byte-level tokenizer as a normal Hugging Face checkpoint. Head dimension
-    32, the smallest that vLLM loads."""
+def init_tiny(path, seed, architecture="tiny"):
+    """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or one
+    of the papers' other architectures. Head dimension 32, the smallest that vLLM loads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())  # 256 characters, one a byte
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *alphabet])}
@@ -614,12 +613,12 @@ def init_tiny(path, seed):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    torch.manual_seed(seed)
-    model = Qwen2ForCausalLM(Qwen2Config(
+    config = {"tiny": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
         vocab_size=len(vocabulary), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=8192, tie_word_embeddings=True, initializer_range=0.05,
-        bos_token_id=None, eos_token_id=1, pad_token_id=0))
-    model.save_pretrained(path)
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=8192, tie_word_embeddings=True, initializer_range=0.05,
+        bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
 
 
@@ -627,7 +626,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
-    parser.add_argument("--init", choices=["tiny"], help="write a new random checkpoint to --model and stop")
+    parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],
+                        help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -677,8 +677,9 @@ def main():
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--samples-every", type=int, default=50, help="steps between looks at 3 samples (RUN/samples.log); 0: never")
     args = parser.parse_args()
+    transformers.utils.logging.disable_progress_bar()
     if args.init:
-        init_tiny(args.model, args.seed)
+        init_tiny(args.model, args.seed, args.init)
         return
     check_arguments(parser, args)
     try:

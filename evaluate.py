@@ -173,7 +173,17 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if cluster is not None and row.get(cluster) is None:
             raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
 
-        shared = json.dumps(row.get("prompt", task) if cluster is None else row[cluster], sort_keys=True)
+        sampling = row.get("sampling") or {}
+        facts = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
+        if isinstance(sampling, dict):
+            facts |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
+        if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in facts.values()):
+            raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
+        for key, fact in facts.items():
+            settings[key].add(fact)
+
+        shared = row.get(cluster or "prompt")
+        shared = json.dumps(task if shared is None else shared, sort_keys=True)
         problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
         for key, name in LABELS.items():
             problem[key].append("" if row.get(name) is None else str(row[name]))
@@ -195,11 +205,6 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if "posterior" in present:
             limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
                                                lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), ks))
-        sampling = row.get("sampling") or {}
-        for key in ("dataset", "split", "policy_step"):
-            settings[key].add(row.get(key))
-        for key in (*SAMPLING, "seed", "model"):
-            settings[key].add(sampling.get(key))
         waiting.append((correct, scores, votes))
         if len(waiting) == CHUNK:
             reduce()
@@ -250,7 +255,10 @@ def bootstrap(values, clusters, weights, resamples, seed=0):
 
 
 def estimate(files, columns, resamples):
-    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters."""
+    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters.
+
+    A problem's rows of all seeds are in one cluster, so the interval is about other problems, the same runs.
+    """
     sizes = [len(f["tasks"]) for f in files]
     weights = np.repeat([max(sizes) / size for size in sizes], sizes)  # every seed counts the same
     mean, low, high, clusters = bootstrap(np.concatenate([f["values"] for f in files]),
@@ -312,7 +320,7 @@ def by_level(methods, columns, resamples):
     """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
     def order(level):  # "2" before "10", "Level 2" likewise, then words
         number = level.split()[-1] if level else ""
-        return level == "", not number.isdigit(), int(number) if number.isdigit() else 0, level
+        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
 
     levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=order)
     result = {level: {} for level in levels} if any(levels) else {}
@@ -421,6 +429,27 @@ def sample_table(methods):
                      unique(len(f["tasks"]) for f in files), unique(f["n"] for f in files), str(len(files)),
                      percent(d["solved"]), *plain, percent(d["truncated"]), percent(d["no_answer"])])
     return {"title": "Samples (distinct: per problem; tokens: per completion)", "header": header, "rows": rows}
+
+
+def training(curves):
+    """A run of train.py in numbers, None for what metrics.jsonl lacks; `solved` is the cumulative solve rate."""
+    last = {key: float(curves[key][-1]) if key in curves else None for key in ("solved", "kl_ref")}
+    seconds = [float(np.nansum(curves[key])) for key in ("wait_s", "work_s") if key in curves]
+    return {"steps": int(curves["step"][-1]) + 1, "wall_s": sum(seconds) if seconds else None, **last}
+
+
+def training_table(curves):
+    rows = []
+    for name, seeds in curves.items():
+        runs = [training(c) for c in seeds]
+        mean = {key: None if any(run[key] is None for run in runs) else np.mean([run[key] for run in runs])
+                for key in ("wall_s", "solved", "kl_ref")}
+        seconds, kl = ("-" if mean[key] is None else f"{mean[key]:{form}}"
+                       for key, form in (("wall_s", ".0f"), ("kl_ref", ".3f")))
+        steps = ", ".join(dict.fromkeys(str(run["steps"]) for run in runs))
+        rows.append([name, str(len(runs)), steps, seconds, kl, percent(mean["solved"])])
+    return {"title": "Training (means over seeds; at the last step)", "rows": rows,
+            "header": ["method", "seeds", "steps", "seconds", CURVES["kl_ref"], CURVES["solved"]]}
 
 
 def paper_table(key, methods, columns, curves):
@@ -553,7 +582,7 @@ def in_percent(entries):
     return [100 * np.array([entry[key] for entry in entries]) for key in ("mean", "low", "high")]
 
 
-def plot_against_k(path, lines, metrics, ks, ylabel, limits={}):
+def plot_against_k(path, lines, metrics, ks, ylabel, limits):
     """lines: [(label, style number, {column: entry})], with their intervals as bands; one panel per metric."""
     figure, axes = panels(len(metrics))
     for axis, metric in zip(axes, metrics):
@@ -859,8 +888,8 @@ def choose_ks(args, paths):
     """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
     if args.k:
         return sorted(set(args.k))
-    n = min(len(samples(row, f"{path}: row 1")[0]) if all(key in row for key in REQUIRED) else 1
-            for path in paths for _, row in itertools.islice(read_jsonl(path), 1))
+    first = [(row, f"{path}: row 1") for path in paths for _, row in itertools.islice(read_jsonl(path), 1)]
+    n = min((len(samples(row, where)[0]) for row, where in first if all(key in row for key in REQUIRED)), default=1)
     asked = {int(column.rpartition("@")[2]) for key in args.paper for column in PAPERS[key]["columns"] if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 
@@ -882,9 +911,13 @@ def evaluate(args):
         raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
     place = (lambda name: os.path.join(args.out, name)) if args.out else None
     if args.out:
-        os.makedirs(args.out, exist_ok=True)
+        try:
+            os.makedirs(args.out, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {args.out}: {error.strerror}") from None
     text, results = report(args, rows, curves, place) if rows else ("", {})
     if args.out:
+        results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
         names = list(dict.fromkeys([*rows, *curves]))
         figures = {"training_curves": ("step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"]),
                    "kl_efficiency": ("kl_ref", ["correct", "pass_at_k", "maj_at_k"])}
@@ -934,6 +967,7 @@ def report(args, paths, curves, place):
     tables = main_tables(methods, estimates, ks, shown, limits)
     tables += (difference_tables(differences, reference, shown, ks) if differences else [])
     tables += level_tables(levels, shown, ks) + [sample_table(methods)]
+    tables += [training_table(curves)] if curves else []
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
     notes = [" ".join(text.split()) for text in args.caption]
@@ -987,7 +1021,8 @@ def report(args, paths, curves, place):
                        "{}@k, %", limits)
         if differences:
             plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
-                                                  for name in differences], shown, ks, "difference in {}@k, points")
+                                                  for name in differences], shown, ks,
+                           "difference in {}@k, points", {})
         if levels:
             plot_levels(place("by_level"), levels, names, shown, ks[-1])
         plot_entropy(place("entropy_density"), methods)
@@ -1005,12 +1040,12 @@ def benchmark(args):
                 row = {"task_id": f"synthetic/{i}", "correct": (votes == 0).tolist(), "votes": votes.tolist(),
                        "scores": np.where(votes == 0, 1.0, np.round(votes / 16, 4)).tolist()}
                 file.write(json.dumps(row) + "\n")
-        size, args.runs, started = os.path.getsize(path), [path], time.perf_counter()
+        size, args.runs, started, cpu = os.path.getsize(path), [path], time.perf_counter(), time.process_time()
         evaluate(args)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(f"{args.benchmark} problems x {n} samples, {size / 1e6:.0f} MB of rows, {' '.join(args.metrics)}, k = "
-          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s, "
-          f"{args.benchmark / seconds:.0f} problems/s, peak memory "
+          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s "
+          f"({cpu:.1f} s of CPU), {args.benchmark / seconds:.0f} problems/s, peak memory "
           f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

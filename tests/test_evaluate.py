@@ -130,6 +130,8 @@ def test_rows_with_one_prompt_are_a_cluster_and_a_key_overrides_it(tmp_path):
     path = write(tmp_path / "a.jsonl", make_rows(P=12, prompt=lambda i: f"p{i // 2}", rule=lambda i: i % 3))
     assert len(set(evaluate.read_file(path, [1])["clusters"])) == 6
     assert len(set(evaluate.read_file(path, [1], cluster="rule")["clusters"])) == 3
+    path = write(tmp_path / "b.jsonl", make_rows(P=12, prompt=None))  # no prompt: every row for itself
+    assert len(set(evaluate.read_file(path, [1])["clusters"])) == 12
 
 
 # ---------------------------------------------------------------- comparisons
@@ -174,7 +176,7 @@ def test_crossings():
 
 
 def test_curves_of_a_sharp_and_a_broad_policy_cross_where_they_should(tmp_path, monkeypatch, capsys):
-    """4 of 10 problems always solved, or 2 of 16 samples right in all: 1 - C(14,k)/C(16,k) is above 0.4 from k = 4 on."""
+    """4 of 10 problems always solved, or 2 of 16 samples right in all: 1 - C(14,k)/C(16,k) is above 0.4 from k = 4."""
     sharp = [{"task_id": f"t{i}", "correct": [i < 4] * 16, "scores": [float(i < 4)] * 16, "votes": [int(i >= 4)] * 16}
              for i in range(10)]
     broad = [row | {"correct": [True] * 2 + [False] * 14, "scores": [1.0] * 2 + [0.0] * 14, "votes": [0] * 2 + [1] * 14}
@@ -237,7 +239,8 @@ def full_rows(seed, **extra):
 def metrics_rows(seed):
     rng = np.random.default_rng(seed)
     return [{"step": s, "k": 8, "reward": rng.random(), "correct": rng.random(), "pass_at_k": s / 20, "maj_at_k": 0.5,
-             "solved": s / 40, "entropy": 1.0, "kl_ref": 0.1 * s if s else None} for s in range(20)]
+             "solved": s / 40, "wait_s": 1, "work_s": 2, "entropy": 1.0, "kl_ref": 0.1 * s if s else None}
+            for s in range(20)]
 
 
 def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
@@ -266,6 +269,10 @@ def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
     assert rl["seeds"][0]["temperature"] == [1.0] and rl["seeds"][0]["policy_step"] == [7] and rl["seeds"][0]["n"] == 8
     assert result["limits"]["posterior sampling"]["pass@2"] == pytest.approx(0.5 * 0.75 + 0.5 * (1 - 0.75 ** 2))
     assert {"git_commit", "versions", "machine", "time", "wall_s", "command", "k", "resamples"} <= set(result)
+
+    last = {"steps": 20, "wall_s": 60.0, "solved": 19 / 40, "kl_ref": pytest.approx(1.9)}
+    assert result["training"]["rl"] == [last, last]
+    assert "| rl | 2 | 20 | 60 | 1.900 | 47.5 |" in out
 
     with open(tmp_path / "out/table.csv", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -368,6 +375,7 @@ def test_paper_row_difference_and_selection(tmp_path, monkeypatch, capsys):
     rows = make_rows(P=10, n=10, dataset="code_contests", split=lambda i: "valid" if i < 5 else "test")
     path = write(tmp_path / "rows.jsonl", rows)
     status, out, _ = run(monkeypatch, capsys, f"PG-mean={path}", "--paper", "tang-table1")
+    assert "ours is dataset code_contests, split test, valid; the paper's is Tang et al. 2025, table 1" in out
     cells = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")]
     lines = {row[0]: row[1:] for row in cells}
     valid = 100 * np.mean([row["correct"] for row in rows[:5]])
@@ -410,6 +418,8 @@ BAD_ROWS = {
     "positive logprob": ([row | {"logprobs": [[1.0]] * 8} for row in change(2)], ["row 1", "logprobs"]),
     "flat logprobs": ([row | {"logprobs": [-1.0] * 8} for row in change(2)], ["row 1", "logprobs"]),
     "posterior": ([row | {"posterior": [0.5, 0.2]} for row in change(2)], ["row 1", "posterior", "sum to 1"]),
+    "sampling": (change(2, sampling=[1.0]), [*WHERE, "sampling"]),
+    "two datasets": (change(2, dataset=["a", "b"]), [*WHERE, "dataset"]),
     "empty": ([], ["at least one row"]),
 }
 
@@ -418,7 +428,7 @@ BAD_ROWS = {
 def test_bad_rows_are_named(tmp_path, monkeypatch, capsys, name):
     rows, expected = BAD_ROWS[name]
     path = write(tmp_path / "bad.jsonl", rows)
-    status, out, err = run(monkeypatch, capsys, path, "--k", 1)
+    status, out, err = run(monkeypatch, capsys, path, *(["--k", 1] if name != "empty" else []))
     assert (status, out) == (2, "") and err.count("\n") == 1
     for text in [str(path), *expected]:
         assert text in err, err
@@ -436,6 +446,7 @@ def test_bad_json_and_bad_flags(tmp_path, monkeypatch, capsys):
                             ([good, "--against", "x"], "expected one of good"),
                             ([good, "--cluster", "rule"], "--cluster rule"),
                             ([good, good], "found it twice"),
+                            ([good, "--out", good], "--out"),
                             ([], "expected at least one"),
                             ([tmp_path / "nowhere.jsonl"], "No such file"),
                             ([tmp_path / "empty"], "eval.jsonl or metrics.jsonl"),
@@ -472,4 +483,4 @@ def test_the_command_and_its_benchmark():
     done = subprocess.run([sys.executable, str(ROOT / "evaluate.py"), "--benchmark", "50", "--k", "1", "8"],
                           capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"50 problems x 256 samples, .* s, \d+ problems/s, peak memory \d+ MiB", done.stdout)
+    assert re.match(r"50 problems x 256 samples, .* of CPU\), \d+ problems/s, peak memory \d+ MiB", done.stdout)

@@ -137,7 +137,7 @@ def rules_prompt(seed, split, index):
     count = {value: outputs.count(value) for value in (0, 1)}
     row = {
         "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
-        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule],
+        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
         # score = balanced accuracy: right positives and right negatives weigh one half each
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
                   "inputs": [[ITEMS[j]] for j in unseen], "outputs": outputs,

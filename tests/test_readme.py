@@ -1,5 +1,6 @@
 """README.md: its commands run, its examples work as pasted, its row is a row."""
 
+import ast
 import json
 import re
 import shutil
@@ -80,13 +81,14 @@ def test_presets_in_miniature(miniature, tmp_path, preset):
     assert tables and all("|" in table.read_text() for table in tables)
 
 
-def pasted(tmp_path, script, after, example):
-    """A copy of the scripts with an example pasted after the statement that begins with `after`."""
+def pasted(tmp_path, script, name, example):
+    """A copy of the scripts with an example pasted after the statement that defines `name`."""
     for file in ROOT.glob("*.py"):
         shutil.copy(file, tmp_path)
-    text = (ROOT / script).read_text()
-    end = re.compile(rf"^{after}.*?^[}})\]].*?$|^{after}[^\n]*[}})]$", re.M | re.S).search(text).end()
-    (tmp_path / script).write_text(f"{text[:end]}\n\n{example}\n{text[end:]}")
+    lines = (ROOT / script).read_text().splitlines()
+    [end] = [node.end_lineno for node in ast.parse("\n".join(lines)).body
+             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name]
+    (tmp_path / script).write_text("\n".join([*lines[:end], "", "", example, *lines[end:]]))
     return tmp_path
 
 
@@ -95,7 +97,7 @@ def test_examples_are_short():
 
 
 def test_new_estimator_example(tmp_path, shell):
-    where = pasted(tmp_path, "advantages.py", "ESTIMATORS = ", EXAMPLES[0])
+    where = pasted(tmp_path, "advantages.py", "ESTIMATORS", EXAMPLES[0])
     row = json.dumps({"task_id": "x", "rewards": [1, 0, 1, 1]})
     done = shell(f"cd {where} && echo '{row}' | python advantages.py --estimator min_centred --k 3")
     assert done.returncode == 0, done.stderr
@@ -104,7 +106,7 @@ def test_new_estimator_example(tmp_path, shell):
 
 
 def test_new_dataset_example(tmp_path, shell, tiny):
-    where = pasted(tmp_path, "generate.py", "DATASETS = ", EXAMPLES[1])
+    where = pasted(tmp_path, "generate.py", "DATASETS", EXAMPLES[1])
     (where / "sums.jsonl").write_text('{"a": 3, "b": 4}\n{"a": 10, "b": -2}\n')
     done = shell(f"cd {where} && python generate.py --model {tiny} --dataset sums --data-files sums.jsonl --reference | "
                  "python reward.py")
@@ -113,7 +115,7 @@ def test_new_dataset_example(tmp_path, shell, tiny):
 
 
 def test_new_reward_example(tmp_path, shell):
-    where = pasted(tmp_path, "reward.py", "REWARDS = ", EXAMPLES[2])
+    where = pasted(tmp_path, "reward.py", "REWARDS", EXAMPLES[2])
     row = json.dumps({"task_id": "g", "kind": "grid", "gold": [[1, 2], [3, 4]], "completions": ["1 2\n3 4", "1 2\n3 5"]})
     (where / "row.jsonl").write_text(row)
     done = shell(f"cd {where} && python reward.py --reward half < row.jsonl")

@@ -980,7 +980,8 @@ SYMBOLS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot
                          "’": "'", "“": "", "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
 SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
-    (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom|\\nobreak|\\strut", ""),
+    (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
+    (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
     (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
     (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"), (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
     (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),            # surely thousands
@@ -998,7 +999,8 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
 WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
          "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset", "norealsolutions": r"\emptyset",
-         "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset"}
+         "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
+         **{word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}}
 UNITS = {"cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "kilometre": "kilometer",
          "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch", "yd": "yard", "mi": "mile", "sec": "second",
          "s": "second", "min": "minute", "hr": "hour", "h": "hour", "kg": "kilogram", "g": "gram", "lb": "pound", "sq": "square",
@@ -1042,10 +1044,10 @@ def split_unit(text):
 @functools.lru_cache(4096)
 def normalize(text):
     """(canonical text, unit words): one spelling for what LaTeX and people spell in many ways."""
-    text = text.translate(SYMBOLS)
+    text = text.translate(SYMBOLS).strip().strip("*")
     for pattern, replacement in SPELLINGS:
         text = pattern.sub(replacement, text)
-    text = text.strip().strip("*").strip()
+    text = text.strip()
     for _ in range(4):
         inner = re.match(r"\\boxed\s*(?=\{)", text)
         if inner and balanced(text, inner.end()) is not None:
@@ -1057,8 +1059,7 @@ def normalize(text):
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
     if re.fullmatch(r"\\text\{[^{}]*\}", text):
-        inside = text[6:-1].strip().rstrip(".,;")
-        text = inside if re.fullmatch(r"\(?[A-Za-z]\)?|[\d\s,.:+/-]+", inside) else text
+        text = text[6:-1].strip().rstrip(".,;")
     text = re.sub(r"(?<=[\d})])\s*°", "", text) if "°" in text else text
     if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
         text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
@@ -1158,9 +1159,11 @@ def same_part(gold, pred):
     letters = [re.fullmatch(r"\(?([A-Za-z])\)?", t) for t in (gold, pred)]
     if all(letters):                                                             # choices: (C), C; variables: n
         return letters[0][1] == letters[1][1]
-    bases = [re.fullmatch(r"(?:\\text\{)?([0-9A-Z]+)\}?_\{?(\d+)\}?", t) for t in (gold, pred)]
+    bases = [re.fullmatch(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?", t) for t in (gold, pred)]
     if all(bases):
-        return (bases[0][1].lstrip("0"), bases[0][2]) == (bases[1][1].lstrip("0"), bases[1][2])
+        (digits, base), (other_digits, other_base) = (
+            (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
+        return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
     if bases[0] or bases[1]:                                                     # 1010_2 is 1010 where the base was asked for
         return bases[0] is not None and bases[0][1] == pred
     matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
@@ -1170,7 +1173,15 @@ def same_part(gold, pred):
             return False
         return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
     if any(matrices):
-        return None
+        return False if value_or_none(pred if matrices[0] else gold) is not None else None
+    infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
+    if infinite:
+        other = pred if gold in infinite else gold
+        return False if len(infinite) == 2 or value_or_none(other) is not None else None
+    ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
+    if all(ratios):                                                              # times, and ratios in lowest terms
+        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
+        return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
     sets = [as_pieces(t) for t in (gold, pred)]
     if all(sets):
         return matching_pieces(*sets)
@@ -1188,7 +1199,7 @@ def same_part(gold, pred):
         return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
     if any(brackets) and (len(lists[0]) > 1 or len(lists[1]) > 1):
         bracket, items = (brackets[0], lists[1]) if brackets[0] else (brackets[1], lists[0])
-        if bracket[0] == "⦃" and not any(bracketed(i) for i in items):
+        if bracket[0] == "⦃":
             return matching(bracket[1], items)
         if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
             return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
@@ -1200,6 +1211,9 @@ def same_part(gold, pred):
         return expand_signs(bracket, other)
     lists = [[w for t in items for w in plus_minus(t)] for items in lists]
     if len(lists[0]) > 1 or len(lists[1]) > 1:
+        if len(lists[0]) == len(lists[1]) and all(re.fullmatch(r"[A-Za-z .'-]{2,}", w) for w in lists[0]) \
+                and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
+            return every(same_part(g, p) for g, p in zip(*lists))
         return matching(*lists)
     return same_value(gold, pred)
 
@@ -1265,7 +1279,8 @@ def as_pieces(text):
 def matching_pieces(gold, pred):
     """Unions of intervals: equal as collections. An open interval may be meant as a point: then order counts just as well."""
     if len(gold) != len(pred):
-        return None if any(p[0] == "⦃" for p in gold + pred) else False
+        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
+        return None if any(len(k) == 2 for k in kinds) else False
     left, doubt = list(pred), False
     for g in gold:
         verdicts = [False if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0) else
@@ -1287,12 +1302,24 @@ def same_relation(gold_text, pred_text, gold, pred):
         values = [[split_top(item, RELATION)[-1] for item in items] for items in lists]
         names = [[split_top(item, RELATION)[0] for item in items if len(split_top(item, RELATION)) == 2] for items in lists]
         if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
-            if names[0] and names[1]:                              # x = 1, y = 2: by name
-                return matching(*[[f"{i}" for i in items] for items in lists]) if len(lists[0]) == len(lists[1]) else False
             if len(set(names[0] + names[1])) == 1:
                 return matching(*values)
+            if names[0] and names[1]:                              # x = 1, y = 2: by name
+                named = [dict(zip(n, v)) for n, v in zip(names, values)]
+                if all(len(d) == len(v) for d, v in zip(named, values)):
+                    return set(named[0]) == set(named[1]) and every(same_part(v, named[1][k]) for k, v in named[0].items())
+            point = bracketed(gold_text) or bracketed(pred_text)   # (1, 2) against x = 1, y = 2
+            if point:
+                values = [point[1] if bracketed(t) else v for t, v in zip((gold_text, pred_text), values)]
+            if len(values[0]) == len(values[1]):
+                return every(same_part(g, p) for g, p in zip(*values)) or None
         return None
     if not signs[0] | signs[1] <= {"=", r"\in", r"\approx"}:
+        if len(gold) == len(pred) == 2 and signs[0] | signs[1] <= {"<", ">", r"\le", r"\ge"}:
+            low_high = [sides if sign <= {"<", r"\le"} else sides[::-1] for sides, sign in zip((gold, pred), signs)]
+            ratio = proportional(*low_high)
+            if ratio:
+                return bool(signs[0] & {"<", ">"}) == bool(signs[1] & {"<", ">"}) and ratio.real > 0 and not ratio.imag
         return None
     if len(gold) > 1 and len(pred) > 1:
         if len(gold) > 2 or len(pred) > 2:
@@ -1310,15 +1337,15 @@ def same_relation(gold_text, pred_text, gold, pred):
 
 
 def proportional(gold, pred):
-    """Are left minus right of both equations the same up to a constant factor, at all points?"""
+    """The constant factor between left minus right of the one and of the other, if it is the same at all points."""
     ratios = []
     try:
         for trial in range(3):
             g, p = (value(sides[0], trial) - value(sides[1], trial) for sides in (gold, pred))
             ratios.append(complex(g) / complex(p))
     except (Unclear, ZeroDivisionError, OverflowError):
-        return False
-    return all(abs(r - ratios[0]) <= 1e-9 * abs(r) for r in ratios)
+        return None
+    return ratios[0] if all(abs(r - ratios[0]) <= 1e-9 * abs(r) for r in ratios) else None
 
 
 def value_or_none(text):
@@ -1506,8 +1533,10 @@ def value(text, trial):
             else:
                 position += 1
                 order = exponent()
-                if order == -1:
-                    raise Unclear("inverse or reciprocal")
+                if order == -1:                  # \sin^{-1} is the inverse function
+                    if name not in ("sin", "cos", "tan"):
+                        raise Unclear("inverse or reciprocal")
+                    name, order = "arc" + name, None
         if peek() in ("(", "{", "["):
             inner = atom()
         else:
@@ -1531,6 +1560,11 @@ def value(text, trial):
         if number:
             position = number.end()
             result = Fraction(number.group().rstrip("."))
+            repeating = re.compile(r"\s*\\overline\s*\{(\d{1,50})\}").match(text, position)
+            if repeating and "." in number.group():
+                position, period = repeating.end(), repeating[1]
+                decimals = len(number.group().partition(".")[2])
+                result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** decimals)
             mixed = MIXED.match(text, position) if "." not in number.group() else None
             if mixed:
                 top, bottom = [int(g) for g in mixed.groups() if g]

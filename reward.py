@@ -1166,6 +1166,17 @@ def same_part(gold, pred):
         return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
     if bases[0] or bases[1]:                                                     # 1010_2 is 1010 where the base was asked for
         return bases[0] is not None and bases[0][1] == pred
+    ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
+    if all(ratios):                                                              # times, and ratios in lowest terms
+        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
+        return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
+    if any(ratios):                                                              # 1:4 against 1/4
+        (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
+        if "/" in other or "frac" in other:
+            return same_part(f"\\frac{{{a}}}{{{b}}}", other)
+    shapes = {shape(gold), shape(pred)}
+    if len(shapes) == 2 and None not in shapes:
+        return False
     matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
     if all(matrices):
         rows = [[split_top(row, re.compile("&")) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
@@ -1173,15 +1184,11 @@ def same_part(gold, pred):
             return False
         return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
     if any(matrices):
-        return False if value_or_none(pred if matrices[0] else gold) is not None else None
+        return None
     infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
     if infinite:
         other = pred if gold in infinite else gold
         return False if len(infinite) == 2 or value_or_none(other) is not None else None
-    ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
-    if all(ratios):                                                              # times, and ratios in lowest terms
-        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
-        return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
     sets = [as_pieces(t) for t in (gold, pred)]
     if all(sets):
         return matching_pieces(*sets)
@@ -1216,6 +1223,19 @@ def same_part(gold, pred):
             return every(same_part(g, p) for g, p in zip(*lists))
         return matching(*lists)
     return same_value(gold, pred)
+
+
+def shape(text):
+    """What a text certainly is, if that is plain to see: answers of different shapes differ."""
+    if MATRIX.fullmatch(text):
+        return "matrix"
+    if len(split_top(text, UNION)) > 1 and all(bracketed(part) for part in split_top(text, UNION)):
+        return "union"
+    if re.fullmatch(r"\d+\s*:\s*\d+", text):
+        return "ratio"
+    if re.fullmatch(r"[A-Za-z' -]{3,}", text):
+        return "words"
+    return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
 
 
 def expand_signs(bracket, other):

@@ -95,7 +95,7 @@ def libc(cache=[]):
 
 CAPABILITIES_V3, NO_CAPABILITIES = struct.pack("<Ii", 0x20080522, 0), bytes(24)
 STDIN, CALL, SERVE, CHECK = range(4)                 # modes
-OK, CRASH, MEMORY, TIMEOUT, OUTPUT = 0, 1, 3, 4, 5   # how a child ended; the first three are its exit statuses
+OK, CRASH, MEMORY, TIMEOUT, OUTPUT = 0, 1, 97, 98, 99   # how a child ended; the first three are its exit statuses
 STATUS = {OK: "ok", CRASH: "crash", MEMORY: "memory", TIMEOUT: "timeout", OUTPUT: "output"}
 REQUEST = struct.Struct("<BdQQI4I")  # mode, seconds per test, memory, room for output, tests, lengths of four texts:
 #                                      program; standard input, arguments or check; entry point; setup or template
@@ -263,7 +263,11 @@ def enter_landlock(paths):
 
 def sandbox_main(fd):
     """The zygote: say which protections this machine gave, then one reply per request until the channel closes."""
-    import bisect, copy, functools, gc, heapq, itertools, math, string, types, typing  # noqa: what programs import most
+    import bisect, copy, functools, gc, heapq, itertools, math, operator, string, types, typing  # noqa: what programs import
+    register, os.register_at_fork = os.register_at_fork, lambda **hooks: None  # or every child would seed itself anew:
+    import random                                                             # same program, same numbers
+    os.register_at_fork = register
+    random.seed(0)
     channel = socket.socket(fileno=fd)
     offer = receive(channel)
     level, notes = [], []
@@ -1780,9 +1784,14 @@ def grade_math(completion, row, settings, worker):
     pred = extract_answer(completion)
     if pred is None or not pred.strip():
         return 0.0, False, None, "no answer"
-    verdict = equal_answers(row["gold"], pred, settings, worker)
+    gold, meant = row["gold"], pred
+    choices = row.get("choices") or {}
+    if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
+        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", normalize(pred[:MAX_ANSWER])[0], re.S)
+        meant = choices.get(letter[1], pred) if letter else pred
+    verdict = equal_answers(gold, meant, settings, worker)
     correct = verdict is True
-    return float(correct), correct, canonical(pred[:MAX_ANSWER]), {True: "ok", False: "wrong"}.get(verdict, verdict)
+    return float(correct), correct, canonical(meant[:MAX_ANSWER]), {True: "ok", False: "wrong"}.get(verdict, verdict)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

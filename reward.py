@@ -197,6 +197,7 @@ def enter_namespaces(paths):
         write_file("/proc/self/setgroups", "deny")
         write_file("/proc/self/uid_map", f"65534 {uid} 1")
         write_file("/proc/self/gid_map", f"65534 {gid} 1")
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     mount(None, "/", None, 0x4000 | 0x40000)                                         # recursively private
     root = "/proc"                                                                   # there is one; we need it no more
     mount("tmpfs", root, "tmpfs", 0x2 | 0x4, "size=1m,mode=755")
@@ -299,6 +300,7 @@ def sandbox_main(fd):
         os.setresuid(65534, 65534, 65534)
     libc().capset(CAPABILITIES_V3, NO_CAPABILITIES)
     prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # again: a change of credentials clears it
     if "seccomp" in offer:
         pid = os.fork()
         if pid == 0:
@@ -319,6 +321,7 @@ def sandbox_main(fd):
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
     sys.argv = ["program.py"]
+    sys.modules["builtins"].exit = sys.modules["builtins"].quit = sys.exit  # which -S leaves out
     limit_self(resource.RLIMIT_CORE, 0)
     limit_self(resource.RLIMIT_NOFILE, 64)
     limit_self(resource.RLIMIT_NPROC, 64)
@@ -455,14 +458,17 @@ def run_child(mode, room, texts, extra, shared):
     encode_result, entry_point = encode, entry_point.decode()
     if mode != STDIN and setup:
         exec(compile(setup.decode(), "setup.py", "exec"), main.__dict__)
-    exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
     if mode == STDIN:
-        if "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()
-        import atexit
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
+        try:
+            exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
+        finally:  # as an interpreter ends, also after sys.exit
+            if "threading" in sys.modules:
+                sys.modules["threading"]._shutdown()
+            if "atexit" in sys.modules:
+                sys.modules["atexit"]._run_exitfuncs()
+            sys.stdout.flush()
         return
+    exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
     if mode == SERVE:
         pack(shared, 0, 0, clock(), 0)
         return serve_calls(main, entry_point, extra)
@@ -894,7 +900,7 @@ def safe_equal(got, expected):
 
 def extract_grid(text):
     """The last grid in the text: [[...]] as JSON, else the last run of lines of digits. None if there is none."""
-    found = re.findall(r"\[\s*\[[\d,\s\[\]]*\]\s*\]", text)
+    found = re.findall(r"\[\s*\[[\d,\s]*\](?:\s*,\s*\[[\d,\s]*\])*\s*,?\s*\]", text)
     for candidate in reversed(found):
         try:
             grid = json.loads(candidate)
@@ -1787,7 +1793,7 @@ def grade_math(completion, row, settings, worker):
     gold, meant = row["gold"], pred
     choices = row.get("choices") or {}
     if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
-        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", normalize(pred[:MAX_ANSWER])[0], re.S)
+        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0]), re.S)
         meant = choices.get(letter[1], pred) if letter else pred
     verdict = equal_answers(gold, meant, settings, worker)
     correct = verdict is True
@@ -1834,6 +1840,9 @@ def check_row(row):
             need(all(isinstance(i, inner) for i in inputs), f"tests: expected inputs of type {inner.__name__}")
             need(inner is list or all(isinstance(o, str) for o in outputs), "tests: expected outputs of type str")
             need(inner is str or isinstance(tests.get("entry_point"), str), "tests: expected entry_point")
+            for name in "time_limit_s", "memory_limit_mb":
+                limit = tests.get(name)
+                need(limit is None or isinstance(limit, (int, float)) and limit > 0, f"tests: expected {name} > 0")
             weights = tests.get("weights")
             need(weights is None or len(weights) == len(outputs) and min(weights) >= 0 < sum(weights),
                  "tests: expected one weight >= 0 per test, not all zero")
@@ -1851,13 +1860,14 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
+        self.offer = "namespaces", "landlock", "seccomp"
         MathWorker.lock = threading.Lock()
         self.reused = 0
 
     def sandboxes(self, check):
         mine = self.local.__dict__.setdefault("sandboxes", [])
         while len(mine) < (2 if check else 1):
-            mine.append(Sandbox())
+            mine.append(Sandbox(self.offer))
             self.helpers.append(mine[-1])
         return mine
 
@@ -1919,21 +1929,30 @@ class Grader:
     def finish(self, row, futures):
         results = [future.result() for future in futures]
         scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
-        votes, classes = [], []
-        for i, pred in enumerate(preds):
-            same = None
-            if pred is not None:
-                for number, first in enumerate(classes):
-                    if preds[first] == pred or correct[first] and correct[i]:
-                        same = number
-                        break
-                else:
-                    same = len(classes)
-                    classes.append(i)
-            votes.append(-1 if same is None else same)
+        votes = self.votes(row["kind"], preds, correct)
         rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
         return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
                 "verdicts": verdicts}
+
+    def votes(self, kind, preds, correct):
+        """Classes of equal predictions, numbered by first appearance; -1 for none. Math: right ones are one class; others
+        join the first class whose first member they equal (what only math-verify can tell: within --timeout-s a row)."""
+        votes, firsts, end = [], [], time.monotonic() + self.settings.timeout_s
+
+        def alike(i, j):
+            if preds[i] == preds[j] or correct[i] and correct[j]:
+                return True
+            if kind != "math" or correct[i] or correct[j]:
+                return False
+            verdict = same(preds[i], preds[j])
+            left = end - time.monotonic()
+            return verdict if verdict is not None else left > 0 and self.worker().equal(preds[i], preds[j], left) is True
+        for i, pred in enumerate(preds):
+            number = -1 if pred is None else next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
+            if number == len(firsts):
+                firsts.append(i)
+            votes.append(number)
+        return votes
 
     def close(self):
         for helper in self.helpers:

@@ -82,12 +82,11 @@ class Policy(torch.nn.Module):
                     hidden = torch.cat([hidden, rest.last_hidden_state], 1)  # (b, long, H)
             else:
                 whole = [prompts[group[u]] + completions[u][:-1] for u in some]
-                wide = max(map(len, whole))
+                wide = max(map(len, whole))  # padding on the right needs no mask: no token attends to what comes after it
                 ids = torch.tensor([s + [0] * (wide - len(s)) for s in whole], device=device)
-                mask = torch.tensor([[1] * len(s) + [0] * (wide - len(s)) for s in whole], device=device)
                 first = torch.tensor([len(prompts[group[u]]) - 1 for u in some], device=device)
                 place = (first[:, None] + torch.arange(long, device=device)).clamp(max=wide - 1)  # (b, long)
-                hidden = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
                 hidden = hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
             real = torch.tensor([len(completions[u]) for u in some], device=device)[:, None] > torch.arange(long, device=device)
             lp, ent = self.select(hidden[real], targets[real], entropy)  # tokens of padding are not computed
@@ -100,7 +99,8 @@ class Policy(torch.nn.Module):
         """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
         than one slice, their logits are computed again in the backward pass instead of being kept."""
         def piece(hidden, targets):
-            logits = self.model.get_output_embeddings()(hidden).float()
+            logits = self.model.get_output_embeddings()(hidden)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if softcap := getattr(self.model.config, "final_logit_softcapping", None):
                 logits = torch.tanh(logits / softcap) * softcap
             total = logits.logsumexp(-1)
@@ -328,9 +328,8 @@ class Value(torch.nn.Module):
         """P lists of token ids -> (P,) values, read at the prompt's last token."""
         device, width = self.head.weight.device, max(map(len, prompts))
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts], device=device)
-        mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in prompts], device=device)
-        hidden = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return self.head(hidden[torch.arange(len(prompts)), mask.sum(1) - 1]).squeeze(1)
+        hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
+        return self.head(hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]]).squeeze(1)
 
 
 def value_losses(value, old, target, clip):
@@ -491,7 +490,7 @@ def row_metrics(rows, step, solved, seen):
 
 def replace_link(link, target):
     """Point `link` to `target` in one atomic step."""
-    new = link.with_name(link.name + ".new")
+    new = link.with_name(link.name + ".link")
     new.unlink(missing_ok=True)
     new.symlink_to(target)
     os.replace(new, link)
@@ -527,6 +526,8 @@ def probe(policy):
     """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
     ids = [(7919 * i + 104729) % policy.model.config.vocab_size for i in range(16)]
     lp, _ = policy([ids[:1]], [ids[1:]], [0])
+    if not lp.isfinite().all():
+        raise FloatingPointError("the updated policy's log-probabilities are not finite")
     return {"token_ids": ids, "logprob": lp.sum().item()}
 
 

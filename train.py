@@ -113,11 +113,12 @@ class Policy(torch.nn.Module):
         return tuple(torch.cat(part) for part in zip(*parts))
 
 
-def by_length(completions, slack=1.25):
-    """Indices of the completions in lists of similar length: within a list at most a fifth of a row is padding."""
+def by_length(completions):
+    """Indices of the completions in lists of similar length, so that little of a list is padding: at most a fifth of a long
+    completion, and more of short ones, for which another pass through the layers costs more than their padding."""
     lists = []
     for u in sorted(range(len(completions)), key=lambda u: len(completions[u])):
-        if not lists or len(completions[u]) > slack * len(completions[lists[-1][0]]):
+        if not lists or len(completions[u]) > 1.25 * len(completions[lists[-1][0]]) + 8:
             lists.append([])
         lists[-1].append(u)
     return lists
@@ -204,7 +205,8 @@ class Batch:
 
     @staticmethod
     def padded(rows, device):
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+        width = max(map(len, rows))
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
 
     def microbatches(self, samples, budget):
         """Split `samples` into lists whose distinct (prompt, completion) pairs hold at most `budget` tokens, a prompt

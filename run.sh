@@ -99,9 +99,9 @@ mini_rl() {  # seed name
         rloo) adv="rloo --k 16" ;;
         max_loo) adv="max_loo --k 16" ;;
         max_loo_biased) adv="max_loo_biased --k 16" ;;
-        ppo_mean) adv="rloo --k 16" train="--value-lr 1e-3 --value-target rewards" ;;
-        ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
-        ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3 --value-target advantages" ;;
+        ppo_mean) adv="rloo --k 16" train="--value-lr 1e-3" ;;
+        ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3" ;;
+        ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3" ;;
         pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${2#pkpo_k}" ;;
         pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@$((RL_STEPS * 2 / 3))" ;;
         pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train="--entropy-bonus 0.01" ;;
@@ -221,9 +221,9 @@ tang_code() {
     METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
              "pg-pass@k|--estimator max_loo --k 8|$signed|$pg"
              "pg-biased|--estimator max_loo_biased --k 8|$signed|$pg"
-             "ppo-mean|--estimator rloo --k 8|$signed|$ppo --value-target rewards"
-             "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo --value-target advantages"
-             "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo --value-target advantages")
+             "ppo-mean|--estimator rloo --k 8|$signed|$ppo"
+             "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo"
+             "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo")
 }
 tang_table1() {
     tang_code

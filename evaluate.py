@@ -639,8 +639,8 @@ def plot_entropy(path, methods):
     save(figure, path)
 
 
-CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_k": "pass@k, %",
-          "maj_at_k": "maj@k, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
+CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_n": "pass@n of a training group, %",
+          "maj_at_n": "maj@n of a training group, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
           "kl_ref": "KL to the reference, nats/completion"}
 
 
@@ -919,8 +919,8 @@ def evaluate(args):
     if args.out:
         results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
         names = list(dict.fromkeys([*rows, *curves]))
-        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"]),
-                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_k", "maj_at_k"])}
+        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"]),
+                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
         for file, (x, ys) in figures.items():
             if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
                 print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)

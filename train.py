@@ -480,7 +480,10 @@ def row_metrics(rows, step, solved, seen):
         "lag": step - (rows[0]["policy_step"] or 0), "k": k,
         "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
         "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
-        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(), "no_signal": (signal == 0).all(1).mean(),
+        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
+        # the same for all methods, whatever their k
+        "pass_at_n": correct.any(1).mean(), "maj_at_n": advantages.maj_at_k(correct, votes, correct.shape[1]).mean(),
+        "no_signal": (signal == 0).all(1).mean(),
         "all_right": correct.all(1).mean(), "all_wrong": (~correct).all(1).mean(),
         "solved": len(solved) / len(seen), "entropy": np.mean(surprisal),  # of the tokens that were drawn: unbiased
         "length": np.mean([len(ids) for row in rows for ids in row["token_ids"]]),

@@ -238,7 +238,7 @@ def full_rows(seed, **extra):
 
 def metrics_rows(seed):
     rng = np.random.default_rng(seed)
-    return [{"step": s, "k": 8, "reward": rng.random(), "correct": rng.random(), "pass_at_k": s / 20, "maj_at_k": 0.5,
+    return [{"step": s, "k": 8, "reward": rng.random(), "correct": rng.random(), "pass_at_n": s / 20, "maj_at_n": 0.5,
              "solved": s / 40, "wait_s": 1, "work_s": 2, "entropy": 1.0, "kl_ref": 0.1 * s if s else None}
             for s in range(20)]
 

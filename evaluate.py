@@ -173,7 +173,17 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if cluster is not None and row.get(cluster) is None:
             raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
 
-        shared = json.dumps(row.get("prompt", task) if cluster is None else row[cluster], sort_keys=True)
+        sampling = row.get("sampling") or {}
+        facts = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
+        if isinstance(sampling, dict):
+            facts |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
+        if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in facts.values()):
+            raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
+        for key, fact in facts.items():
+            settings[key].add(fact)
+
+        shared = row.get(cluster or "prompt")
+        shared = json.dumps(task if shared is None else shared, sort_keys=True)
         problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
         for key, name in LABELS.items():
             problem[key].append("" if row.get(name) is None else str(row[name]))
@@ -195,11 +205,6 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if "posterior" in present:
             limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
                                                lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), ks))
-        sampling = row.get("sampling") or {}
-        for key in ("dataset", "split", "policy_step"):
-            settings[key].add(row.get(key))
-        for key in (*SAMPLING, "seed", "model"):
-            settings[key].add(sampling.get(key))
         waiting.append((correct, scores, votes))
         if len(waiting) == CHUNK:
             reduce()
@@ -250,7 +255,10 @@ def bootstrap(values, clusters, weights, resamples, seed=0):
 
 
 def estimate(files, columns, resamples):
-    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters."""
+    """One method, from the files of its seeds: {column: {"mean", "low", "high", "se_seeds" if several}}, clusters.
+
+    A problem's rows of all seeds are in one cluster, so the interval is about other problems, the same runs.
+    """
     sizes = [len(f["tasks"]) for f in files]
     weights = np.repeat([max(sizes) / size for size in sizes], sizes)  # every seed counts the same
     mean, low, high, clusters = bootstrap(np.concatenate([f["values"] for f in files]),
@@ -281,13 +289,13 @@ def compare(files, reference, columns, resamples):
     common, index_a, index_b = np.intersect1d(tasks_a, tasks_b, return_indices=True)
     if not len(common):
         raise InputError(f"{files[0]['path']} and {reference[0]['path']}: expected a common task_id, found none")
-    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # equal problems: exactly 0
+    difference, clusters = np.round(a[index_a] - b[index_b], 12), clusters[index_a]  # so that ties are ties
     mean, low, high, C = bootstrap(difference, clusters, np.ones(len(common)), resamples)
     index = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.zeros((C, len(mean))), np.bincount(index)[:, None]
     np.add.at(sums, index, difference)
     se = np.sqrt(((sums - sizes * mean) ** 2).sum(axis=0) * C / (C - 1)) / len(common) if C > 1 else mean * np.nan
-    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in (sums / sizes).T]
+    p = [scipy.stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in np.round(sums / sizes, 12).T]
     keys = ("mean", "low", "high", "se", "wilcoxon_p")
     return {c: dict(zip(keys, map(float, e))) for c, e in zip(columns, zip(mean, low, high, se, p))}, len(common)
 
@@ -312,7 +320,7 @@ def by_level(methods, columns, resamples):
     """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
     def order(level):  # "2" before "10", "Level 2" likewise, then words
         number = level.split()[-1] if level else ""
-        return level == "", not number.isdigit(), int(number) if number.isdigit() else 0, level
+        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
 
     levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=order)
     result = {level: {} for level in levels} if any(levels) else {}
@@ -363,8 +371,8 @@ def mixed(methods):
 
 # ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
 
-def percent(x, sign=""):
-    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.1f}"
+def percent(x, sign="", digits=1):
+    return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.{digits}f}"
 
 
 def cell(entry, sign=""):
@@ -423,6 +431,27 @@ def sample_table(methods):
     return {"title": "Samples (distinct: per problem; tokens: per completion)", "header": header, "rows": rows}
 
 
+def training(curves):
+    """A run of train.py in numbers, None for what metrics.jsonl lacks; `solved` is the cumulative solve rate."""
+    last = {key: float(curves[key][-1]) if key in curves else None for key in ("solved", "kl_ref")}
+    seconds = [float(np.nansum(curves[key])) for key in ("wait_s", "work_s") if key in curves]
+    return {"steps": int(curves["step"][-1]) + 1, "wall_s": sum(seconds) if seconds else None, **last}
+
+
+def training_table(curves):
+    rows = []
+    for name, seeds in curves.items():
+        runs = [training(c) for c in seeds]
+        mean = {key: None if any(run[key] is None for run in runs) else np.mean([run[key] for run in runs])
+                for key in ("wall_s", "solved", "kl_ref")}
+        seconds, kl = ("-" if mean[key] is None else f"{mean[key]:{form}}"
+                       for key, form in (("wall_s", ".0f"), ("kl_ref", ".3f")))
+        steps = ", ".join(dict.fromkeys(str(run["steps"]) for run in runs))
+        rows.append([name, str(len(runs)), steps, seconds, kl, percent(mean["solved"])])
+    return {"title": "Training (means over seeds; at the last step)", "rows": rows,
+            "header": ["method", "seeds", "steps", "seconds", CURVES["kl_ref"], CURVES["solved"]]}
+
+
 def paper_table(key, methods, columns, curves):
     """A paper's rows, those that we have too under ours and over the difference. Returns the table and a note.
 
@@ -453,12 +482,15 @@ def paper_table(key, methods, columns, curves):
             return None
         return np.mean([f["values"][mask, columns.index(metric)].mean() for f, mask in zip(methods[name], masks)])
 
+    def show(values, sign=""):
+        return [percent(v, sign, paper["digits"]) for v in values]
+
     for row, printed in paper["rows"].items():
-        theirs = [printed[column] / (100 if paper["percent"] else 1) for column in paper["columns"]]
+        theirs = [printed[column] for column in paper["columns"]]
         mine = [value(ours[row], column) for column in paper["columns"]] if row in ours else []
         gaps = [None if m is None else m - t for m, t in zip(mine, theirs)]
-        rows += [[f"{row}, ours", *map(percent, mine)]] * bool(mine) + [[f"{row}, paper", *map(percent, theirs)]]
-        rows += [["difference", *(percent(gap, "+") for gap in gaps)]] * bool(mine)
+        rows += [[f"{row}, ours", *show(mine)]] * bool(mine) + [[f"{row}, paper", *show(theirs)]]
+        rows += [["difference", *show(gaps, "+")]] * bool(mine)
     found = [", ".join(sorted({str(v) for files in methods.values() for f in files for v in f["settings"][k]}))
              for k in ("dataset", "split")]
     note = f"{key}: ours is dataset {found[0]}, split {found[1]}; the paper's is {paper['title']}"
@@ -537,9 +569,9 @@ def save(figure, path):
     """One legend over all panels; PNG and SVG, without a date, so that the same numbers give the same files."""
     import matplotlib.pyplot as plt
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    letters = 14 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes some nine
-    columns = max(1, int(letters // (max(map(len, handles)) + 9)))
-    columns = len(handles) if sum(len(label) + 9 for label in handles) < letters else columns
+    letters = 20 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes the room of 17
+    columns = max(1, int(letters // (max(map(len, handles)) + 17)))
+    columns = len(handles) if sum(len(label) + 17 for label in handles) < letters else columns
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
     figure.savefig(f"{path}.png")
     figure.savefig(f"{path}.svg", metadata={"Date": None})
@@ -550,7 +582,7 @@ def in_percent(entries):
     return [100 * np.array([entry[key] for entry in entries]) for key in ("mean", "low", "high")]
 
 
-def plot_against_k(path, lines, metrics, ks, ylabel, limits={}):
+def plot_against_k(path, lines, metrics, ks, ylabel, limits):
     """lines: [(label, style number, {column: entry})], with their intervals as bands; one panel per metric."""
     figure, axes = panels(len(metrics))
     for axis, metric in zip(axes, metrics):
@@ -607,8 +639,8 @@ def plot_entropy(path, methods):
     save(figure, path)
 
 
-CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_k": "pass@k, %",
-          "maj_at_k": "maj@k, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
+CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_n": "pass@n of a training group, %",
+          "maj_at_n": "maj@n of a training group, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
           "kl_ref": "KL to the reference, nats/completion"}
 
 
@@ -625,36 +657,44 @@ def read_curves(path):
     return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
 
 
-def plot_curves(path, curves, names, x, ys, window):
-    """Panels of y against x: running mean over `window` steps, mean over seeds with a band of one standard error.
+def common_steps(name, seeds):
+    """The curves of a method's seeds at the steps that all of them have."""
+    steps = sorted(set.intersection(*(set(c["step"]) for c in seeds)))
+    if not steps:
+        raise InputError(f"{name}: expected metrics.jsonl of all seeds to have steps in common, found none")
+    return [{key: values[np.isin(c["step"], steps)] for key, values in c.items()} for c in seeds]
 
-    Seeds are averaged at the steps that all of them have. Returns False where no run has both x and any y.
+
+def plot_curves(path, curves, names, x, ys, window):
+    """Panels of y against x: running means over `window` steps, mean over seeds with a band of one standard error.
+
+    Returns False where no run has both x and any y. The window is at most half of the shortest run.
     """
     def drawable(seeds, y):
         return all(key in c and np.isfinite(c[key]).any() for c in seeds for key in (x, y))
 
+    curves = {name: common_steps(name, seeds) for name, seeds in curves.items()}
     ys = [y for y in ys if any(drawable(seeds, y) for seeds in curves.values())]
     if not ys:
         return False
+    window = min(window, *(max(1, len(c["step"]) // 2) for seeds in curves.values() for c in seeds))
     figure, axes = panels(len(ys))
     for axis, y in zip(axes, ys):
         for name, seeds in curves.items():
             if not drawable(seeds, y):
                 continue
             i = names.index(name)  # a method looks the same in all figures
-            steps = set.intersection(*(set(c["step"]) for c in seeds))
-            width = max(1, min(window, len(steps) // 2))
-            across, up = ([np.convolve(c[key][np.isin(c["step"], list(steps))], np.ones(width) / width, "valid")
-                           for c in seeds] for key in (x, y))  # (seeds, steps - width + 1)
             scale = 100 if CURVES[y].endswith("%") else 1
-            across, mean = np.mean(across, axis=0), scale * np.mean(up, axis=0)
+            across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
+                          for key in (x, y))  # (seeds, steps - window + 1)
+            across, mean = across.mean(axis=0), scale * up.mean(axis=0)
             ks = sorted({int(k) for c in seeds for k in c.get("k", []) if np.isfinite(k)})
             label = f"{name} (k = {', '.join(map(str, ks))})" if ks else name
             axis.plot(across, mean, label=label, markevery=(i, max(1, len(mean) // 8)), **style(i))
             if len(seeds) > 1:
-                error = scale * np.std(up, axis=0, ddof=1) / np.sqrt(len(seeds))
+                error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds))
                 axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
-        axis.set_xlabel(CURVES[x])
+        axis.set_xlabel(CURVES[x] + (f"\n(running means of {window} steps)" if window > 1 else ""))
         axis.set_ylabel(CURVES[y])
     save(figure, path)
     return True
@@ -663,12 +703,16 @@ def plot_curves(path, curves, names, x, ys, window):
 # ---------------------------------------------------------------- the papers' numbers
 
 def paper(title, percent, columns, rows):
-    """One table of a paper. columns: "[split, level or dataset] metric"; rows: a line per method, name and numbers."""
-    table = {}
-    for line in rows.strip().splitlines():
-        name, *numbers = line.split()
-        table[name] = dict(zip(columns, map(float, numbers), strict=True))
-    return {"title": title, "percent": percent, "columns": columns, "rows": table}
+    """One table of a paper: its rows as {method: {column: fraction}}, and the digits that it prints, in percent.
+
+    columns: "[split, level or dataset] metric"; rows: a line per method, its name, then numbers as printed.
+    """
+    lines = [line.split() for line in rows.strip().splitlines()]
+    digits = max(len(number.partition(".")[2]) for _, *numbers in lines for number in numbers) - (0 if percent else 2)
+    unit = 100 if percent else 1
+    table = {name: {column: float(number) / unit for column, number in zip(columns, numbers, strict=True)}
+             for name, *numbers in lines}
+    return {"title": title, "digits": digits, "columns": columns, "rows": table}
 
 
 def each(metrics, *where):
@@ -844,8 +888,8 @@ def choose_ks(args, paths):
     """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
     if args.k:
         return sorted(set(args.k))
-    n = min(len(samples(row, f"{path}: row 1")[0]) if all(key in row for key in REQUIRED) else 1
-            for path in paths for _, row in itertools.islice(read_jsonl(path), 1))
+    first = [(row, f"{path}: row 1") for path in paths for _, row in itertools.islice(read_jsonl(path), 1)]
+    n = min((len(samples(row, where)[0]) for row, where in first if all(key in row for key in REQUIRED)), default=1)
     asked = {int(column.rpartition("@")[2]) for key in args.paper for column in PAPERS[key]["columns"] if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 
@@ -867,12 +911,16 @@ def evaluate(args):
         raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
     place = (lambda name: os.path.join(args.out, name)) if args.out else None
     if args.out:
-        os.makedirs(args.out, exist_ok=True)
+        try:
+            os.makedirs(args.out, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {args.out}: {error.strerror}") from None
     text, results = report(args, rows, curves, place) if rows else ("", {})
     if args.out:
+        results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
         names = list(dict.fromkeys([*rows, *curves]))
-        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_k", "solved", "entropy", "kl_ref"]),
-                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_k", "maj_at_k"])}
+        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"]),
+                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
         for file, (x, ys) in figures.items():
             if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
                 print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
@@ -896,6 +944,7 @@ def report(args, paths, curves, place):
     estimates, clusters, differences = {}, {}, {}
     for name, files in methods.items():
         estimates[name], clusters[name] = estimate(files, columns, args.resamples)
+    for name, files in methods.items():
         if name != reference:
             entries, problems = compare(files, methods[reference], columns, args.resamples)
             crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
@@ -903,6 +952,9 @@ def report(args, paths, curves, place):
                 n = min(f["n"] for f in files + methods[reference])
                 crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
             differences[name] = entries, problems, crossing
+            if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
+                for column, entry in entries.items():
+                    entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
     levels = by_level(methods, columns, args.resamples)
     ideal = next((f["limits"] for files in methods.values() for f in files if f["limits"] is not None), None)
     limits = {}
@@ -915,11 +967,13 @@ def report(args, paths, curves, place):
     tables = main_tables(methods, estimates, ks, shown, limits)
     tables += (difference_tables(differences, reference, shown, ks) if differences else [])
     tables += level_tables(levels, shown, ks) + [sample_table(methods)]
+    tables += [training_table(curves)] if curves else []
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
-    notes = [*args.caption, f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} "
-             f"resamples of {counts} clusters with the same {args.cluster or 'prompt'}]"
-             + (" ±standard error over seeds." if several else "; one seed, so nothing is known about other runs.")]
+    notes = [" ".join(text.split()) for text in args.caption]
+    notes.append(f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
+                 f"{counts} clusters with the same {args.cluster or 'prompt'}]"
+                 + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more."))
     if differences:
         notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
     if same and "max" in metrics:
@@ -941,7 +995,7 @@ def report(args, paths, curves, place):
 
     results = {"methods": {}, "k": ks,
                "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
-               "resamples": args.resamples, "cluster": args.cluster or "prompt", "captions": args.caption,
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
                "not_alike": unlike}
     for name, files in methods.items():
         results["methods"][name] = {
@@ -967,7 +1021,8 @@ def report(args, paths, curves, place):
                        "{}@k, %", limits)
         if differences:
             plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
-                                                  for name in differences], shown, ks, "difference in {}@k, points")
+                                                  for name in differences], shown, ks,
+                           "difference in {}@k, points", {})
         if levels:
             plot_levels(place("by_level"), levels, names, shown, ks[-1])
         plot_entropy(place("entropy_density"), methods)
@@ -985,12 +1040,12 @@ def benchmark(args):
                 row = {"task_id": f"synthetic/{i}", "correct": (votes == 0).tolist(), "votes": votes.tolist(),
                        "scores": np.where(votes == 0, 1.0, np.round(votes / 16, 4)).tolist()}
                 file.write(json.dumps(row) + "\n")
-        size, args.runs, started = os.path.getsize(path), [path], time.perf_counter()
+        size, args.runs, started, cpu = os.path.getsize(path), [path], time.perf_counter(), time.process_time()
         evaluate(args)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(f"{args.benchmark} problems x {n} samples, {size / 1e6:.0f} MB of rows, {' '.join(args.metrics)}, k = "
-          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s, "
-          f"{args.benchmark / seconds:.0f} problems/s, peak memory "
+          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s "
+          f"({cpu:.1f} s of CPU), {args.benchmark / seconds:.0f} problems/s, peak memory "
           f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -13,22 +13,30 @@ Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 """
 
 import argparse
+import ast
+import base64
 import functools
+import glob
 import hashlib
 import http.client
 import importlib.util
+import inspect
 import itertools
 import json
 import math
 import os
+import pickletools
 import queue
 import random
+import re
 import select
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -136,7 +144,7 @@ def rules_prompt(seed, split, index):
     count = {value: outputs.count(value) for value in (0, 1)}
     row = {
         "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
-        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule],
+        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
         # score = balanced accuracy: right positives and right negatives weigh one half each
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
                   "inputs": [[ITEMS[j]] for j in unseen], "outputs": outputs,
@@ -146,6 +154,619 @@ def rules_prompt(seed, split, index):
         positives = sum(1 << j for j in shown if mask >> j & 1)
         row["posterior"] = rule_posterior(positives, sum(1 << j for j in shown) ^ positives)
     return row
+
+
+# ------------------------------------------------------------------------------------------------------ the datasets
+# from_<dataset>: a row as it lies on the hub -> {task_id, level, kind, prompt, gold, tests, reference, extras}. Adapters
+# raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and counts those.
+# Dataset text is data: it is parsed as JSON or as literals, never evaluated.
+
+def digest(text):
+    """Identity of a row that has none of its own: 12 hex digits of its text, the same wherever the row stands."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def uniform_hash(text):
+    """A fixed pseudo-random number in [0, 1) for an id: seeded splits that no file order or subset can change."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16) / 16**13
+
+
+def field(row, name, kind=str):
+    """row[name], which has to be there, of that kind, and (text, lists) not empty."""
+    if row.get(name) is None:
+        raise ValueError(f"no field {name!r}")
+    if not isinstance(row[name], kind) or row[name] in ("", []):
+        expected = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+        raise ValueError(f"field {name!r}: expected non-empty {expected}, got {row[name]!r:.60}")
+    return row[name]
+
+
+def fenced(code):
+    """A reference program in the form that completions have: one ```python block, Unix line ends."""
+    return "```python\n" + code.replace("\r\n", "\n").strip("\n") + "\n```"
+
+
+def last_boxed(text):
+    r"""Content of the last \boxed{...} (204 MATH solutions hold several), braces balanced."""
+    start = text.rfind("\\boxed{")
+    depth = 0
+    for end in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            return text[start + len("\\boxed{"):end]
+    raise ValueError("no balanced \\boxed{...} in 'solution'")
+
+
+def from_math(row):
+    r"""MATH (Hendrycks et al. 2021). `level` is 'Level 3' or 3 by source; two rows have none ('Level ?').
+
+    Two of the 7,500 training rows end in an empty \boxed{}: no answer can be right, so they do not fit.
+    """
+    level, solution = re.fullmatch(r"(?:Level )?([1-5])", str(row["level"])), field(row, "solution")
+    gold = row.get("answer") or last_boxed(solution)
+    if not gold.strip():
+        raise ValueError("no answer: empty \\boxed{}")
+    return {"task_id": field(row, "unique_id"), "level": level and int(level[1]), "kind": "math",
+            "prompt": field(row, "problem"), "gold": gold, "tests": None, "reference": [solution]}
+
+
+def from_gsm8k(row):
+    r"""GSM8K: the answer follows '####'. The reference loses the <<calculator>> marks and ends in \boxed, as asked."""
+    question, (solution, hashes, gold) = field(row, "question"), field(row, "answer").rpartition("####")
+    gold = gold.strip().replace(",", "")
+    if not hashes or not re.fullmatch(r"-?[0-9.]+", gold):
+        raise ValueError("field 'answer': expected '... #### number' at its end")
+    solution = re.sub(r"<<[^>]*>>", "", solution).rstrip()
+    return {"task_id": "gsm8k/" + digest(question), "level": None, "kind": "math", "prompt": question, "gold": gold,
+            "tests": None, "reference": [f"{solution}\nThe answer is $\\boxed{{{gold}}}$."]}
+
+
+def as_json(value):
+    """A Python value as JSON that keeps Python's ==: tuples, sets and keys that are not strings stay apart from lists.
+
+    Used here on expected values and, by its source text, in the sandbox on returned ones.
+    """
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    if isinstance(value, list):
+        return [as_json(v) for v in value]
+    if isinstance(value, tuple):
+        return {"tuple": [as_json(v) for v in value]}
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted((as_json(v) for v in value), key=repr)}
+    if isinstance(value, dict):
+        return {"dict": sorted(([as_json(k), as_json(v)] for k, v in value.items()), key=repr)}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    return {"object": type(value).__name__}  # equal to no literal
+
+
+# Calls the entry point on arguments that arrive as the text of a literal. In a namespace of its own, because programs
+# shadow builtins (`list = ...`) often enough.
+CALL_ON_LITERALS = """
+_literals = {{}}
+exec({source!r}, _literals)
+def call_on_literals(arguments):
+    return _literals["as_json"]({entry_point}(*_literals["literal_eval"](arguments)))
+"""
+
+
+def called_function(asserts, code):
+    """Name of the function of `code` that the asserts call first: the entry point."""
+    with warnings.catch_warnings():  # the datasets' string literals hold invalid escapes
+        warnings.simplefilter("ignore")
+        defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
+        calls = [node.func.id for text in asserts for node in ast.walk(ast.parse(text.strip()))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined]
+    if not calls:
+        raise ValueError("no assert calls a function that the reference defines")
+    return calls[0]
+
+
+def literal_calls(asserts):
+    """[`assert f(1, (2, 3)) == [4]`, ...] -> "f", [(1, (2, 3)), ...], [[4], ...]; ValueError for any other form."""
+    names, calls, values = set(), [], []
+    for text in asserts:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            statement, = ast.parse(text.strip()).body
+        try:
+            call, (operator,), (value,) = statement.test.left, statement.test.ops, statement.test.comparators
+            names.add(call.func.id)
+            calls.append(ast.literal_eval(ast.Tuple(call.args, ast.Load())))
+            values.append(ast.literal_eval(value))
+        except (AttributeError, ValueError, TypeError):
+            operator = None
+        if not isinstance(operator, ast.Eq) or call.keywords or len(names) != 1:
+            raise ValueError(f"not of the form f(literals) == literal: {text!r:.80}")
+    return names.pop(), calls, values
+
+
+def assert_tests(asserts, code, setup=""):
+    """Asserts -> call tests, so that each counts by itself (fraction of tests passed).
+
+    Arguments travel as literal text and results as as_json, exact where JSON alone would turn tuples into lists. If any
+    assert is of another form (isclose, not f(x), constructors of the program's own classes), all go into one opaque
+    check. `setup` runs after the program: in MBPP it builds objects of the program's classes.
+    """
+    entry_point, setup = called_function(asserts, code), setup.replace("\r\n", "\n")
+    try:
+        _, calls, values = literal_calls(asserts)
+    except ValueError:
+        lines = "\n".join(text.strip() for text in asserts).split("\n")
+        return {"type": "check", "entry_point": entry_point, "template": "{program}\n" + setup,
+                "check": "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)}
+    source = "from ast import literal_eval\n" + inspect.getsource(as_json)
+    return {"type": "call", "entry_point": "call_on_literals", "setup": "", "inputs": [[repr(call)] for call in calls],
+            "outputs": [as_json(value) for value in values],
+            "template": "{program}\n" + setup + CALL_ON_LITERALS.format(source=source, entry_point=entry_point)}
+
+
+def from_mbpp(row):
+    """MBPP, full (`text`) or sanitized (`prompt`, `test_imports`). The asserts are shown: they name the function."""
+    text, asserts, code = row.get("text") or field(row, "prompt"), field(row, "test_list", list), field(row, "code")
+    code = code.replace("\r\n", "\n")
+    setup = "\n".join([*(row.get("test_imports") or []), row.get("test_setup_code") or ""])
+    return {"task_id": f"mbpp/{field(row, 'task_id', int)}", "level": None, "kind": "code",
+            "prompt": text + "\nYour code should pass these tests:\n\n" + "\n".join(asserts) + "\n", "gold": None,
+            "tests": assert_tests(asserts, code, setup), "reference": [fenced(code)]}
+
+
+def from_humaneval(row):
+    """HumanEval and HumanEval+. The template puts the prompt before the program, so that both a bare body and a whole
+    function that repeats the signature are valid."""
+    prompt, check = field(row, "prompt"), field(row, "test")
+    if "def check(candidate)" not in check:
+        raise ValueError("field 'test': expected a 'def check(candidate)'")
+    return {"task_id": field(row, "task_id"), "level": None, "kind": "code", "prompt": prompt, "gold": None,
+            "tests": {"type": "check", "entry_point": field(row, "entry_point"), "check": check,
+                      "template": prompt + "{program}"},
+            "reference": [fenced(prompt + field(row, "canonical_solution"))]}
+
+
+def has_one_print(value):
+    """Whether equal values print alike (up to 7 and 7.0, which graders take for equal)."""
+    return all(map(has_one_print, value)) if isinstance(value, (list, tuple)) else not isinstance(value, (set, dict))
+
+
+def from_mbpp_stdin(row):
+    """MBPP as a program that reads and prints (Bagirov et al.; their conversion is not stated, this one is ours).
+
+    One argument per line, strings as they are and all else as Python literals; the answer as print() shows it.
+    """
+    name, calls, values = literal_calls(field(row, "test_list", list))
+    is_text = [isinstance(argument, str) for argument in calls[0]]
+    if any([isinstance(v, str) for v in call] != is_text or any(isinstance(v, str) and "\n" in v for v in call)
+           for call in calls):
+        raise ValueError("arguments do not fit one line each: a string with a line end, or a type that changes")
+    if not all(map(has_one_print, values)):
+        raise ValueError("equal sets or dicts may print in different orders")
+    tests = stdin_tests(["".join(f"{v if isinstance(v, str) else repr(v)}\n" for v in call) for call in calls],
+                        [f"{value}\n" for value in values])
+    reads = ", ".join("input()" if text else "literal_eval(input())" for text in is_text)
+    code = field(row, "code").replace("\r\n", "\n")
+    return {**from_mbpp(row), "tests": tests, "reference": [
+                fenced(f"from ast import literal_eval\n{code}\nprint({name}({reads}))")],
+            "prompt": f"{row.get('text') or row['prompt']}\nRead the arguments from standard input, one per line: "
+                      f"strings as they are, all else as Python literals. Print the result.\n\n"
+                      f"Example input:\n{tests['inputs'][0]}Example output:\n{tests['outputs'][0]}"}
+
+
+def from_mbpp_plus(row):
+    """MBPP+ (EvalPlus): the test script compares hundreds of results with tolerances of its own, so it runs whole, in a
+    namespace that holds only the function. It imports numpy."""
+    name, script = called_function(field(row, "test_list", list), field(row, "code")), field(row, "test")
+    return {**from_mbpp(row), "tests": {"type": "check", "entry_point": name, "template": "{program}", "check":
+                                        f"def check(candidate):\n    exec({script!r}, {{{name!r}: candidate}})\n"}}
+
+
+def from_harp(row):
+    """HARP (Yue et al. 2024), short answers. The original choices, where a source has them, are kept but not shown."""
+    return {"task_id": "harp/" + harp_name(row), "level": field(row, "level", int), "kind": "math",
+            "prompt": field(row, "problem"), "gold": field(row, "answer"), "tests": None,
+            "reference": [row[key] for key in sorted(row) if re.fullmatch(r"solution_\d+", key) and row[key]],
+            "choices": row.get("choices")}
+
+
+STDIN_NOTE = "\n\nThe program reads its input from standard input and writes its output to standard output.\n"
+REFERENCES = 4  # most solutions kept per problem: CodeContests has hundreds of some
+
+
+def stdin_tests(inputs, outputs, time_limit_s=None, memory_limit_mb=None):
+    if not inputs or len(inputs) != len(outputs) or not all(isinstance(text, str) for text in [*inputs, *outputs]):
+        raise ValueError(f"expected as many test inputs as outputs, as text; got {len(inputs)} and {len(outputs)}")
+    limits = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
+    return {"type": "stdin", "inputs": inputs, "outputs": outputs, **{k: v for k, v in limits.items() if v}}
+
+
+def from_code_contests(row):
+    """CodeContests (Li et al. 2022): public, private and generated tests. Problems with many right outputs are not
+    marked as such, so they too are judged by comparison."""
+    groups = [field(row, key, dict) for key in ("public_tests", "private_tests", "generated_tests")]
+    limit, solutions = row.get("time_limit"), field(row, "solutions", dict)
+    tests = stdin_tests([text for group in groups for text in group["input"]],
+                        [text for group in groups for text in group["output"]],
+                        time_limit_s=limit and (limit["seconds"] or 0) + (limit["nanos"] or 0) / 1e9,
+                        memory_limit_mb=(row.get("memory_limit_bytes") or 0) / 1e6)
+    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language == 3]
+    return {"task_id": "code_contests/" + field(row, "name"), "level": field(row, "difficulty", int), "kind": "code",
+            "prompt": field(row, "description").rstrip() + STDIN_NOTE, "gold": None, "tests": tests,
+            "reference": [fenced(code) for code in python[:REFERENCES]], "rating": row.get("cf_rating") or None}
+
+
+# For solutions in the form of LeetCode's: what its judge (and the benchmarks' own graders) import beforehand.
+PREAMBLE = """import bisect, collections, functools, heapq, itertools, math, operator, random, re, string, sys
+from bisect import *; from collections import *; from functools import *; from heapq import *
+from itertools import *; from math import *; from typing import *; from builtins import *
+"""
+CALL_SOLUTION = """
+def call_solution(*arguments):
+    owner = globals().get("Solution")
+    return (getattr(owner(), {name!r}) if owner else globals()[{name!r}])(*arguments)
+"""
+
+
+def solution_tests(name, inputs, outputs):
+    """Call tests of a function, or of a method of `class Solution`."""
+    if not inputs or len(inputs) != len(outputs) or not all(isinstance(arguments, list) for arguments in inputs):
+        raise ValueError(f"expected as many argument lists as outputs, got {len(inputs)} and {len(outputs)}")
+    return {"type": "call", "entry_point": "call_solution", "setup": "", "inputs": inputs, "outputs": outputs,
+            "template": PREAMBLE + "{program}\n" + CALL_SOLUTION.format(name=name)}
+
+
+def with_starter(question, starter_code):
+    if starter_code:
+        return f"{question.rstrip()}\n\nUse this starter code:\n```python\n{starter_code.rstrip()}\n```\n"
+    return question.rstrip() + STDIN_NOTE
+
+
+def from_taco(row):
+    """TACO (Li et al. 2023); `solutions` and `input_output` are JSON text."""
+    question, cases = field(row, "question"), json.loads(field(row, "input_output"))
+    inputs, outputs, name = cases["inputs"], cases["outputs"], cases.get("fn_name")
+    if name:
+        if any(isinstance(v, dict) for arguments in inputs for v in arguments):
+            raise ValueError("an argument is a dict: JSON has lost the type of its keys")
+        if all(isinstance(value, list) and len(value) == 1 for value in outputs):  # most sources wrap the result
+            outputs = [value for value, in outputs]
+        tests = solution_tests(name, inputs, outputs)
+    else:
+        seconds = re.match(r"([\d.]+) *s", row.get("time_limit") or "")
+        megabytes = re.match(r"([\d.]+) *(?:megabytes|MB)", row.get("memory_limit") or "")
+        inputs, outputs = [["\n".join(v) if isinstance(v, list) else v for v in texts] for texts in (inputs, outputs)]
+        tests = stdin_tests(inputs, outputs, seconds and float(seconds[1]), megabytes and float(megabytes[1]))
+    return {"task_id": "taco/" + digest(question), "level": field(row, "difficulty"), "kind": "code",
+            "prompt": with_starter(question, row.get("starter_code")), "gold": None, "tests": tests,
+            "reference": [fenced(code) for code in json.loads(row.get("solutions") or "[]")[:REFERENCES]]}
+
+
+def decoded_cases(text):
+    """Test cases: JSON, or base64 of zlib of a pickled string of JSON. The pickle is read by its opcodes and never
+    loaded: anything in it but one string is refused."""
+    if not text.lstrip().startswith("["):
+        try:
+            found = list(pickletools.genops(zlib.decompress(base64.b64decode(text, validate=True))))
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"test cases are neither JSON nor base64 of zlib of pickle: {error}") from None
+        strings = [argument for code, argument, _ in found if "UNICODE" in code.name]
+        harmless = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
+        if len(strings) != 1 or len([code for code, _, _ in found if code.name not in harmless]) != 1:
+            raise ValueError("pickled test cases hold more than one string: refused")
+        text = strings[0]
+    return json.loads(text)
+
+
+def contest_tests(row, metadata):
+    """Tests of LiveCodeBench and LiveBench: standard input, or calls with one JSON argument per line."""
+    cases = decoded_cases(field(row, "public_test_cases")) + decoded_cases(row.get("private_test_cases") or "[]")
+    inputs, outputs = [case["input"] for case in cases], [case["output"] for case in cases]
+    types = {case["testtype"] for case in cases}
+    if types == {"stdin"}:
+        return {**stdin_tests(inputs, outputs), "template": PREAMBLE + "{program}"}
+    if types != {"functional"}:
+        raise ValueError(f"testtype: expected all stdin or all functional, got {sorted(types)}")
+    inputs = [[json.loads(line) for line in text.split("\n")] for text in inputs]
+    return solution_tests(json.loads(metadata)["func_name"], inputs, [json.loads(text) for text in outputs])
+
+
+def from_livecodebench(row):
+    """LiveCodeBench (Jain et al. 2024), code generation. `private_tests`: whether the hidden tests are included."""
+    return {"task_id": "livecodebench/" + field(row, "question_id"), "level": field(row, "difficulty"), "kind": "code",
+            "prompt": with_starter(field(row, "question_content"), row.get("starter_code")), "gold": None,
+            "tests": contest_tests(row, field(row, "metadata")), "reference": [], "date": str(row.get("contest_date")),
+            "private_tests": bool(row.get("private_test_cases"))}
+
+
+def from_livebench(row):
+    """LiveBench coding (White et al. 2024): whole programs, and completions of a partial one. Its prompts are complete.
+
+    A completion is asked to leave out the given part, so the template puts that part before it.
+    """
+    original = field(row, "original_json", (dict, str))
+    original = json.loads(original) if isinstance(original, str) else original
+    tests, partial = contest_tests(row, original["metadata"]), row.get("partial_solution")
+    reference = row.get("remainder" if partial else "solution")
+    if partial:
+        tests["template"] = tests["template"].replace("{program}", partial + "\n{program}")
+    return {"task_id": "livebench/" + field(row, "question_id"), "level": original.get("difficulty"), "kind": "code",
+            "prompt": field(row, "turns", list)[0], "gold": None, "tests": tests,
+            "reference": [fenced(reference)] if reference else [], "task": field(row, "task")}
+
+
+def from_codeforces(row):
+    """open-r1/codeforces: the statement put together from its parts, the official tests."""
+    parts = [field(row, "description")]
+    parts += [f"{title}\n\n{row[key]}" for title, key in (("Input", "input_format"), ("Output", "output_format"))
+              if row.get(key)]
+    parts += [f"Example input:\n{case['input']}\nExample output:\n{case['output']}"
+              for case in row.get("examples") or []]
+    parts += [f"Note\n\n{row['note']}"] if row.get("note") else []
+    tests = field(row, "official_tests", list)
+    return {"task_id": "codeforces/" + field(row, "id"), "level": row.get("rating"), "kind": "code",
+            "prompt": "\n\n".join(parts).rstrip() + STDIN_NOTE, "gold": None, "reference": [],
+            "tests": stdin_tests([t["input"] for t in tests], [t["output"] for t in tests], row.get("time_limit"),
+                                 row.get("memory_limit"))}
+
+
+def judged_by_output(row):
+    """Codeforces rows that comparing standard output can judge: they have tests, no files, interaction or checker."""
+    return (row.get("input_mode") == "stdio" and bool(row.get("official_tests"))
+            and not row.get("interaction_format") and not row.get("generated_checker"))
+
+
+def from_arc(row):
+    """ARC-AGI-1 (Chollet 2019): one prompt per test input, grids as lines of digits. Identity is the content, since the
+    hub's rows have no name."""
+    def grid(pair, side):
+        rows = field(pair, side, list)
+        if len({len(line) for line in rows}) != 1 or not all(c in range(10) for line in rows for c in line):
+            raise ValueError(f"expected a rectangle of digits as {side!r}")
+        return "\n".join(" ".join(map(str, line)) for line in rows)
+
+    train, test = field(row, "train", list), field(row, "test", list)
+    shown = "".join(f"Input:\n{grid(pair, 'input')}\nOutput:\n{grid(pair, 'output')}\n\n" for pair in train)
+    return [{"task_id": f"arc/{row.get('file_name') or arc_id(row)}/{i}", "level": None, "kind": "grid",
+             "prompt": f"{shown}Test input:\n{grid(pair, 'input')}\nTest output:\n", "gold": pair["output"],
+             "tests": None, "reference": [grid(pair, "output")]} for i, pair in enumerate(test)]
+
+
+def arc_id(row):
+    return digest(json.dumps([field(row, "train", list), field(row, "test", list)]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Splits and decontamination
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def mbpp_ids(first, last):
+    """MBPP's splits are ranges of task_id (Austin et al. 2021, section 2.1)."""
+    return lambda row: first <= field(row, "task_id", int) <= last
+
+
+def seeded(part, share, name, rule=lambda row: True):
+    """Rows that keep `rule` and whose hashed name falls below `share` (part "test"), or not (part "train")."""
+    return lambda row: rule(row) and (uniform_hash(name(row)) < share) == (part == "test")
+
+
+def harp_name(row):
+    return "/".join(str(field(row, key, (str, int))) for key in ("year", "contest", "number"))
+
+
+def short_answer(row):
+    return not row.get("multiple_choice_only")
+
+
+def five_tests(row):
+    """Tang et al. A.4: problems with less than 5 tests are dropped."""
+    return sum(len(field(row, key, dict)["input"]) for key in ("public_tests", "private_tests", "generated_tests")) >= 5
+
+
+def easy_contest(row):
+    """Bagirov et al.: difficulty <= 3. That is 0 unknown, 1 easy, 2 medium, 3 hard; Codeforces' letters start at 7."""
+    return field(row, "difficulty", int) <= 3
+
+
+def problem_keys(description, solutions):
+    """Fingerprints of a problem; two problems with one in common are taken for the same.
+
+    Description: the first 200 letters and digits of the story (what stands before the input section), without LaTeX
+    commands, so that layout does not matter; if it has 40. Solutions: without comments and blanks, if 100 characters
+    are left: shorter programs solve many problems.
+    """
+    story = re.split(r"\n\W*(?:input|constraints)\W*\n", description.lower())[0]
+    story = re.sub(r"\\[a-z]+|[^a-z0-9]", "", story)[:200]
+    programs = [re.sub(r"#.*|\s", "", code) for code in solutions]
+    return {digest(text) for text in [story] * (len(story) >= 40) + [code for code in programs if len(code) >= 100]}
+
+
+def code_contests_keys(row):
+    solutions = field(row, "solutions", dict)
+    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language in (1, 3)]
+    return problem_keys(field(row, "description"), python)
+
+
+def taco_keys(row):
+    return problem_keys(field(row, "question"), json.loads(row.get("solutions") or "[]"))
+
+
+def code_contests_ids(row):
+    return {f"{row['cf_contest_id']}/{row['cf_index']}"} if row.get("cf_contest_id") else set()
+
+
+def codeforces_ids(row):
+    return {field(row, "id"), *(row.get("aliases") or [])}
+
+
+LIVECODEBENCH = "hf://datasets/livecodebench/code_generation_lite/"  # files: `datasets` runs no loading scripts now
+AGAINST_TACO = ("taco", "test", taco_keys, code_contests_keys, ["question", "solutions"])
+AGAINST_CODE_CONTESTS = ("code_contests", "everything", code_contests_ids, codeforces_ids,
+                         ["cf_contest_id", "cf_index"])
+
+# name: adapter, hub path, hub config, and splits: name -> (hub splits or files, which of their rows or None for all[,
+# what to decontaminate against: dataset, split, keys of its rows, keys of ours, its columns]). The row rule holds for
+# local files too, so that a split that is defined by ids or hashes is the same there.
+DATASETS = {
+    "math": dict(adapter=from_math, hub="nlile/hendrycks-MATH-benchmark", config=None, splits={
+        "train": ("train+test", lambda row: field(row, "unique_id").startswith("train/")),    # 7,500
+        "test": ("train+test", lambda row: field(row, "unique_id").startswith("test/")),      # 5,000
+        "train12k": ("train", None), "test500": ("test", None)}),                             # 12,000 / MATH-500
+    "harp": dict(adapter=from_harp, hub=None, config=None, splits={
+        name: (["https://github.com/aadityasingh/HARP/raw/main/HARP.jsonl.zip"], rule) for name, rule in {
+            "all": short_answer,                                                              # 4,780
+            "train": seeded("train", 0.1, harp_name, short_answer),                           # "about 4,300"
+            "test": seeded("test", 0.1, harp_name, short_answer)}.items()}),
+    "gsm8k": dict(adapter=from_gsm8k, hub="openai/gsm8k", config="main", splits={
+        "train": ("train", None), "test": ("test", None)}),
+    "code_contests": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
+        "train": ("train", five_tests, AGAINST_TACO), "valid": ("valid", None), "test": ("test", None),
+        "everything": ("train+valid+test", None)}),
+    "code_contests_easy": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
+        part: ("train", seeded(part, 276 / 2766, lambda row: field(row, "name"), easy_contest))  # 2,490 / 276 with
+        for part in ("train", "test")}),                                                      # --max-prompt-tokens 512
+    "taco": dict(adapter=from_taco, hub="BAAI/TACO", config="ALL", splits={
+        "easy": ("test", lambda row: field(row, "difficulty") == "EASY"),
+        "hard": ("test", lambda row: field(row, "difficulty") == "HARD"),
+        "train": ("train", None), "test": ("test", None)}),
+    "livecodebench": dict(adapter=from_livecodebench, hub=None, config=None, splits={
+        "test": ([f"{LIVECODEBENCH}test{i}.jsonl" for i in ("", 2, 3, 4, 5, 6)], None),       # release_v6: 1,055
+        "v6": ([f"{LIVECODEBENCH}test6.jsonl"], None)}),                                      # what v6 added: 175
+    "livebench_coding": dict(adapter=from_livebench, hub="livebench/coding", config=None, splits={
+        "test": ("test", None)}),
+    "codeforces": dict(adapter=from_codeforces, hub="open-r1/codeforces", config="default", splits={
+        part: (part, judged_by_output, AGAINST_CODE_CONTESTS) for part in ("train", "test")}),
+    "mbpp": dict(adapter=from_mbpp, hub="google-research-datasets/mbpp", config="full", splits={
+        "train": ("train", mbpp_ids(601, 974)), "validation": ("validation", mbpp_ids(511, 600)),
+        "test": ("test", mbpp_ids(11, 510)), "prompt": ("prompt", mbpp_ids(1, 10)),
+        "all": ("train+test+validation+prompt", None)}),
+    "mbpp_stdin": dict(adapter=from_mbpp_stdin, hub="google-research-datasets/mbpp", config="full", splits={
+        "test": ("test", mbpp_ids(11, 510)), "all": ("train+test+validation+prompt", None)}),
+    "humaneval": dict(adapter=from_humaneval, hub="openai/openai_humaneval", config=None, splits={
+        "test": ("test", None)}),
+    "mbpp_plus": dict(adapter=from_mbpp_plus, hub="evalplus/mbppplus", config=None, splits={"test": ("test", None)}),
+    "humaneval_plus": dict(adapter=from_humaneval, hub="evalplus/humanevalplus", config=None, splits={
+        "test": ("test", None)}),
+    "arc_agi_1": dict(adapter=from_arc, hub="lordspline/arc-agi", config=None, splits={
+        # the public training tasks are the easy public set; seed 9 gives exactly 320 and 80 of the 400
+        part: ("training", seeded(part, 0.2, lambda row: arc_id(row) + "/9")) for part in ("train", "test")}),
+}
+
+
+def json_row(text):
+    """The JSON value, or the error in its place: load_prompts names and counts it as a row."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        return ValueError(f"not JSON: {error}")
+
+
+def local_rows(path, hub_split):
+    """Rows of a local .jsonl, .json (a list, or one object: the ARC form) or .parquet file, or of a directory of them:
+    of those files in it that are named like the split, or like its files, on the hub, where there are such."""
+    files = [path]
+    if os.path.isdir(path):
+        names = hub_split.split("+") if isinstance(hub_split, str) else [
+            os.path.basename(f).split(".")[0] for f in hub_split]
+        files = sorted(f for f in glob.glob(os.path.join(path, "**"), recursive=True)
+                       if f.endswith((".jsonl", ".json", ".parquet")))
+        named = [f for f in files if any(re.split(r"[-.]", part)[0] in names
+                                         for part in os.path.relpath(f, path).split(os.sep))]
+        files = named or files
+    if not files or not os.path.exists(path):
+        raise ValueError(f"{path}: no .jsonl, .json or .parquet file there")
+    for file in files:
+        if file.endswith(".parquet"):
+            import datasets
+            yield from datasets.load_dataset("parquet", data_files=file, split="train")
+        elif file.endswith(".jsonl"):
+            with open(file, "rb") as lines:
+                yield from map(json_row, lines)
+        elif file.endswith(".json"):
+            with open(file, "rb") as text:
+                content = json_row(text.read())
+            name = os.path.splitext(os.path.basename(file))[0]
+            yield from content if isinstance(content, list) else [
+                {"file_name": name, **content} if isinstance(content, dict) else content]
+        else:
+            raise ValueError(f"{file}: expected .jsonl, .json or .parquet")
+
+
+def source_rows(dataset, split, data_files=None, columns=None):
+    """Raw rows of a split from local files, or from the hub (only `columns` of it, streamed, if given)."""
+    spec = DATASETS[dataset]
+    hub_split = spec["splits"][split][0]
+    if data_files is not None:
+        for path in [data_files] if isinstance(data_files, str) else data_files:
+            yield from local_rows(str(path), hub_split)
+        return
+    import datasets
+    if spec["hub"] is None:
+        for path in datasets.DownloadManager().download_and_extract(hub_split):
+            yield from local_rows(path, hub_split)
+    elif columns is None:
+        yield from datasets.load_dataset(spec["hub"], spec["config"], split=hub_split)
+    else:
+        rows = datasets.load_dataset(spec["hub"], spec["config"], split=hub_split, streaming=True)
+        yield from rows.select_columns(columns)
+
+
+def known_keys(overlap, data_files, against):
+    """Keys of all rows of the dataset to decontaminate against: of the files `against`, else of the hub."""
+    dataset, split, keys, _, columns = overlap
+    if against is None and data_files is not None:
+        raise ValueError(f"with --data-files, decontamination needs {dataset} rows too: give --against PATH or none")
+    if against == "none":
+        print(f"generate.py: NOT decontaminated against {dataset} (--against none)", file=sys.stderr)
+        return set()
+    return set().union(*[keys(row) for row in source_rows(dataset, split, against, columns)])
+
+
+def load_prompts(dataset, split, data_files=None, limit=None, against=None):
+    """Prompt rows of a split, in the source's order.
+
+    Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
+    list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
+    hub, of the dataset to decontaminate against, or "none". Rows that do not fit are named on standard error and
+    counted. Raises ValueError for an unknown name or if no row is left.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"--dataset {dataset}: expected one of {', '.join(DATASETS)}")
+    spec = DATASETS[dataset]
+    if split not in spec["splits"]:
+        raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
+    _, in_split, overlap = (*spec["splits"][split], None)[:3]
+    known = known_keys(overlap, data_files, against) if overlap else set()
+    prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
+    for read, row in enumerate(source_rows(dataset, split, data_files), start=1):
+        try:
+            if not isinstance(row, dict):
+                raise row if isinstance(row, ValueError) else ValueError(f"expected a JSON object, got {row!r:.60}")
+            if in_split is not None and not in_split(row):
+                other += 1
+                continue
+            if known and known & overlap[3](row):
+                overlapping += 1
+                continue
+            found = spec["adapter"](row)
+            found = found if isinstance(found, list) else [found]
+            if seen & {prompt["task_id"] for prompt in found}:
+                raise ValueError(f"a second row with the task_id {found[0]['task_id']}")
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, SyntaxError) as error:
+            rejected += 1
+            name = next((row[k] for k in ("task_id", "unique_id", "uid", "name", "id", "question_id", "file_name")
+                         if isinstance(row, dict) and row.get(k)), "no id")
+            reason = f"no field {error}" if isinstance(error, KeyError) else error or type(error).__name__
+            print(f"generate.py: {dataset} row {read} ({name}): {reason}; rejected", file=sys.stderr)
+            continue
+        seen.update(prompt["task_id"] for prompt in found)
+        prompts += [{"dataset": dataset, "split": split, **prompt} for prompt in found]
+        if limit is not None and len(prompts) >= limit:
+            break
+    counts = f"{read} rows read, {other} filtered or of other splits, {overlapping} overlapping, {rejected} rejected"
+    print(f"generate.py: {dataset}/{split}: {len(prompts[:limit])} prompts; {counts}", file=sys.stderr)
+    if not prompts:
+        raise ValueError(f"{dataset}/{split}: no prompt left; {counts}")
+    return prompts[:limit]
 
 
 # ------------------------------------------------------------------------------------------------ prompts, in order
@@ -166,7 +787,8 @@ def prompt_batches(args, tokenizer, first_step):
         numbered = functools.partial(rules_prompt, args.seed, args.split)
         one_pass = first_distinct((numbered(i) for i in itertools.count()), args.limit) if args.steps is None else []
     else:
-        one_pass = short_prompts(load_prompts(args.dataset, args.split, args.data_files, args.limit), tokenizer, args)
+        one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against)
+        one_pass = short_prompts(one_pass, tokenizer, args)
         order = functools.lru_cache(2)(lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
     if args.steps is None:
@@ -500,7 +1122,6 @@ def vllm_server_engine(path, args):
 
 
 ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine, "vllm-server": vllm_server_engine}
-DATASETS = {}
 
 
 # -------------------------------------------------------------------------------------------------------- the stage
@@ -601,9 +1222,9 @@ def check_arguments(parser, args):
             parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")
         if (args.steps is None) == (args.limit is None):
             parser.error("--dataset rules is endless: give either --steps or --limit")
-        if args.data_files:
-            parser.error("--data-files has no effect with --dataset rules")
-    unused = []
+    elif args.split not in DATASETS[args.dataset]["splits"]:
+        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not {args.split!r}")
+    unused = given("--data-files", "--against") if args.dataset == "rules" else []
     if args.reference:
         unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens", "--engine")
     if not args.run:
@@ -666,6 +1287,7 @@ def main():
     data = parser.add_argument_group("prompts")
     data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
     data.add_argument("--data-files", nargs="+", help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
+    data.add_argument("--against", help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
     data.add_argument("--split", default="train")
     data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
     data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")

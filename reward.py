@@ -19,35 +19,19 @@ Expected outputs never enter it; what comes out is data and is compared here. A 
 status 2), never a zero reward.
 """
 
-import argparse
 import collections
-import concurrent.futures
 import ctypes
-import hashlib
 import json
 import mmap
 import os
-import queue
 import re
 import resource
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import threading
 import time
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class BadRow(ValueError):
-    """A row that cannot be graded: names the field and what was expected there."""
-
-
-class GraderError(RuntimeError):
-    """The grader itself failed: never turned into a reward."""
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -85,17 +69,6 @@ def receive(channel, timeout=None, want_descriptor=False):
     return (message, descriptors[0] if descriptors else None) if want_descriptor else message
 
 
-def spawn(function, *flags):
-    """Start this file's `function` in a fresh interpreter: (process, our end of its channel)."""
-    ours, theirs = socket.socketpair()
-    start = f"import sys; sys.path.insert(0, {HERE!r}); import reward; del sys.path[0]; reward.{function}(int(sys.argv[1]))"
-    process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
-                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-    theirs.close()
-    return process, ours
-
-
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 
 
@@ -120,11 +93,16 @@ def libc(cache=[]):
 # function, in a zygote of its own, so that its verdict and its expected values live where no model text runs.
 # ----------------------------------------------------------------------------------------------------------------------
 
-OK, CRASH, MEMORY = 0, 1, 3          # exit statuses of a child
+CAPABILITIES_V3, NO_CAPABILITIES = struct.pack("<Ii", 0x20080522, 0), bytes(24)
+STDIN, CALL, SERVE, CHECK = range(4)                 # modes
+OK, CRASH, MEMORY, TIMEOUT, OUTPUT = 0, 1, 97, 98, 99   # how a child ended; the first three are its exit statuses
+STATUS = {OK: "ok", CRASH: "crash", MEMORY: "memory", TIMEOUT: "timeout", OUTPUT: "output"}
+REQUEST = struct.Struct("<BdQQI4I")  # mode, seconds per test, memory, room for output, tests, lengths of four texts:
+#                                      program; standard input, arguments or check; entry point; setup or template
+REPLY = struct.Struct("<B?qI")       # status, /tmp was touched, tests done, length of the output
 HEADER = struct.Struct("<qqq")       # shared with the child: tests finished (-1: not started), start of test, bytes used
 
-# A program is one process: threads yes; fork, exec, sockets, signals to others, ptrace, mounts, keys, bpf, ... no.
-# Numbers for x86-64 and arm64 (None: does not exist there).
+# System calls of a program, numbers for x86-64 and arm64: no exec, sockets, ptrace, namespaces, keys, bpf, io_uring, ...
 SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
 rt_sigaction 13 134,rt_sigprocmask 14 135,rt_sigreturn 15 139,ioctl 16 29,pread64 17 67,pwrite64 18 68,readv 19 65,
 writev 20 66,access 21 -,pipe 22 -,pipe2 293 59,select 23 -,pselect6 270 72,poll 7 -,ppoll 271 73,sched_yield 24 124,
@@ -138,12 +116,16 @@ getgid 104 176,geteuid 107 175,getegid 108 177,sigaltstack 131 132,arch_prctl 15
 sched_getaffinity 204 123,set_tid_address 218 96,restart_syscall 219 128,clock_gettime 228 113,clock_getres 229 114,
 clock_nanosleep 230 115,set_robust_list 273 99,getrandom 318 278,rseq 334 293,rt_sigpending 127 136,
 rt_sigtimedwait 128 137,membarrier 324 283,umask 95 166,close_range 436 436,sendto 44 206,recvfrom 45 207"""
+# What the zygote does besides. In namespaces one filter, installed once (0.6 ms here), holds for it and its children:
+# there a program may fork (the next run finds none of it) and may not mount (it has no capabilities).
+ZYGOTE_SYSCALLS = "wait4 61 260,waitid 247 95,kill 62 129,recvmsg 47 212,memfd_create 319 279,pidfd_open 434 434,fork 57 -"
 MACHINES = {"x86_64": (0, 0xC000003E, dict(clone=56, clone3=435, tgkill=234, prlimit64=302, pivot_root=155)),
             "aarch64": (1, 0xC00000B7, dict(clone=220, clone3=435, tgkill=131, prlimit64=261, pivot_root=41))}
 
 
-def seccomp_filter():
-    """The BPF program as (bytearray, offsets where the child's own process id goes), or raises OSError."""
+def install_seccomp(alone):
+    """A filter for this process and its children. `alone`: one process, which may make threads but not fork, for where
+    no PID namespace contains it. Raises OSError."""
     if os.uname().machine not in MACHINES or sys.byteorder != "little":
         raise OSError("no system call table for this machine")
     column, audit_arch, special = MACHINES[os.uname().machine]
@@ -151,30 +133,28 @@ def seccomp_filter():
     allow, refuse, absent, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # allow, EPERM, ENOSYS, kill process
     code = [(load, 0, 0, 4), (equal, 1, 0, audit_arch), (give, 0, 0, kill), (load, 0, 0, 0),
             (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
-    for entry in SYSCALLS.replace("\n", "").split(","):
+    for entry in (SYSCALLS if alone else f"{SYSCALLS},{ZYGOTE_SYSCALLS}").replace("\n", "").split(","):
         number = entry.split()[1 + column]
         if number != "-":
             code += [(equal, 0, 1, int(number)), (give, 0, 0, allow)]
     code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]        # glibc then uses clone, whose flags we can see
-    code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
-             (give, 0, 0, refuse)]                                          # CLONE_THREAD only
-    patches = []
-    for name in "tgkill", "prlimit64":                                      # on itself only
-        code += [(equal, 0, 5, special[name]), (load, 0, 0, 16), (equal, 1, 0, 0), (equal, 0, 1, 0), (give, 0, 0, allow),
-                 (give, 0, 0, refuse)]
-        patches.append(len(code) - 4 if name == "tgkill" else len(code) - 3)
-    # tgkill(0, ...) fails in the kernel by itself, so the "0" alternative, meant for prlimit64, is harmless there
+    if alone:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # CLONE_THREAD
+    else:
+        code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 1, 0, 0x7E020080), (give, 0, 0, allow),
+                 (give, 0, 0, refuse)]                                      # no CLONE_NEW*
+    for name, own in ("prlimit64", 0), ("tgkill", os.getpid()):             # on itself only
+        if alone or name == "prlimit64":
+            code += [(equal, 0, 4, special[name]), (load, 0, 0, 16), (equal, 0, 1, own), (give, 0, 0, allow),
+                     (give, 0, 0, refuse)]
+        else:
+            code += [(equal, 0, 1, special[name]), (give, 0, 0, allow)]
     code += [(give, 0, 0, refuse)]
-    return bytearray(b"".join(struct.pack("<HBBI", *c) for c in code)), [8 * p + 4 for p in patches]
-
-
-def install_seccomp(program, patches):
-    for offset in patches:
-        struct.pack_into("<I", program, offset, os.getpid())
-    buffer = (ctypes.c_char * len(program)).from_buffer(program)
-    fprog = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    if libc().prctl(PR_SET_SECCOMP, 2, fprog, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
+    program = b"".join(struct.pack("<HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    if libc().prctl(PR_SET_SECCOMP, 2, struct.pack("<HxxxxxxQ", len(code), ctypes.addressof(buffer)), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def library_paths():
@@ -192,12 +172,32 @@ def enter_namespaces(paths):
     Returns in a forked child, the first process of the PID namespace; the caller's process stays behind as its guard.
     """
     newuser, newns, newpid, newipc, newnet, newuts = 0x10000000, 0x20000, 0x20000000, 0x8000000, 0x40000000, 0x4000000
-    uid, gid = os.geteuid(), os.getegid()
-    if libc().unshare(newuser | newns | newpid | newipc | newnet | newuts) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    for name, line in ("setgroups", "deny"), ("uid_map", f"65534 {uid} 1"), ("gid_map", f"65534 {gid} 1"):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(line)
+    os.umask(0o022)
+    # Who runs the programs: if root started us, `nobody` (a second id can only be mapped from outside, hence the helper);
+    # if a user did, that user, called nobody.
+    uid, gid, me = os.geteuid(), os.getegid(), os.getpid()
+    if uid == 0:
+        wait, go = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            os.close(go)
+            os.read(wait, 1)
+            write_file(f"/proc/{me}/uid_map", "0 0 1\n65534 65534 1")
+            write_file(f"/proc/{me}/gid_map", "0 0 1\n65534 65534 1")
+            os._exit(0)
+        os.close(wait)
+    unshared, error = libc().unshare(newuser | newns | newpid | newipc | newnet | newuts), ctypes.get_errno()
+    if uid == 0:
+        os.close(go)
+        if os.waitpid(helper, 0)[1] != 0 and unshared == 0:
+            raise OSError("no map of user ids")
+    if unshared != 0:
+        raise OSError(error, f"unshare: {os.strerror(error)}")
+    if uid != 0:
+        write_file("/proc/self/setgroups", "deny")
+        write_file("/proc/self/uid_map", f"65534 {uid} 1")
+        write_file("/proc/self/gid_map", f"65534 {gid} 1")
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     mount(None, "/", None, 0x4000 | 0x40000)                                         # recursively private
     root = "/proc"                                                                   # there is one; we need it no more
     mount("tmpfs", root, "tmpfs", 0x2 | 0x4, "size=1m,mode=755")
@@ -223,8 +223,8 @@ def enter_namespaces(paths):
         raise OSError(ctypes.get_errno(), "umount")
     os.rmdir("/old")
     mount(None, "/", None, 0x20 | 0x1 | 0x2 | 0x4)                                   # read-only
-    fresh_tmp()
-    guard = os.getpid()
+    mount("tmpfs", "/tmp", "tmpfs", 0x2 | 0x4 | 0x8, "size=64m,nr_inodes=1024,mode=777")
+    os.chdir("/tmp")
     child = os.fork()
     if child:
         os.closerange(0, 2)
@@ -232,19 +232,17 @@ def enter_namespaces(paths):
         os.waitpid(child, 0)
         os._exit(0)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    del guard
+
+
+def write_file(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def mount(source, target, kind, flags, data=None):
     encoded = [None if s is None else s.encode() for s in (source, target, kind)]
     if libc().mount(*encoded, ctypes.c_ulong(flags), None if data is None else data.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {target}: {os.strerror(ctypes.get_errno())}")
-
-
-def fresh_tmp():
-    libc().umount2(b"/tmp", 2)
-    mount("tmpfs", "/tmp", "tmpfs", 0x2 | 0x4 | 0x8, "size=64m,nr_inodes=1024,mode=777")
-    os.chdir("/tmp")
 
 
 def enter_landlock(paths):
@@ -266,25 +264,28 @@ def enter_landlock(paths):
 
 def sandbox_main(fd):
     """The zygote: say which protections this machine gave, then one reply per request until the channel closes."""
-    import bisect, collections, copy, functools, heapq, itertools, math, string, types, typing  # noqa: what programs import
+    import bisect, copy, functools, gc, heapq, itertools, math, operator, string, types, typing  # noqa: what programs import
+    register, os.register_at_fork = os.register_at_fork, lambda **hooks: None  # or every child would seed itself anew:
+    import random                                                             # same program, same numbers
+    os.register_at_fork = register
+    random.seed(0)
     channel = socket.socket(fileno=fd)
     offer = receive(channel)
-    level, notes, filter_ = [], [], None
+    level, notes = [], []
     paths, site = library_paths()
     with open("/proc/self/statm") as file:
-        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space, which is not the program's
+        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space: not the program's share
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    null = os.open("/dev/null", os.O_RDWR)
     if "namespaces" in offer:
         try:
             enter_namespaces(paths)
             level.append("namespaces")
-        except OSError as error:
-            notes.append(f"namespaces: {error}")
-            if os.getuid() == 65534 and offer != ["seccomp"]:       # half-way in: the caller tries again without
-                send(channel, {"level": [], "notes": notes, "again": True})
-                os._exit(0)
+        except OSError as error:                                         # perhaps half-way in: start again without
+            send(channel, {"failed": f"namespaces: {error}"})
+            os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as first process of the namespace we then cannot be signalled from within
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if "landlock" in offer and not level:
         try:
@@ -293,116 +294,148 @@ def sandbox_main(fd):
             level.append("landlock")
         except OSError as error:
             notes.append(f"landlock: {error}")
+    if "namespaces" in level and os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    libc().capset(CAPABILITIES_V3, NO_CAPABILITIES)
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # again: a change of credentials clears it
     if "seccomp" in offer:
-        try:
-            filter_ = seccomp_filter()
-            pid = os.fork()
-            if pid == 0:
-                install_seccomp(*filter_)
-                os._exit(0)
-            if os.waitpid(pid, 0)[1] != 0:
-                raise OSError("the kernel refused the filter")
+        pid = os.fork()
+        if pid == 0:
+            install_seccomp(alone="namespaces" not in level)
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] == 0:
             level.append("seccomp")
-        except OSError as error:
-            filter_ = None
-            notes.append(f"seccomp: {error}")
+        else:
+            notes.append("seccomp: the kernel refused the filter")
+    if level == ["namespaces", "seccomp"]:
+        install_seccomp(alone=False)
     if site:
         sys.path.append(site)
-    null = os.open("/dev/null", os.O_RDWR)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    import gc
+    for descriptor in 0, 1, 2:
+        os.dup2(null, descriptor)
+    os.close(null)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)   # a child finds its own files behind these
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
+    sys.argv = ["program.py"]
+    sys.modules["builtins"].exit = sys.modules["builtins"].quit = sys.exit  # which -S leaves out
+    limit_self(resource.RLIMIT_CORE, 0)
+    limit_self(resource.RLIMIT_NOFILE, 64)
+    limit_self(resource.RLIMIT_NPROC, 64)
+    send(channel, {"level": level, "notes": notes})
+    untouched = os.stat("/tmp").st_ctime_ns if "namespaces" in level else None
+    for _ in range(20):  # run the children's path once here: caches filled now are pages that no child has to copy
+        run_child(CALL, 1 << 16, (b"def f(x): return x & 1", b"[[1], [2]]", b"f", b""), None,
+                  mmap.mmap(-1, HEADER.size + (1 << 16)))
     gc.collect()
     gc.freeze()
-    send(channel, {"level": level, "notes": notes})
+    gc.disable()
+    # From here on every page written, here or in a child, is a page copied: few objects, few modules.
     while True:
-        try:
-            request, extra = receive(channel, want_descriptor=True)
-        except EOFError:
+        head, ancillary, _, _ = channel.recvmsg(REQUEST.size, 32)
+        if len(head) < REQUEST.size:
             os._exit(0)
-        reply = run_once(request, extra, filter_, null, base, "namespaces" in level)
-        send(channel, reply)
+        extra = struct.unpack("<i", ancillary[0][2][:4])[0] if ancillary else None
+        mode, limit, memory, room, count, *lengths = REQUEST.unpack(head)
+        texts = []
+        for length in lengths:
+            texts.append(channel.recv(length, socket.MSG_WAITALL) if length else b"")
+        status, done, output = run_once(mode, limit, memory + base, room, count, texts, extra, level, channel)
+        end_all("namespaces" in level)
+        replace = untouched is not None and os.stat("/tmp").st_ctime_ns != untouched
+        channel.sendall(REPLY.pack(status, replace, done, len(output)) + output)
 
 
-def run_once(request, extra, filter_, null, base, namespaces):
-    """Fork one child for the request, wait for it at most its time, end everything that is left, report."""
-    mode, limit, memory, room = request["mode"], request["limit_s"], request["memory_mb"] << 20, request["room"]
-    shared = mmap.mmap(-1, HEADER.size + (room if mode in ("call", "check") else 0))
+def limit_self(what, value):
+    """Set both limits, or as low as they already are."""
+    hard = resource.getrlimit(what)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (value, value))
+
+
+def run_once(mode, limit, memory, room, count, texts, extra, level, channel):
+    """Fork one child, wait for it, at most its time: (status, tests done, output)."""
+    shared = mmap.mmap(-1, HEADER.size + (room if mode in (CALL, CHECK) else 0))
     HEADER.pack_into(shared, 0, -1, 0, 0)
-    standard = [null, null, null]
-    if mode == "stdin":
-        standard[:2] = os.memfd_create("stdin"), os.memfd_create("stdout")
-        os.write(standard[0], request["input"].encode())
+    standard = []
+    if mode == STDIN:  # regular files, as programs may expect: no pipe to fill or to drain
+        standard = [os.memfd_create("stdin"), os.memfd_create("stdout")]
+        os.write(standard[0], texts[1])
         os.lseek(standard[0], 0, os.SEEK_SET)
     start = time.monotonic()
     child = os.fork()
     if child == 0:
         status = CRASH
         try:
-            run_child(request, extra, filter_, standard, shared, base + memory, room)
+            for target, source in enumerate(standard):
+                os.dup2(source, target)
+                os.close(source)
+            os.close(channel.fileno())
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit * (count + 1)) + 2,) * 2)
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+            if "namespaces" not in level:
+                prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if "seccomp" in level:
+                    install_seccomp(alone=True)
+            run_child(mode, room, texts, extra, shared)
             status = OK
         except MemoryError:
             status = MEMORY
         except SystemExit as stop:
             status = OK if stop.code in (None, 0, False) else CRASH
-        except BaseException:
-            status = CRASH
         finally:
             os._exit(status)
     if extra is not None:
         os.close(extra)
-    hard = start + limit * (len(request.get("inputs", ())) + 1) + 1
-    timed_out = False
+    handle = os.pidfd_open(child)
+    hard = start + limit * (count + 1) + 1
     while True:
-        began = HEADER.unpack_from(shared)[1] / 1e9
+        began = HEADER.unpack_from(shared)[1] / 1e9   # when the current test began, by the child's word: bounded by `hard`
         left = min(began if start < began < hard else start, hard) + limit - time.monotonic()
-        ended, status, used = os.wait4(child, os.WNOHANG)
-        if ended:
+        if select.select([handle], [], [], max(left, 0))[0]:
+            status = OK
             break
         if left <= 0:
-            timed_out = True
             os.kill(child, signal.SIGKILL)
-            ended, status, used = os.wait4(child, 0)
+            status = TIMEOUT
             break
-        signal.sigtimedwait({signal.SIGCHLD}, left)
-    end_all(namespaces)
-    reply = {"status": "timeout" if timed_out or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else
-             {OK: "ok", MEMORY: "memory"}.get(os.waitstatus_to_exitcode(status), "crash")}
-    if mode == "stdin":
+    os.close(handle)
+    ended = os.waitpid(child, 0)[1]
+    if status != TIMEOUT:
+        code = os.waitstatus_to_exitcode(ended)
+        status = code if code in (OK, MEMORY) else TIMEOUT if code == -signal.SIGXCPU else CRASH
+    done, output = 0, b""
+    if mode == STDIN:
         size = os.fstat(standard[1]).st_size
-        reply["output"] = os.pread(standard[1], min(size, room), 0).decode("utf-8", "replace")
+        output = os.pread(standard[1], min(size, room), 0)
         if size >= room:
-            reply["status"] = "output"
+            status = OUTPUT
         os.close(standard[0])
         os.close(standard[1])
     else:
         done, _, length = HEADER.unpack_from(shared)
-        if not (-1 <= done <= len(request.get("inputs", "1")) and 0 <= length <= room):
+        if not (-1 <= done <= count and 0 <= length <= room):
             done, length = -1, 0
-        reply["done"] = done
-        if mode != "serve":
-            reply["output"] = shared[HEADER.size:HEADER.size + length].decode("utf-8", "replace")
+        if mode != SERVE:
+            output = shared[HEADER.size:HEADER.size + length]
     shared.close()
-    return reply
+    return status, done, output
 
 
 def end_all(namespaces):
-    """Kill and reap every descendant, and give the next run an empty /tmp."""
+    """Kill and reap every descendant."""
     if namespaces:
         try:
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:
-            pass
-        try:
-            while True:
-                os.waitpid(-1, 0)
-        except ChildProcessError:
-            pass
-        if os.listdir("/tmp") or os.stat("/tmp").st_mode & 0o777 != 0o777:
-            fresh_tmp()
-        return
+            return
     try:
         while True:  # without a PID namespace a program under seccomp has no children; --unsafe ones come to us as orphans
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+            if os.waitpid(-1, 0 if namespaces else os.WNOHANG)[0] == 0:
                 with open(f"/proc/self/task/{os.getpid()}/children") as file:
                     for pid in file.read().split():
                         os.kill(int(pid), signal.SIGKILL)
@@ -411,56 +444,39 @@ def end_all(namespaces):
         pass
 
 
-def run_child(request, extra, filter_, standard, shared, address_space, room):
-    """In the child: drop everything, then run the program. Nothing here is trusted once the program has started."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    for target, source in enumerate(standard):
-        os.dup2(source, target)
-    if extra is None:
-        os.closerange(3, 4096)
-    else:
-        os.dup2(extra, 3)
-        os.closerange(4, 4096)
-    seconds = int(request["limit_s"] * (len(request.get("inputs", ())) + 1)) + 2
-    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, address_space), (resource.RLIMIT_CORE, 0),
-                        (resource.RLIMIT_FSIZE, room), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, 256)):
-        hard = resource.getrlimit(what)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (value, value))
-    libc().capset(struct.pack("<Ii", 0x20080522, 0), bytes(24))
-    if filter_:
-        install_seccomp(*filter_)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False)
-    sys.argv, sys.path_importer_cache = ["program.py"], {}
-    if request["mode"] == "check":
-        return run_check(request, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3), shared)
+def run_child(mode, room, texts, extra, shared):
+    """In the child, all limits set: run the program. Nothing here is to be trusted once the program has started."""
+    program, payload, entry_point, setup = texts
+    if extra is not None:
+        extra = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=extra)
+    if mode == CHECK:
+        return run_check(payload.decode(), setup.decode(), extra, shared)
     main = type(sys)("__main__")
     main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
-    del sys.modules["reward"]
     clock, pack, start_at, write = time.monotonic_ns, HEADER.pack_into, HEADER.size, shared.__setitem__
-    if request["mode"] != "stdin" and request["setup"]:
-        exec(compile(request["setup"], "setup.py", "exec"), main.__dict__)
-    exec(compile(request["program"], "program.py", "exec"), main.__dict__)
-    if request["mode"] == "stdin":
-        if "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()
-        import atexit
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
+    encode_result, entry_point = encode, entry_point.decode()
+    if mode != STDIN and setup:
+        exec(compile(setup.decode(), "setup.py", "exec"), main.__dict__)
+    if mode == STDIN:
+        try:
+            exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
+        finally:  # as an interpreter ends, also after sys.exit
+            if "threading" in sys.modules:
+                sys.modules["threading"]._shutdown()
+            if "atexit" in sys.modules:
+                sys.modules["atexit"]._run_exitfuncs()
+            sys.stdout.flush()
         return
-    if request["mode"] == "serve":
+    exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
+    if mode == SERVE:
         pack(shared, 0, 0, clock(), 0)
-        return serve_calls(main, request["entry_point"], socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3))
+        return serve_calls(main, entry_point, extra)
     used = 0
-    for done, text in enumerate(request["inputs"]):
-        arguments = json.loads(text)
+    for done, arguments in enumerate(json.loads(payload)):
         pack(shared, 0, done, clock(), used)
         try:
-            result = encode(resolve(main, request["entry_point"])(*arguments))
+            result = encode_result(resolve(main, entry_point)(*arguments))
         except MemoryError:
             result = '{"~":"error","v":"memory"}'
         except Unencodable:
@@ -552,6 +568,22 @@ def decode(text, remote=None):
         raise ValueError(f"not encode()'s: {error}") from None
 
 
+def decode_lines(lines):
+    try:
+        values = decode("[" + ",".join(lines) + "]")
+        if len(values) == len(lines):
+            return values
+    except ValueError:
+        pass  # some line is no value: find out which
+    values = []
+    for line in lines:
+        try:
+            values.append(decode(line))
+        except ValueError:
+            values.append(Failed("output"))
+    return values
+
+
 def serve_calls(main, entry_point, channel):
     """In the program's child: evaluate what the check asks for; objects that are not plain data stay here, numbered."""
     objects = []
@@ -587,7 +619,7 @@ def serve_calls(main, entry_point, channel):
         send(channel, reply)
 
 
-def run_check(request, channel, shared):
+def run_check(check, template, channel, shared):
     """In a child that no model text enters: the dataset's check function, its candidate a stub that calls the program."""
     def ask(*message):
         send(channel, message)
@@ -628,10 +660,10 @@ def run_check(request, channel, shared):
 
     namespace = {"__name__": "check"}
     try:  # HumanEval's checks use helpers of the prompt, which is the template: take them from here, not from the program
-        exec(compile(request["template"].replace("{program}", ""), "template.py", "exec"), namespace)
+        exec(compile(template.replace("{program}", ""), "template.py", "exec"), namespace)
     except Exception:
         namespace = {"__name__": "check"}  # the template needs the program's names: they are looked up there
-    source = compile(request["check"], "check.py", "exec")
+    source = compile(check, "check.py", "exec")
     exec(source, namespace)
     names, codes = set(), [source]
     for code in codes:
@@ -646,6 +678,45 @@ def run_check(request, channel, shared):
     HEADER.pack_into(shared, 0, 1, 0, 0)
 
 
+# ---- The sandbox process loads this file up to here, and no more: what is loaded makes its forks slower. ----
+
+import argparse  # noqa: E402
+import cmath  # noqa: E402
+import concurrent.futures  # noqa: E402
+import functools  # noqa: E402
+import hashlib  # noqa: E402
+import math  # noqa: E402
+import queue  # noqa: E402
+import subprocess  # noqa: E402
+import threading  # noqa: E402
+import zlib  # noqa: E402
+from fractions import Fraction  # noqa: E402
+
+
+class BadRow(ValueError):
+    """A row that cannot be graded: names the field and what was expected there."""
+
+
+class GraderError(RuntimeError):
+    """The grader itself failed: never turned into a reward."""
+
+
+def spawn(start, *flags):
+    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our end of its channel)."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
+                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+                                    "LD_BIND_NOW": "1"})
+    theirs.close()
+    return process, ours
+
+
+LOAD_SANDBOX = f"exec(open({__file__!r}).read().partition('# ---- The sandbox process')[0]); sandbox_main(int(sys.argv[1]))"
+LOAD_MATH = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import reward; "
+             "reward.math_main(int(sys.argv[1]))")
+
+
 class Sandbox:
     """One zygote as seen from here. `offer`: the protections to try."""
 
@@ -654,30 +725,52 @@ class Sandbox:
         self.start()
 
     def start(self):
-        self.process, self.channel = spawn("sandbox_main", "-S", "-P")
+        self.process, self.channel = spawn(LOAD_SANDBOX, "-S", "-P")
         send(self.channel, self.offer)
         try:
             hello = receive(self.channel, 60)
         except (EOFError, TimeoutError):
             raise GraderError("the sandbox process did not start") from None
-        if hello.get("again"):
+        if "failed" in hello:
             self.close()
             self.offer.remove("namespaces")
             self.start()
-            self.notes = hello["notes"] + self.notes
-            return
-        self.level, self.notes = hello["level"], hello["notes"]
+            self.notes.insert(0, hello["failed"])
+        else:
+            self.level, self.notes = hello["level"], hello["notes"]
 
-    def ask(self, request, descriptor=None):
-        send(self.channel, request, [descriptor] if descriptor is not None else ())
+    def ask(self, mode, limit_s, memory_mb, room, count, *texts, descriptor=None):
+        """Start a run; `texts` as in REQUEST."""
+        texts = [text.encode("utf-8", "replace") for text in texts]
+        head = REQUEST.pack(mode, limit_s, memory_mb << 20, room, count, *map(len, texts))
+        if descriptor is not None:
+            socket.send_fds(self.channel, [head], [descriptor])
+            head = b""
+        self.channel.settimeout(60)
+        self.channel.sendall(head + b"".join(texts))
 
     def reply(self, seconds):
+        """(status, tests done, output) of the run; GraderError if the zygote died or did not answer."""
         try:
-            return receive(self.channel, seconds)
-        except (EOFError, TimeoutError, ConnectionError):
+            self.channel.settimeout(seconds)
+            status, touched, done, length = REPLY.unpack(self.receive(REPLY.size))
+            output = self.receive(length).decode("utf-8", "replace")
+        except OSError as error:
+            self.close()
+            raise GraderError(f"the sandbox process ended or stopped answering: {error}") from None
+        if touched:
             self.close()
             self.start()
-            raise GraderError("the sandbox process ended or stopped answering") from None
+        return STATUS[status], done, output
+
+    def receive(self, length):
+        data = bytearray()
+        while len(data) < length:
+            chunk = self.channel.recv(length - len(data))
+            if not chunk:
+                raise ConnectionError("end of its channel")
+            data += chunk
+        return bytes(data)
 
     def close(self):
         self.process.kill()
@@ -689,49 +782,43 @@ MAX_TIMEOUTS = 3  # tests that a program may run out of time on before the rest 
 
 
 def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
-    """(outputs, why): per test the output as data, or Failed(why)."""
-    sandbox = sandboxes[0]
-    request = {"mode": tests["type"], "program": program, "setup": tests.get("setup") or "", "limit_s": limit_s,
-               "memory_mb": memory_mb, "entry_point": tests.get("entry_point")}
+    """Per test: its output as data, or Failed(why). For a check: True or Failed(why)."""
+    sandbox, setup, entry_point = sandboxes[0], tests.get("setup") or "", tests.get("entry_point", "")
     if tests["type"] == "check":
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            sandbox.ask({**request, "mode": "serve", "room": 1 << 16, "limit_s": limit_s * 2}, theirs.fileno())
-            sandboxes[1].ask({**request, "program": "", "check": tests["check"], "room": 1 << 16,
-                              "template": tests.get("template", "{program}")}, ours.fileno())
-        verdict = sandboxes[1].reply(limit_s * 4 + 30)
-        served = sandbox.reply(limit_s * 4 + 30)
-        if verdict["status"] == "ok" and verdict["done"] == 1:
+            sandbox.ask(SERVE, 2 * limit_s, memory_mb, 1 << 16, 1, program, "", entry_point, setup, descriptor=ours.fileno())
+            sandboxes[1].ask(CHECK, limit_s, memory_mb, 1 << 16, 1, "", tests["check"], entry_point,
+                             tests.get("template", "{program}"), descriptor=theirs.fileno())
+        status, checked, _ = sandboxes[1].reply(4 * limit_s + 30)
+        served, started, _ = sandbox.reply(4 * limit_s + 30)
+        if status == "ok" and checked == 1:
             return [True]
-        if verdict["status"] == "timeout" or served["status"] == "timeout":
+        if "timeout" in (status, served):
             return [Failed("timeout")]
-        return [Failed("wrong" if served["done"] == 0 and served["status"] == "ok" else
-                       served["status"] if served["status"] != "ok" else "crash")]
+        return [Failed(served if served != "ok" else "wrong" if started == 0 else "crash")]
     outputs, timeouts, total = [], 0, len(tests["outputs"])
-    room = [(1 << 16) + 4 * len(json.dumps(expected)) for expected in tests["outputs"]]
     while len(outputs) < total:
         first = len(outputs)
         if timeouts >= MAX_TIMEOUTS:
             return outputs + [Failed("timeout")] * (total - first)
         if tests["type"] == "stdin":
-            sandbox.ask({**request, "room": max(1 << 20, room[first]), "input": tests["inputs"][first]})
-            reply = sandbox.reply(limit_s * 2 + 30)
-            outputs.append(reply["output"] if reply["status"] == "ok" else Failed(reply["status"]))
-            if stop_early and not same_output(reply["output"] if reply["status"] == "ok" else "", tests["outputs"][first]):
-                return outputs + [Failed("skipped")] * (total - len(outputs))
+            expected = tests["outputs"][first]
+            sandbox.ask(STDIN, limit_s, memory_mb, (1 << 20) + 4 * len(expected), 1, program, tests["inputs"][first], "", "")
+            status, _, output = sandbox.reply(2 * limit_s + 30)
+            outputs.append(output if status == "ok" else Failed(status))
+            if stop_early and not (status == "ok" and same_output(output, expected)):
+                return outputs + [Failed("not run")] * (total - len(outputs))
         else:
-            inputs = [json.dumps(arguments) for arguments in tests["inputs"][first:]]
-            sandbox.ask({**request, "inputs": inputs, "room": sum(room[first:])})
-            reply = sandbox.reply(limit_s * (len(inputs) + 2) + 30)
-            if reply["done"] < 0:
-                return outputs + [Failed(reply["status"] if reply["status"] != "ok" else "crash")] * (total - first)
-            for line in reply["output"].split("\n")[:reply["done"]]:
-                try:
-                    outputs.append(decode(line))
-                except ValueError:
-                    outputs.append(Failed("output"))
-            if len(outputs) < total:
-                outputs.append(Failed(reply["status"] if reply["status"] != "ok" else "crash"))
+            inputs = tests["inputs_json"] if first == 0 else json.dumps(tests["inputs"][first:])
+            sandbox.ask(CALL, limit_s, memory_mb, tests["room"], total - first, program, inputs, entry_point, setup)
+            status, done, output = sandbox.reply(limit_s * (total - first + 2) + 30)
+            why = status if status != "ok" else "crash"
+            if done < 0:
+                return outputs + [Failed(why)] * (total - first)
+            outputs += decode_lines(output.split("\n")[:done])
+            if len(outputs) < total:  # the program died in a test; the next ones get a new child
+                outputs.append(Failed(why))
         timeouts += isinstance(outputs[-1], Failed) and outputs[-1].why == "timeout"
     return outputs
 
@@ -813,7 +900,7 @@ def safe_equal(got, expected):
 
 def extract_grid(text):
     """The last grid in the text: [[...]] as JSON, else the last run of lines of digits. None if there is none."""
-    found = re.findall(r"\[\s*\[[\d,\s\[\]]*\]\s*\]", text)
+    found = re.findall(r"\[\s*\[[\d,\s]*\](?:\s*,\s*\[[\d,\s]*\])*\s*,?\s*\]", text)
     for candidate in reversed(found):
         try:
             grid = json.loads(candidate)
@@ -847,8 +934,18 @@ def grade_grid(completion, row):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Math.
+# Math. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one, structures
+# (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and expressions by value,
+# in exact fractions or complex floats, at three fixed points of their variables. True and False are final; None means
+# "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text but `value`, a reader of
+# arithmetic with bounded numbers.
 # ----------------------------------------------------------------------------------------------------------------------
+
+MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
+
+
+class Unclear(ValueError):
+    """`value` cannot read this."""
 
 
 def balanced(text, start):
@@ -862,19 +959,751 @@ def balanced(text, start):
 
 
 def extract_answer(text):
-    r"""The last \boxed{...} that closes, else what follows the last "final answer is", else the last displayed formula."""
-    for match in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*(?=\{)", text))[-8:]):
+    r"""The last \boxed{...} that closes, else what follows the last "final answer is", "answer is", "answer:" or "####",
+    else the last displayed or inline formula; None if there is none of these."""
+    for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*(?=\{)", text))[-8:]):
         content = balanced(text, match.end())
         if content is not None and content.strip():
             return content.strip()
-    for phrase in r"final answer is:?", r"answer is:?", r"####":
-        found = re.findall(rf"(?i:{phrase})\s*([^\n]+)", text[-4000:])
-        if found:
-            return re.sub(r"\s*\.?\s*I hope it is correct.*", "", found[-1]).strip().strip("$*").rstrip(".").strip("$* ")
-    found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$", text[-4000:], re.S)
-    if found:
-        return "".join(found[-1]).strip()
+    bare = re.findall(r"\\boxed\s+([^\s$.{]+)", text)  # \boxed 5
+    if bare:
+        return bare[-1]
+    text = text[-4000:]
+    for phrase in r"final answer is", r"answer is", r"answer\s*:", r"####":
+        found = re.split(rf"(?i:{phrase})[\s:*]*", text)
+        if len(found) > 1 and found[-1].strip():
+            answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
+            formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
+            tail = answer[formula.end():].strip() if formula else ""
+            if formula and not re.match(r",|and|or|\\?%", tail):
+                answer = next(g for g in formula.groups() if g)
+            else:
+                answer = re.split(r"\.\s", answer)[0]
+            return answer.strip() or None
+    found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)", text, re.S)
+    return "".join(found[-1]).strip() or None if found else None
+
+
+SYMBOLS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ",
+                         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ",
+                         "√": r"\sqrt ", "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3",
+                         "’": "'", "“": "", "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
+SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
+    (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
+    (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
+    (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
+    (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
+    (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"), (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
+    (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),            # surely thousands
+    (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
+    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
+    (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
+     r"\\text"),
+    (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
+    (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
+    (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
+    (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."), (r"\\cdot|\\times|\\ast", "*"),
+    (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"), (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
+    (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"), (r"\\i?math(?![a-z])", "i"),
+    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|pi|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1"),
+    (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
+WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
+         "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset", "norealsolutions": r"\emptyset",
+         "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
+         **{word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}}
+UNITS = {"cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "kilometre": "kilometer",
+         "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch", "yd": "yard", "mi": "mile", "sec": "second",
+         "s": "second", "min": "minute", "hr": "hour", "h": "hour", "kg": "kilogram", "g": "gram", "lb": "pound", "sq": "square",
+         "day": "day", "week": "week", "month": "month", "year": "year", "dollar": "dollar", "cent": "cent", "degree": "degree",
+         "radian": "radian", "meter": "meter", "centimeter": "centimeter", "kilometer": "kilometer", "foot": "foot", "inch": "inch",
+         "yard": "yard", "mile": "mile", "second": "second", "minute": "minute", "hour": "hour", "kilogram": "kilogram", "gram": "gram",
+         "pound": "pound", "square": "square", "cubic": "cubic", "cube": "cubic", "liter": "liter", "litre": "liter", "ml": "milliliter",
+         "percent": "percent", "mph": "mile per hour", "per": "per", "rad": "radian", "deg": "degree", "millimeter": "millimeter", "oz": "ounce"}
+OTHER_UNITS = set("""unit way people person student point time page book ball marble game car box integer number digit side edge
+    solution root possibility choice coin apple block tile step inhabitant acre gallon cup ounce piece square cube line prime
+    factor term hit vote ticket card player team member mark euro rupee yen a.m. p.m. am pm o'clock combination arrangement
+    pair triangle rectangle subset divisor multiple pencil pen child children men women boy girl dime nickel quarter penny
+    pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower tree bag""".split())
+
+
+def singular(word):
+    word = word.strip(".").lower()
+    return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def split_unit(text):
+    r"""('5', ['square', 'meter']) for '5\text{ m}^2' or '5 square meters'; the unit is [] if there is none."""
+    match = re.fullmatch(r"(.*[\d})°%a-zA-Z])\s*\\text\s*\{\s*([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
+    if match and re.search(r"\d|\\pi|\\sqrt", match[1]) and not re.search(r"\\text", match[1]) \
+            and not re.fullmatch(r"\s*(and|or|if|to)\s*", match[2]):
+        number, words, power = match.groups()
+    else:
+        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|(?<=\s)[mgshL]|per|/)(?:[\s/]+(?:[a-zA-Z'.]+))*)\s*(?:\^\s*\{?\s*([23])\s*\}?)?",
+                             text, re.S)
+        if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
+            return text, []
+        number, words, power = match.groups()
+        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
+            return text, []
+    unit = [UNITS.get(singular(w), "?") for w in re.findall(r"[a-zA-Z'.]+", words)]
+    if power:
+        unit = [{"2": "square", "3": "cubic"}[power]] + unit
+    return number.strip(), unit
+
+
+@functools.lru_cache(4096)
+def normalize(text):
+    """(canonical text, unit words): one spelling for what LaTeX and people spell in many ways."""
+    text = text.translate(SYMBOLS).strip().strip("*")
+    for pattern, replacement in SPELLINGS:
+        text = pattern.sub(replacement, text)
+    text = text.strip()
+    for _ in range(4):
+        inner = re.match(r"\\boxed\s*(?=\{)", text)
+        if inner and balanced(text, inner.end()) is not None:
+            text = text[:inner.start()] + balanced(text, inner.end())
+        if text.startswith("{") and balanced(text, 0) == text[1:-1]:
+            text = text[1:-1]
+        text = text.strip().rstrip(".,;:").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
+    text = re.sub(r"^(the answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*", "", text, flags=re.I)
+    text, unit = split_unit(text)
+    text = text.rstrip(".,; ")
+    if re.fullmatch(r"\\text\{[^{}]*\}", text):
+        text = text[6:-1].strip().rstrip(".,;")
+    text = re.sub(r"(?<=[\d})])\s*°", "", text) if "°" in text else text
+    if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
+        text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
+    text = re.sub(r"\s+", " ", text).strip()
+    word = re.sub(r"\\text|[{}\s.]", "", text).lower()
+    return WORDS.get(word, WORDS.get(text, text)), unit
+
+
+def canonical(text):
+    return re.sub(r"(?<![a-zA-Z])\s+|\s+(?![a-zA-Z])", "", normalize(text)[0])
+
+
+def split_top(text, separators):
+    """Split at the separators (a compiled pattern) that stand outside all brackets."""
+    parts, depth, last, i = [], 0, 0, 0
+    while i < len(text):
+        if text[i] in "([{⦃":
+            depth += 1
+        elif text[i] in ")]}⦄":
+            depth -= 1
+        elif depth == 0:
+            match = separators.match(text, i)
+            if match:
+                parts.append(text[last:i])
+                last = i = match.end()
+                continue
+        i += 1
+    return [p.strip() for p in parts + [text[last:]]]
+
+
+COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
+UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
+RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
+VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?'*|\\text\{[^{}]*\}")
+MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
+
+
+def every(verdicts):
+    """All of them, in three-valued logic."""
+    verdicts = list(verdicts)
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def matching(gold, pred):
+    """Equal as unordered collections, in three-valued logic."""
+    if len(gold) != len(pred):
+        return False
+    left, doubt = list(pred), False
+    for g in gold:
+        verdicts = [same_part(g, p) for p in left]
+        if True in verdicts:
+            left.pop(verdicts.index(True))
+        elif None in verdicts:
+            doubt = True
+        else:
+            return False
+    return None if doubt else True
+
+
+@functools.lru_cache(8192)
+def same(gold, pred):
+    """True, False or None (not sure): is `pred` the answer `gold`?"""
+    if gold.strip() == pred.strip():
+        return True
+    (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
+    if not pred_text:
+        return False
+    known = [u for u in (gold_unit, pred_unit) if u and "?" not in u]
+    if len(known) == 2 and set(known[0]) != set(known[1]):
+        return False
+    if gold_text == pred_text:
+        return True
+    # 73\% is 73 (a unit) and 0.73
+    if (gold_text.endswith("%") or pred_text.endswith("%")) and "," not in gold_text + pred_text:
+        g, p = gold_text.rstrip("% "), pred_text.rstrip("% ")
+        if gold_text.endswith("%") and pred_text.endswith("%") or same_part(g, p) is not False:
+            return same_part(g, p)
+        return same_part(f"\\frac{{{g}}}{{100}}", p) if gold_text.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
+    try:
+        verdict = same_part(gold_text, pred_text)
+        if verdict is not True and "," in gold_text + pred_text or "," in gold + pred:  # 100,200 may be a list after all
+            raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
+            if all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw) and sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
+                return True
+        return verdict
+    except RecursionError:
+        return None
+
+
+def same_part(gold, pred):
+    """`same` for texts that are normalized: by structure first."""
+    gold, pred = gold.strip(), pred.strip()
+    if re.sub(r"\s", "", gold) == re.sub(r"\s", "", pred):
+        return True
+    if not gold or not pred:
+        return False
+    letters = [re.fullmatch(r"\(?([A-Za-z])\)?", t) for t in (gold, pred)]
+    if all(letters):                                                             # choices: (C), C; variables: n
+        return letters[0][1] == letters[1][1]
+    bases = [re.fullmatch(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?", t) for t in (gold, pred)]
+    if all(bases):
+        (digits, base), (other_digits, other_base) = (
+            (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
+        return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
+    if bases[0] or bases[1]:                                                     # 1010_2 is 1010 where the base was asked for
+        return bases[0] is not None and bases[0][1] == pred
+    ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
+    if all(ratios):                                                              # times, and ratios in lowest terms
+        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
+        return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
+    if any(ratios):                                                              # 1:4 against 1/4
+        (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
+        if "/" in other or "frac" in other:
+            return same_part(f"\\frac{{{a}}}{{{b}}}", other)
+    shapes = {shape(gold), shape(pred)}
+    if len(shapes) == 2 and None not in shapes:
+        return False
+    matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
+    if all(matrices):
+        rows = [[split_top(row, re.compile("&")) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
+        if [len(r) for r in rows[0]] != [len(r) for r in rows[1]]:
+            return False
+        return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
+    if any(matrices):
+        return None
+    infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
+    if infinite:
+        other = pred if gold in infinite else gold
+        return False if len(infinite) == 2 or value_or_none(other) is not None else None
+    sets = [as_pieces(t) for t in (gold, pred)]
+    if all(sets):
+        return matching_pieces(*sets)
+    relations = [split_top(t, RELATION) for t in (gold, pred)]
+    if len(relations[0]) > 1 or len(relations[1]) > 1:
+        return same_relation(gold, pred, *relations)
+    lists = [split_top(t, COMMA) for t in (gold, pred)]
+    brackets = [bracketed(t) for t in (gold, pred)]
+    if all(brackets):
+        (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
+        if (g_open, g_close) != (p_open, p_close):
+            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 and "⦃" not in g_open + p_open else False
+        if g_open == "⦃":
+            return matching(g_items, p_items)
+        return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
+    if any(brackets) and (len(lists[0]) > 1 or len(lists[1]) > 1):
+        bracket, items = (brackets[0], lists[1]) if brackets[0] else (brackets[1], lists[0])
+        if bracket[0] == "⦃":
+            return matching(bracket[1], items)
+        if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
+            return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
+        return False
+    if any(brackets):
+        bracket, other = (brackets[0], pred) if brackets[0] else (brackets[1], gold)
+        if bracket[0] == "⦃" and len(bracket[1]) == 1:
+            return same_part(bracket[1][0], other)
+        return expand_signs(bracket, other)
+    lists = [[w for t in items for w in plus_minus(t)] for items in lists]
+    if len(lists[0]) > 1 or len(lists[1]) > 1:
+        if len(lists[0]) == len(lists[1]) and all(re.fullmatch(r"[A-Za-z .'-]{2,}", w) for w in lists[0]) \
+                and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
+            return every(same_part(g, p) for g, p in zip(*lists))
+        return matching(*lists)
+    return same_value(gold, pred)
+
+
+def shape(text):
+    """What a text certainly is, if that is plain to see: answers of different shapes differ."""
+    if MATRIX.fullmatch(text):
+        return "matrix"
+    if len(split_top(text, UNION)) > 1 and all(bracketed(part) for part in split_top(text, UNION)):
+        return "union"
+    if re.fullmatch(r"\d+\s*:\s*\d+", text):
+        return "ratio"
+    if re.fullmatch(r"[A-Za-z' -]{3,}", text):
+        return "words"
+    return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
+
+
+def expand_signs(bracket, other):
+    values = plus_minus(other)
+    return matching(bracket[1], values) if bracket[0] == "⦃" and len(values) > 1 else False
+
+
+def plus_minus(text):
+    r"""['1+x', '1-x'] for '1\pm x'."""
+    if text.count(r"\pm") == 1:
+        return [text.replace(r"\pm", sign) for sign in "+-"]
+    return [text]
+
+
+def bracketed(text):
+    """(open, items, close) of a text that is one pair of brackets around a list, else None."""
+    if len(text) > 1 and text[0] in "([⦃" and text[-1] in ")]⦄":
+        depth = 0
+        for i, c in enumerate(text):
+            depth += (c in "([{⦃") - (c in ")]}⦄")
+            if depth == 0:
+                items = split_top(text[1:-1], COMMA)
+                return (text[0], items, text[-1]) if i == len(text) - 1 and (len(items) > 1 or text[0] == "⦃") else None
     return None
+
+
+def as_pieces(text):
+    r"""Pieces of a union, [(open, low, high, close) | ('⦃', element)], for an interval, a union, x \in ..., or a simple
+    inequality; None for anything else."""
+    text = re.sub(r"^[a-zA-Z]\s*\\in(?![a-z])\s*", "", text)
+    set_of = re.fullmatch(r"⦃\s*[a-zA-Z]\s*(?:\||:)(.*)⦄", text)
+    text = set_of[1].strip() if set_of else text
+    pieces = []
+    for part in split_top(text, re.compile(UNION.pattern + r"|(?<=\s)or(?=\s)|\\text\{\s*or\s*\}|\\lor(?![a-z])")):
+        bracket = bracketed(part)
+        parts, signs = split_top(part, RELATION), [m.group() for m in RELATION.finditer(part)]
+        if bracket and bracket[0] == "⦃":
+            pieces += [("⦃", item) for item in bracket[1]]
+        elif bracket and len(bracket[1]) == 2:
+            pieces.append((bracket[0], *bracket[1], bracket[2]))
+        elif len(parts) == 2 and len(signs) == 1 and signs[0] in ("<", ">", r"\le", r"\ge"):
+            low, high = parts if signs[0] in ("<", r"\le") else parts[::-1]
+            strict = signs[0] in "<>"
+            if VARIABLE.fullmatch(low) and not VARIABLE.fullmatch(high):
+                pieces.append(("(", r"-\infty", high, ")" if strict else "]"))
+            elif VARIABLE.fullmatch(high) and not VARIABLE.fullmatch(low):
+                pieces.append(("(" if strict else "[", low, r"\infty", ")"))
+            else:
+                return None
+        elif len(parts) == 3 and len(signs) == 2 and VARIABLE.fullmatch(parts[1]):
+            if set(signs) <= {">", r"\ge"}:
+                parts, signs = parts[::-1], signs[::-1]
+            elif not set(signs) <= {"<", r"\le"}:
+                return None
+            pieces.append(("(" if signs[0] in "<>" else "[", parts[0], parts[2], ")" if signs[1] in "<>" else "]"))
+        else:
+            return None
+    return pieces
+
+
+def matching_pieces(gold, pred):
+    """Unions of intervals: equal as collections. An open interval may be meant as a point: then order counts just as well."""
+    if len(gold) != len(pred):
+        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
+        return None if any(len(k) == 2 for k in kinds) else False
+    left, doubt = list(pred), False
+    for g in gold:
+        verdicts = [False if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0) else
+                    every(same_part(a, b) for a, b in zip(g[1:3], p[1:3])) for p in left]
+        if True in verdicts:
+            left.pop(verdicts.index(True))
+        elif None in verdicts:
+            doubt = True
+        else:
+            return False
+    return None if doubt else True
+
+
+def same_relation(gold_text, pred_text, gold, pred):
+    """Equations, as split at their relation signs."""
+    signs = [set(m.group() for m in RELATION.finditer(t)) for t in (gold_text, pred_text)]
+    lists = [split_top(t, COMMA) for t in (gold_text, pred_text)]
+    if len(lists[0]) > 1 or len(lists[1]) > 1:                     # x = 1 or x = 2 against 1, 2
+        values = [[split_top(item, RELATION)[-1] for item in items] for items in lists]
+        names = [[split_top(item, RELATION)[0] for item in items if len(split_top(item, RELATION)) == 2] for items in lists]
+        if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
+            if len(set(names[0] + names[1])) == 1:
+                return matching(*values)
+            if names[0] and names[1]:                              # x = 1, y = 2: by name
+                named = [dict(zip(n, v)) for n, v in zip(names, values)]
+                if all(len(d) == len(v) for d, v in zip(named, values)):
+                    return set(named[0]) == set(named[1]) and every(same_part(v, named[1][k]) for k, v in named[0].items())
+            point = bracketed(gold_text) or bracketed(pred_text)   # (1, 2) against x = 1, y = 2
+            if point:
+                values = [point[1] if bracketed(t) else v for t, v in zip((gold_text, pred_text), values)]
+            if len(values[0]) == len(values[1]):
+                return every(same_part(g, p) for g, p in zip(*values)) or None
+        return None
+    if not signs[0] | signs[1] <= {"=", r"\in", r"\approx"}:
+        if len(gold) == len(pred) == 2 and signs[0] | signs[1] <= {"<", ">", r"\le", r"\ge"}:
+            low_high = [sides if sign <= {"<", r"\le"} else sides[::-1] for sides, sign in zip((gold, pred), signs)]
+            ratio = proportional(*low_high)
+            if ratio:
+                return bool(signs[0] & {"<", ">"}) == bool(signs[1] & {"<", ">"}) and ratio.real > 0 and not ratio.imag
+        return None
+    if len(gold) > 1 and len(pred) > 1:
+        if len(gold) > 2 or len(pred) > 2:
+            return same_part(gold[-1], pred[-1]) or None
+        if VARIABLE.fullmatch(gold[0]) and VARIABLE.fullmatch(pred[0]):
+            if re.sub(r"\s|[{}]", "", gold[0]) != re.sub(r"\s|[{}]", "", pred[0]):
+                return False if same_part(gold[1], pred[1]) is False else None
+            verdict = same_part(gold[1], pred[1])
+            return verdict if verdict is not False or re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1])) is None else None
+        return True if proportional(gold, pred) else None
+    if len(gold) > 1:
+        return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) and "text" not in gold[0] or len(gold) == 2 and \
+            VARIABLE.fullmatch(gold[0]) else None
+    return same_part(gold_text, pred[-1]) if VARIABLE.fullmatch(pred[0]) or value_or_none(gold_text) is not None else None
+
+
+def proportional(gold, pred):
+    """The constant factor between left minus right of the one and of the other, if it is the same at all points."""
+    ratios = []
+    try:
+        for trial in range(3):
+            g, p = (value(sides[0], trial) - value(sides[1], trial) for sides in (gold, pred))
+            ratios.append(complex(g) / complex(p))
+    except (Unclear, ZeroDivisionError, OverflowError):
+        return None
+    return ratios[0] if all(abs(r - ratios[0]) <= 1e-9 * abs(r) for r in ratios) else None
+
+
+def value_or_none(text):
+    try:
+        return value(text, 0)
+    except (Unclear, OverflowError, ZeroDivisionError):
+        return None
+
+
+def same_value(gold, pred):
+    """Expressions by value, else texts by their letters."""
+    values = [[], []]
+    for found, text in zip(values, (gold, pred)):
+        for trial in range(3 if re.search("[a-zA-Z]", text) else 1):
+            try:
+                found.append(value(text, trial))
+            except ZeroDivisionError:
+                found.append(None)
+            except (Unclear, OverflowError):
+                break
+    if values[0] and values[1] and len(gold) + len(pred) < 2 * MAX_ANSWER:
+        longer = max(map(len, values))
+        values = [v * longer if len(v) == 1 else v for v in values]
+        pairs = [(g, p) for g, p in zip(*values) if g is not None and p is not None]
+        if len(values[0]) == len(values[1]) and pairs:
+            return every(close_values(g, p) for g, p in pairs) if len(pairs) == longer or longer == 1 else \
+                (False if any(close_values(g, p) is False for g, p in pairs) else None)
+    plain = [re.sub(r"\\text|[^a-z0-9]", "", t.lower()) for t in (gold, pred)]
+    wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
+    if all(wordy):
+        if plain[0] == plain[1] and plain[0]:
+            return True
+        return False if not any(re.search(r"[\\^_=+*/]", re.sub(r"\\text", "", t)) for t in (gold, pred)) else None
+    return None
+
+
+def close_values(g, p):
+    if type(g) is type(p) is Fraction:
+        if g == p:
+            return True
+        return None if abs(g - p) <= Fraction(1, 10**5) * max(1, abs(g)) and g.denominator != 1 else False
+    try:
+        g, p = complex(g), complex(p)
+    except OverflowError:
+        return None
+    size = max(abs(g), abs(p))
+    if not math.isfinite(size):
+        return None
+    if abs(g - p) <= 1e-11 * size or size < 1e-13:
+        return True
+    return None if abs(g - p) <= 1e-5 * max(size, 1e-3) else False
+
+
+FUNCTIONS = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log, "exp": cmath.exp,
+             "arcsin": cmath.asin, "arccos": cmath.acos, "arctan": cmath.atan, "cot": lambda x: 1 / cmath.tan(x),
+             "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x), "sinh": cmath.sinh, "cosh": cmath.cosh,
+             "tanh": cmath.tanh}
+GREEK = set("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega "
+            "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split())
+MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
+MAX_BITS = 1 << 15
+
+
+def value(text, trial):
+    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction where it is exact, else complex.
+
+    Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined.
+    """
+    position, depth = 0, 0
+
+    def peek():
+        nonlocal position
+        while position < len(text) and text[position] == " ":
+            position += 1
+        return text[position] if position < len(text) else ""
+
+    def command():
+        match = re.compile(r"\\[a-zA-Z]+").match(text, position)
+        return match.group()[1:] if match else ""
+
+    def take(expected):
+        nonlocal position
+        if peek() != expected:
+            raise Unclear(text)
+        position += 1
+
+    def exact(number):
+        if isinstance(number, Fraction) and max(number.numerator.bit_length(), number.denominator.bit_length()) > MAX_BITS:
+            raise Unclear("too large")
+        return number
+
+    def add_up():
+        nonlocal position, depth
+        depth += 1
+        if depth > 40:
+            raise Unclear("nested too deeply")
+        total = multiply()
+        while peek() in ("+", "-"):
+            sign = text[position]
+            position += 1
+            term = multiply()
+            total = exact(total + term if sign == "+" else total - term)
+        depth -= 1
+        return total
+
+    def starts_atom():
+        c = peek()
+        if c == "\\":
+            return command() in FUNCTIONS or command() in GREEK or command() in ("frac", "sqrt", "pi", "binom", "lfloor", "lceil")
+        return c.isalnum() and c.isascii() or c in ("(", "{", "[") or c == "."
+
+    def multiply():
+        nonlocal position
+        product = signed()
+        while True:
+            c = peek()
+            if c == "*":
+                position += 1
+                product = exact(product * signed())
+            elif c == "/":
+                position += 1
+                divisor = signed()
+                if divisor == 0:
+                    raise ZeroDivisionError
+                product = exact(product / divisor)
+            elif c and starts_atom():
+                product = exact(product * power())
+            else:
+                return product
+
+    def signed():
+        nonlocal position
+        if peek() == "-":
+            position += 1
+            return -signed()
+        if peek() == "+":
+            position += 1
+            return signed()
+        return power()
+
+    def power():
+        nonlocal position
+        base = atom()
+        while True:
+            if peek() == "!":
+                position += 1
+                if not isinstance(base, Fraction) or base.denominator != 1 or not 0 <= base <= 200:
+                    raise Unclear("factorial")
+                base = Fraction(math.factorial(int(base)))
+            elif peek() == "^":
+                position += 1
+                base = raised(base, exponent())
+            else:
+                return base
+
+    def exponent():
+        nonlocal position
+        if peek() == "{":
+            return argument()
+        if peek() == "-":
+            position += 1
+            return -exponent()
+        return atom()
+
+    def argument():
+        """What a LaTeX command takes: a group in braces, or one digit, letter or command."""
+        nonlocal position
+        if peek() == "{":
+            take("{")
+            inner = add_up()
+            take("}")
+            return inner
+        if peek().isdigit():
+            position += 1
+            return Fraction(int(text[position - 1]))
+        return atom()
+
+    def function(name):
+        nonlocal position
+        base = order = None
+        while peek() in ("^", "_"):
+            if text[position] == "_":
+                position += 1
+                base = argument()
+            else:
+                position += 1
+                order = exponent()
+                if order == -1:                  # \sin^{-1} is the inverse function
+                    if name not in ("sin", "cos", "tan"):
+                        raise Unclear("inverse or reciprocal")
+                    name, order = "arc" + name, None
+        if peek() in ("(", "{", "["):
+            inner = atom()
+        else:
+            if not starts_atom() or command() in FUNCTIONS:
+                raise Unclear(text)
+            inner = power()
+            while peek() and starts_atom() and command() not in FUNCTIONS and peek() not in "([":
+                inner = exact(inner * power())
+        try:
+            result = FUNCTIONS[name](complex(inner))
+            if base is not None:
+                result /= cmath.log(complex(base))
+        except (ValueError, OverflowError):
+            raise ZeroDivisionError from None
+        return result if order is None else raised(result, order)
+
+    def atom():
+        nonlocal position
+        c = peek()
+        number = re.compile(r"\d+(?:\.\d*)?|\.\d+").match(text, position)
+        if number:
+            position = number.end()
+            result = Fraction(number.group().rstrip("."))
+            repeating = re.compile(r"\s*\\overline\s*\{(\d{1,50})\}").match(text, position)
+            if repeating and "." in number.group():
+                position, period = repeating.end(), repeating[1]
+                decimals = len(number.group().partition(".")[2])
+                result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** decimals)
+            mixed = MIXED.match(text, position) if "." not in number.group() else None
+            if mixed:
+                top, bottom = [int(g) for g in mixed.groups() if g]
+                if 0 < top < bottom and text[mixed.end():mixed.end() + 1] not in ("^", "!"):
+                    position = mixed.end()
+                    result += Fraction(top, bottom)
+            if peek() == "_":
+                raise Unclear("a number in some base")
+            return exact(result)
+        if c in ("(", "[", "{"):
+            take(c)
+            inner = add_up()
+            take({"(": ")", "[": "]", "{": "}"}[c])
+            return inner
+        if c == "|":
+            take("|")
+            inner = add_up()
+            take("|")
+            return abs(inner) if isinstance(inner, Fraction) else complex(abs(inner))
+        if c == "\\":
+            name = command()
+            position += len(name) + 1
+            if name == "frac":
+                top, bottom = argument(), argument()
+                if bottom == 0:
+                    raise ZeroDivisionError
+                return exact(top / bottom)
+            if name == "sqrt":
+                degree = Fraction(2)
+                if peek() == "[":
+                    take("[")
+                    degree = add_up()
+                    take("]")
+                return root(argument(), degree)
+            if name == "pi":
+                return complex(math.pi)
+            if name == "binom":
+                n, k = argument(), argument()
+                if not all(isinstance(v, Fraction) and v.denominator == 1 and 0 <= v <= 1000 for v in (n, k)):
+                    raise Unclear("binomial")
+                return Fraction(math.comb(int(n), int(k)))
+            if name in ("lfloor", "lceil"):
+                inner = add_up()
+                peek()
+                if command() != name.replace("l", "r", 1):
+                    raise Unclear(text)
+                position += len(name) + 1
+                if not isinstance(inner, Fraction):
+                    raise Unclear("rounding")
+                return Fraction(math.floor(inner) if name == "lfloor" else math.ceil(inner))
+            if name in FUNCTIONS:
+                return function(name)
+            if name not in GREEK:
+                raise Unclear(name)
+            return variable(name)
+        word = re.compile(r"[a-zA-Z]+").match(text, position)
+        if not word or len(word.group()) > 2:
+            raise Unclear("words")
+        position += 1
+        if c == "i":
+            return 1j
+        return complex(math.e) if c == "e" else variable(c)
+
+    def variable(name):
+        nonlocal position
+        index = re.compile(r"\s*_\s*(\{\w+\}|\w)").match(text, position)
+        if index:
+            name += "_" + index[1].strip("{}")
+            position = index.end()
+        code = zlib.crc32(f"{name}/{trial}".encode())
+        return Fraction(code % 1997 + 503, 1009) * (-1 if trial and code >> 20 & 1 else 1)
+
+    result = add_up()
+    if peek():
+        raise Unclear(text)
+    return result
+
+
+def raised(base, exponent):
+    if isinstance(exponent, Fraction) and exponent.denominator == 1:
+        n = int(exponent)
+        if isinstance(base, Fraction):
+            if base == 0 and n < 0:
+                raise ZeroDivisionError
+            if abs(n) * max(base.numerator.bit_length(), base.denominator.bit_length()) > MAX_BITS:
+                raise Unclear("too large")
+            return base ** n
+        if abs(n) > 10**6 or base == 0:
+            raise Unclear("too large")
+        return base ** n
+    if isinstance(exponent, Fraction) and isinstance(base, Fraction) and base >= 0:
+        return root(base, 1 / exponent) if exponent.numerator == 1 else complex(float(base) ** float(exponent))
+    base = complex(base)
+    if base == 0 or base.imag == 0 and base.real < 0:
+        raise Unclear("which root")
+    return base ** complex(exponent)
+
+
+def root(base, degree):
+    if not isinstance(degree, Fraction) or degree.denominator != 1 or not 2 <= degree <= 100:
+        raise Unclear("root")
+    if isinstance(base, Fraction) and base >= 0 and degree == 2:
+        top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
+        if top * top == base.numerator and bottom * bottom == base.denominator:
+            return Fraction(top, bottom)
+    base = complex(base)
+    if base.imag == 0 and base.real < 0 and degree % 2:
+        return complex(-((-base.real) ** (1 / float(degree))))
+    return cmath.sqrt(base) if degree == 2 else base ** (1 / float(degree))
 
 
 def math_main(fd):
@@ -920,7 +1749,7 @@ def math_worker(channel):
 
 
 class MathWorker:
-    nursery, lock = None, threading.Lock()
+    nursery = lock = None
 
     def __init__(self):
         self.channel = None
@@ -928,7 +1757,7 @@ class MathWorker:
     def start(self):
         with MathWorker.lock:
             if MathWorker.nursery is None:
-                MathWorker.nursery = spawn("math_main")
+                MathWorker.nursery = spawn(LOAD_MATH)
                 receive(MathWorker.nursery[1], 120)
             self.channel, theirs = socket.socketpair()
             with theirs:
@@ -949,18 +1778,26 @@ class MathWorker:
             return "timeout" if isinstance(error, TimeoutError) else "memory"
 
 
-MAX_ANSWER = 1000  # characters; no reference answer is near that
+def equal_answers(gold, pred, settings, worker):
+    """True, False, "timeout" or "memory"."""
+    if len(pred) > MAX_ANSWER:
+        return False
+    verdict = same(gold, pred)
+    return worker.equal(gold, pred, settings.timeout_s) if verdict is None else verdict
 
 
 def grade_math(completion, row, settings, worker):
     pred = extract_answer(completion)
     if pred is None or not pred.strip():
         return 0.0, False, None, "no answer"
-    if len(pred) > MAX_ANSWER:
-        return 0.0, False, pred[:MAX_ANSWER], "wrong"
-    same = pred == row["gold"] or worker.equal(row["gold"], pred, settings.timeout_s)
-    verdict = {True: "ok", False: "wrong"}.get(same, same)
-    return float(same is True), same is True, pred, verdict
+    gold, meant = row["gold"], pred
+    choices = row.get("choices") or {}
+    if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
+        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0]), re.S)
+        meant = choices.get(letter[1], pred) if letter else pred
+    verdict = equal_answers(gold, meant, settings, worker)
+    correct = verdict is True
+    return float(correct), correct, canonical(meant[:MAX_ANSWER]), {True: "ok", False: "wrong"}.get(verdict, verdict)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1003,6 +1840,9 @@ def check_row(row):
             need(all(isinstance(i, inner) for i in inputs), f"tests: expected inputs of type {inner.__name__}")
             need(inner is list or all(isinstance(o, str) for o in outputs), "tests: expected outputs of type str")
             need(inner is str or isinstance(tests.get("entry_point"), str), "tests: expected entry_point")
+            for name in "time_limit_s", "memory_limit_mb":
+                limit = tests.get(name)
+                need(limit is None or isinstance(limit, (int, float)) and limit > 0, f"tests: expected {name} > 0")
             weights = tests.get("weights")
             need(weights is None or len(weights) == len(outputs) and min(weights) >= 0 < sum(weights),
                  "tests: expected one weight >= 0 per test, not all zero")
@@ -1020,13 +1860,14 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
-        self.lock = threading.Lock()
+        self.offer = "namespaces", "landlock", "seccomp"
+        MathWorker.lock = threading.Lock()
         self.reused = 0
 
     def sandboxes(self, check):
         mine = self.local.__dict__.setdefault("sandboxes", [])
         while len(mine) < (2 if check else 1):
-            mine.append(Sandbox())
+            mine.append(Sandbox(self.offer))
             self.helpers.append(mine[-1])
         return mine
 
@@ -1068,6 +1909,9 @@ class Grader:
         if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
             row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
                                                        ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
+        if kind == "code" and row["tests"]["type"] == "call":
+            row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
+                                    "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
         reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
         futures = []
         for completion in row["completions"]:
@@ -1085,21 +1929,30 @@ class Grader:
     def finish(self, row, futures):
         results = [future.result() for future in futures]
         scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
-        votes, classes = [], []
-        for i, pred in enumerate(preds):
-            same = None
-            if pred is not None:
-                for number, first in enumerate(classes):
-                    if preds[first] == pred or correct[first] and correct[i]:
-                        same = number
-                        break
-                else:
-                    same = len(classes)
-                    classes.append(i)
-            votes.append(-1 if same is None else same)
+        votes = self.votes(row["kind"], preds, correct)
         rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
         return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
                 "verdicts": verdicts}
+
+    def votes(self, kind, preds, correct):
+        """Classes of equal predictions, numbered by first appearance; -1 for none. Math: right ones are one class; others
+        join the first class whose first member they equal (what only math-verify can tell: within --timeout-s a row)."""
+        votes, firsts, end = [], [], time.monotonic() + self.settings.timeout_s
+
+        def alike(i, j):
+            if preds[i] == preds[j] or correct[i] and correct[j]:
+                return True
+            if kind != "math" or correct[i] or correct[j]:
+                return False
+            verdict = same(preds[i], preds[j])
+            left = end - time.monotonic()
+            return verdict if verdict is not None else left > 0 and self.worker().equal(preds[i], preds[j], left) is True
+        for i, pred in enumerate(preds):
+            number = -1 if pred is None else next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
+            if number == len(firsts):
+                firsts.append(i)
+            votes.append(number)
+        return votes
 
     def close(self):
         for helper in self.helpers:
@@ -1109,11 +1962,10 @@ class Grader:
 
 
 SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
-             "code": ("```python\ndef f(x):\n    return x + 1\n```", "```python\nimport sys\nsys.exit(0)\n```"),
+             "code": ("```python\nprint(int(input()) + 1)\n```", "```python\nimport sys\nsys.exit(0)\n```"),
              "grid": ("[[1, 2], [3, 4]]", "[[1, 2], [3, 5]]")}
 SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "grid", "gold": [[1, 2], [3, 4]]},
-                  "code": {"kind": "code", "tests": {"type": "call", "entry_point": "f", "setup": "",
-                                                     "inputs": [[1], [2]], "outputs": [2, 3]}}}
+                  "code": {"kind": "code", "tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}}
 
 
 def read_rows(stream, rows):

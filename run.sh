@@ -2,10 +2,13 @@
 # bash run.sh                  set up .venv, then the embedded reproduction (CPU, nothing downloaded but packages): results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
-# Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer), RUNS=... where runs are kept.
+# bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
+# bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
+# Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
+# RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
 set -euo pipefail
 cd "$(dirname "$0")"
-RUNS=${RUNS:-runs}
+RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
@@ -76,50 +79,279 @@ lane() {
     done
 }
 
-# ------------------------------------------------------------------------------------------ the embedded reproduction
-# Mean RL against pass@k, max@k and majority RL on boolean rule induction (generate.py --dataset rules): a model of 0.1M
-# parameters from scratch, SFT on a broad prior, then 150 RL steps of 64 prompts x 16 samples for each method.
-# 8 minutes on two cores. Hyper-parameters were chosen on evaluation seed 1; the table uses seeds from 100 on.
+# ------------------------------------------------------------------------------------------ the embedded reproductions
+# The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
+# a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
+# tables use the seeds from 100 on. Runs are shared between tables.
+if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400; fi
 mini_base() {  # seed
     local dir=$RUNS/mini/seed$1
     mkdir -p "$dir"
     [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
-    python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps 700 --seed "$1" |
-        python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps 700 --lr 6e-3 --weight-decay 0.01 \
+    python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps $SFT_STEPS --seed "$1" |
+        python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps $SFT_STEPS --lr 6e-3 --weight-decay 0.01 \
             --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     mini_eval "$1" base
 }
-mini_rl() {  # seed name estimator k
-    local dir=$RUNS/mini/seed$1
-    loop "$dir/$2" "$dir/base/policy" 150 "--seed $1" "--reward binary" "--estimator $3 --k $4" "--schedule linear --seed $1"
+mini_rl() {  # seed name
+    local dir=$RUNS/mini/seed$1 reward="--reward binary" generate="" adv train=""
+    case $2 in
+        rloo) adv="rloo --k 16" ;;
+        max_loo) adv="max_loo --k 16" ;;
+        max_loo_biased) adv="max_loo_biased --k 16" ;;
+        ppo_mean) adv="rloo --k 16" train="--value-lr 1e-3" ;;
+        ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3" ;;
+        ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3" ;;
+        pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${2#pkpo_k}" ;;
+        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@$((RL_STEPS * 2 / 3))" ;;
+        pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train="--entropy-bonus 0.01" ;;
+        maj_centred | maj_loo_minus_one) adv="$2 --k 8" ;;
+        maj_loo | maj_loo_biased) adv="$2 --k 16" ;;
+        bon_max_second | bon_max_mean | bon_mean) adv="$2 --k 8" reward="--reward fraction" ;;
+        bon_loo_1) adv="pkpo_s_loo_minus_one --k 8" reward="--reward fraction" ;;
+        off_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
+        off_exact) adv="bon_off_policy --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
+        off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
+        lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+        lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+    esac
+    loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 $generate" "$reward --workers 1" "--estimator $adv" \
+        "--schedule linear --seed $1 $train"
     mini_eval "$1" "$2"
 }
 mini_eval() {  # seed name
-    local dir=$RUNS/mini/seed$1
-    graded "$dir/$2/eval.jsonl" "--model $dir/$2/policy --split test --limit 400 --num-samples 128 --seed $((100 + $1))" "--reward binary"
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples 128 \
+        --seed $((100 + $1))" "--workers 1"
 }
 
+# mini TABLE METHOD...: what is missing of these runs, two at a time, then results/TABLE
 mini() {
-    local seeds=${SEEDS:-0} seed jobs=() runs=()
+    local table=$1 seeds=${SEEDS:-0 1 2} seed method jobs=() runs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-    say "SFT of the base model from scratch, about 1 minute a seed"
+    say "$table: the base model of seeds $seeds, 1 to 2 minutes each"
     for seed in $seeds; do jobs+=("mini_base $seed"); done
     two_lanes "${jobs[@]}"
-    say "RL with four estimators and evaluation, two at a time, about 5 minutes a seed"
+    say "$table: RL with $* and evaluation, about 2 minutes each, two at a time"
     jobs=()
-    for seed in $seeds; do
-        jobs+=("mini_rl $seed rloo rloo 16" "mini_rl $seed max_loo max_loo 16"
-               "mini_rl $seed pkpo_s_loo_minus_one pkpo_s_loo_minus_one 8" "mini_rl $seed maj_centred maj_centred 8")
-    done
+    for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
     two_lanes "${jobs[@]}"
-    for method in base rloo max_loo pkpo_s_loo_minus_one maj_centred; do
+    for method in base "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out results/mini --caption "TODO"
+    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "$RESULTS/$table" --caption \
+        "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seeds $(for seed in $seeds; do printf '%s ' $((100 + seed)); done)."
+}
+headline() { SEEDS=${SEEDS:-0} mini mini rloo max_loo pkpo_k8 maj_centred; }
+mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
+mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
+mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact off_exact_loo lag_first lag_exact; }
+mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_centred; }
+
+# -------------------------------------------------------------------------------------------------- the papers' tables
+# Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
+# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), GPUS (for the
+# trainer and, as tensor parallelism, the sampler), STEPS, ENGINE_FLAGS. SMOKE=1 runs the same preset in miniature on CPU: a
+# tiny random model of the same architecture, two steps, a few local rows from DATA (default ../shared/data).
+# Hardware and time are estimates, not measurements: see the README.
+
+# preset TABLE: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
+#   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
+#   EVALS    "name|generate flags|reward flags|k ..."; the name "eval" brings the training curves along
+preset() {
+    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks runs
+    local smoke_gen="" smoke_eval="" smoke_train=""
+    mkdir -p "$dir"
+    if [ -n "${SMOKE:-}" ]; then
+        export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+        STEPS=2 model=$dir/tiny
+        smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000 --dtype float32"
+        smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000 --dtype float32"
+        smoke_train="--dtype float32 --warmup 1"
+        [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --model "$model"
+    fi
+    for method in "${METHODS[@]}"; do
+        IFS='|' read -r label adv rew tra own <<< "$method"
+        if [ "$label" != base ]; then
+            say "$name: training $label"
+            if [ -n "${SMOKE:-}" ]; then own=2; fi
+            loop "$dir/$label" "$model" "${own:-$STEPS}" "$DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
+        fi
+    done
+    for eval in "${EVALS[@]}"; do
+        IFS='|' read -r label gen rew ks <<< "$eval"
+        runs=()
+        for method in "${METHODS[@]}"; do
+            method=${method%%|*}
+            say "$name: evaluating $method on $label"
+            mkdir -p "$dir/$method"
+            local weights=$dir/$method/policy
+            if [ "$method" = base ]; then weights=$model; fi
+            graded "$dir/$method/$label.jsonl" "--model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
+            if [ "$label" = eval ]; then runs+=("$method=$dir/$method"); else runs+=("$method=$dir/$method/$label.jsonl"); fi
+        done
+        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/$name/$label"
+    done
+}
+# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
+data() {
+    local split=$2
+    if [ -n "${SMOKE:-}" ]; then split=${4:-$2}; fi
+    printf -- '--dataset %s --split %s' "$1" "$split"
+    if [ -n "${SMOKE:-}${DATA:-}" ]; then
+        [ -e "${DATA:-../shared/data}/$3" ] || die "no local rows of $1 at ${DATA:-../shared/data}/$3 (DATA=...)"
+        printf -- ' --data-files %s' "${DATA:-../shared/data}/$3"
+        if [ "$1 $split" = "code_contests train" ]; then printf -- ' --against %s' "${DATA:-../shared/data}/taco"; fi
+    fi
 }
 
-case "${1:-mini}" in
-    mini) setup; mini ;;
+# Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. 8 x 80 GB for the 8B model, about 3 days; the
+# table's 70B needs 8 nodes of 8 (MODEL=meta-llama/Llama-3.1-70B-Instruct).
+tang_code() {
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
+    STEPS=${STEPS:-6400}                             # "tables at 6,400" of 8k updates
+    DATA_FLAGS=$(data code_contests train code_contests/sample.jsonl)   # 12,275 after decontamination, >= 5 tests
+    GENERATE="--num-samples 8 --prompts-per-step 2"  # k = 8; "minibatch 2": read as 2 prompts an update
+    GENERATE+=" --temperature 1 --max-tokens 4096"   # sequence 8,192; its share for the completion not stated; ours
+    GENERATE+=" --max-prompt-tokens 4096 --max-staleness 1"   # "asynchronous"; the lag not stated; ours
+    TRAIN="--lr 2e-7 --warmup 50 --schedule constant --weight-decay 0.1"   # as stated
+    TRAIN+=" --betas 0.9 0.95 --clip-grad 1.0"       # not stated; ours
+    TRAIN+=" --dtype bfloat16 --ratio sequence --save-every 100"
+    local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2 --value-lr 2e-7 --value-clip 0.2"   # App. A.4; value lr ours
+    local signed="--reward signed --stop-early"      # +1 / -1 by all tests
+    METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
+             "pg-pass@k|--estimator max_loo --k 8|$signed|$pg"
+             "pg-biased|--estimator max_loo_biased --k 8|$signed|$pg"
+             "ppo-mean|--estimator rloo --k 8|$signed|$ppo"
+             "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo"
+             "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo")
+}
+tang_table1() {
+    tang_code
+    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"   # n for pass@100 not stated; ours
+    EVALS=("valid|$(data code_contests valid code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100"
+           "test|$(data code_contests test code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100")
+    TABLE="--paper tang-table1"; preset tang-table1
+}
+tang_table2() {  # the policies of table 1 on TACO
+    tang_code
+    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"
+    EVALS=("easy|$(data taco easy taco/card_example.json) $eval|--reward binary --stop-early|1 10 100"
+           "hard|$(data taco hard taco/card_example.json easy) $eval|--reward binary --stop-early|1 10 100")
+    TABLE="--paper tang-table2"; preset tang-table1
+}
+
+# Tang et al. 2025, MATH and HARP (figures 2 to 6: by level, against KL). 8 x 80 GB for 8B, about a day a method.
+tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B} ARCHITECTURE=tiny-llama   # Llama 3 3B, 8B and 70B there
+    STEPS=${STEPS:-1000}                             # not stated; ours
+    DATA_FLAGS=$(data "$1" "$2" "$4")
+    GENERATE="--num-samples 4 --prompts-per-step 64" # k = 4 (ablation 2, 8); 64 prompts a step
+    GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024 --max-staleness 1"   # lengths and lag: ours
+    TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50 --weight-decay 0.1 --betas 0.9 0.95"  # stated for code; ours here
+    TRAIN+=" --dtype bfloat16 --save-every 50"
+    METHODS=("base|||" "mean|--estimator rloo --k 4|--reward signed|" "pass@k|--estimator max_loo --k 4|--reward signed|"
+             "pass@k-biased|--estimator max_loo_biased --k 4|--reward signed|"
+             "majority|--estimator maj_loo --k 4|--reward signed|"
+             "majority-biased|--estimator maj_loo_biased --k 4|--reward signed|")
+    EVALS=("eval|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
+    TABLE=""
+    # "SFT warm-up on the train set": the dataset's own solutions through the same pipe; lr and length not stated; ours
+    local base=$RUNS/$6/sft
+    if [ -z "${SMOKE:-}" ]; then
+        python generate.py --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
+            python train.py --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16
+        MODEL=$base/policy
+    fi
+    preset "$6"
+}
+tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
+tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
+
+# Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
+pkpo() {
+    STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
+    GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
+    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --save-every 50"   # not stated; ours
+    METHODS=("base|||" "k1|--estimator pkpo_s_loo_minus_one --k 1|$1|" "k2|--estimator pkpo_s_loo_minus_one --k 2|$1|"
+             "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
+             "tang|--estimator max_loo --k 16|$1|"
+             "entropy|--estimator pkpo_s_loo_minus_one --k 1|$1|--entropy-bonus 0.01"   # best of 0.001 to 0.1 there; ours
+             "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # 8 until step 1500, then 1
+}
+pkpo_math() {   # 4 x 80 GB for Gemma 2 2B, about half a day a method
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
+    DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
+    EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    TABLE="--paper pkpo-math-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-math
+}
+pkpo_code() {   # train on MBPP by the fraction of tests passed, test on HumanEval
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2
+    DATA_FLAGS=$(data mbpp all mbpp/train_valid.jsonl); pkpo "--reward fraction"
+    EVALS=("eval|$(data humaneval test humaneval/sample.jsonl) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    TABLE="--paper pkpo-code-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-code
+}
+pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve rate is in metrics.jsonl and in the table
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
+    DATA_FLAGS=$(data arc_agi_1 train arc_agi_1/training); pkpo "--reward binary"
+    GENERATE+=" --max-prompt-tokens 6144"            # ours
+    EVALS=("eval|$(data arc_agi_1 test arc_agi_1/training) --num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144|--reward binary|1 16")
+    TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
+}
+
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 8 x 80 GB, about half a day a method.
+maxk() {
+    MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
+    STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)
+    DATA_FLAGS=$(data code_contests_easy train code_contests/sample.jsonl)
+    GENERATE="--num-samples 8 --prompts-per-step 16 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
+    TRAIN="--loss ppo --lr 5e-6 --clip-low 0.2 --clip-high 0.2 --beta 0.01 --kl-to old"   # as stated
+    TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --save-every 20"               # not stated; ours
+    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"   # as stated
+    EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
+           "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")
+    if [ "${1:-}" = all-sets ]; then
+        EVALS+=("mbpp|$(data mbpp_stdin test mbpp/train_valid.jsonl all) $eval|--reward fraction|$ks")
+        if [ -n "${SMOKE:-}${DATA:-}" ]; then
+            say "LiveBench and Codeforces are read from the hub only: left out"
+        else
+            EVALS+=("livebench|$(data livebench_coding test -) $eval|--reward fraction|$ks"
+                    "codeforces|$(data codeforces test -) $eval|--reward fraction|$ks")
+        fi
+    fi
+}
+maxk_table1() { # GRPO with binary and with continuous rewards
+    maxk
+    METHODS=("base|||" "binary|--estimator grpo --k 8|--reward binary|" "continuous|--estimator grpo --k 8|--reward fraction|")
+    TABLE="--paper maxk-table1"; preset maxk-table1
+}
+maxk_methods() {
+    METHODS=("base|||" "max-second|--estimator bon_max_second --k 8|$1|" "max-mean|--estimator bon_max_mean --k 8|$1|"
+             "loo-1|--estimator pkpo_s_loo_minus_one --k 8|$1|" "bon-mean|--estimator bon_mean --k 8|$1|"
+             "off-policy|--estimator bon_off_policy_first_order --k 8|$1|--ppo-epochs 3"   # 3 PPO iterations
+             "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")                 # ours: not expanded
+}
+maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
+maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2; }  # max@1 of the same runs
+maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2; }           # all k of the same runs
+maxk_table4() { # the off-policy estimator, one PPO iteration and three, one epoch and four
+    maxk
+    local first="--estimator bon_off_policy_first_order --k 8|--reward fraction"
+    METHODS=("base|||" "1-epoch|$first|" "4-epochs|$first||$((4 * STEPS))" "ppo3-1-epoch|$first|--ppo-epochs 3"
+             "ppo3-4-epochs|$first|--ppo-epochs 3|$((4 * STEPS))")
+    TABLE="--paper maxk-table4"; preset maxk-table4
+}
+
+PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
+
+COMMAND=${1:-}
+case $COMMAND in
+    "") setup; headline ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
-    *) die "unknown command $1: $(sed -n 's/^# \(.*bash run.sh.*\)$/\1/p' "$0" | tr '\n' ';')" ;;
+    mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote) setup; "${COMMAND//-/_}" ;;
+    *)
+        case " $PRESETS " in
+            *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
+            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote $PRESETS" ;;
+        esac ;;
 esac

@@ -15,18 +15,20 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 """
 
 import argparse
-import copy
 import gzip
 import json
 import math
 import os
+import pickle
 import random
 import shutil
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import torch
 import transformers
 from torch.utils.checkpoint import checkpoint
@@ -80,12 +82,11 @@ class Policy(torch.nn.Module):
                     hidden = torch.cat([hidden, rest.last_hidden_state], 1)  # (b, long, H)
             else:
                 whole = [prompts[group[u]] + completions[u][:-1] for u in some]
-                wide = max(map(len, whole))
+                wide = max(map(len, whole))  # padding on the right needs no mask: no token attends to what comes after it
                 ids = torch.tensor([s + [0] * (wide - len(s)) for s in whole], device=device)
-                mask = torch.tensor([[1] * len(s) + [0] * (wide - len(s)) for s in whole], device=device)
                 first = torch.tensor([len(prompts[group[u]]) - 1 for u in some], device=device)
                 place = (first[:, None] + torch.arange(long, device=device)).clamp(max=wide - 1)  # (b, long)
-                hidden = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
                 hidden = hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
             real = torch.tensor([len(completions[u]) for u in some], device=device)[:, None] > torch.arange(long, device=device)
             lp, ent = self.select(hidden[real], targets[real], entropy)  # tokens of padding are not computed
@@ -98,7 +99,8 @@ class Policy(torch.nn.Module):
         """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
         than one slice, their logits are computed again in the backward pass instead of being kept."""
         def piece(hidden, targets):
-            logits = self.model.get_output_embeddings()(hidden).float()
+            logits = self.model.get_output_embeddings()(hidden)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if softcap := getattr(self.model.config, "final_logit_softcapping", None):
                 logits = torch.tanh(logits / softcap) * softcap
             total = logits.logsumexp(-1)
@@ -111,11 +113,12 @@ class Policy(torch.nn.Module):
         return tuple(torch.cat(part) for part in zip(*parts))
 
 
-def by_length(completions, slack=1.25):
-    """Indices of the completions in lists of similar length: within a list at most a fifth of a row is padding."""
+def by_length(completions):
+    """Indices of the completions in lists of similar length, so that little of a list is padding: at most a fifth of a long
+    completion, and more of short ones, for which another pass through the layers costs more than their padding."""
     lists = []
     for u in sorted(range(len(completions)), key=lambda u: len(completions[u])):
-        if not lists or len(completions[u]) > slack * len(completions[lists[-1][0]]):
+        if not lists or len(completions[u]) > 1.25 * len(completions[lists[-1][0]]) + 8:
             lists.append([])
         lists[-1].append(u)
     return lists
@@ -123,28 +126,27 @@ def by_length(completions, slack=1.25):
 
 # ------------------------------------------------------------------------------------------------------- the batch
 
-def read_step(lines, step):
+def read_step(lines, step, sft, vocabulary):
     """The rows of `step`, in order of arrival; None at the end of the input. Rows of earlier steps are skipped (a file,
-    or a pipe without weights to follow, starts again from step 0). Raises ValueError for a row that is not a row with
-    advantages of this step, and for an input that ends in mid-step."""
+    or a pipe without weights to follow, starts again from step 0). Raises ValueError, with the row's number and task_id,
+    for a row that cannot be used, and for an input that ends in mid-step."""
     rows = []
     for number, line in lines:
+        row = None
         try:
             row = json.loads(line)
-            where = f"row {number} ({row['task_id']})"
             if row["step"] < step:
                 continue
             if row["step"] > step:
-                raise ValueError(f"{where} is of step {row['step']}, expected step {step}")
-            lengths = {key: len(row[key]) for key in ("completions", "token_ids", "logprobs", "advantages", "rewards")
-                       if row.get(key) is not None}
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"row {number} is not a row of the pipe: {error!r}") from None
-        if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise ValueError(f"{where}: lists of one length above 0 expected, found {lengths}")
-        if rows and lengths["completions"] != len(rows[0]["completions"]):
-            raise ValueError(f"{where} has {lengths['completions']} samples, the rows before it {len(rows[0]['completions'])}")
-        rows.append(row | {"row_number": number})
+                raise ValueError(f"step {step} expected, found step {row['step']}")
+            check_row(row, rows[0] if rows else row, sft, vocabulary)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"row {number} is not JSON: {error}") from None
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            name = row.get("task_id") if isinstance(row, dict) else None
+            kind = "" if type(error) is ValueError else "not a row of the pipe: " + type(error).__name__ + " "
+            raise ValueError(f"row {number}, task_id {name!r}: {kind}{error}") from None
+        rows.append(row)
         if len(rows) == row["step_prompts"]:
             return rows
     if rows:
@@ -152,29 +154,59 @@ def read_step(lines, step):
     return None
 
 
+def check_row(row, first, sft, vocabulary):
+    """Raise ValueError if `row` has not what the update needs, or is not of one kind with the `first` row of its step."""
+    of_sample = ["completions", "token_ids", "finish_reasons"]
+    of_group = ["task_id", "prompt", "prompt_token_ids", "step_prompts"]
+    if not sft:
+        of_sample += ["logprobs", "scores", "correct", "votes", "rewards", "advantages"]
+        of_group += ["estimator", "k"]
+    for key in of_group + of_sample:
+        if row.get(key) is None:
+            stages = "generate.py" if sft else "generate.py, reward.py and advantages.py, in this order"
+            raise ValueError(f"no {key!r}: rows come from {stages}")
+    lengths = {key: len(row[key]) for key in of_sample}
+    n = len(first["completions"])
+    if n == 0 or set(lengths.values()) != {n}:
+        raise ValueError(f"{n} samples expected (above 0, and as in the other rows of the step), found {lengths}")
+    for key in ("step_prompts", "estimator", "k"):
+        if row.get(key) != first.get(key):
+            raise ValueError(f"{key} {row.get(key)!r} within a step of {first.get(key)!r}")
+    sequences = [row["prompt_token_ids"], *row["token_ids"]]
+    if not all(sequences) or min(map(min, sequences)) < 0 or max(map(max, sequences)) >= vocabulary:
+        raise ValueError(f"sequences of token ids in [0, {vocabulary}) expected: were they sampled by another model?")
+    if sft:
+        return
+    if [len(ids) for ids in row["token_ids"]] != [len(logprobs) for logprobs in row["logprobs"]]:
+        raise ValueError("one log-probability a token expected")
+    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]), ("logprobs", sum(row["logprobs"], []))]:
+        if not np.isfinite(values).all():
+            raise ValueError(f"{key} must be finite numbers")
+    if (temperature := row.get("sampling", {}).get("temperature", 1.0)) != 1.0:
+        raise ValueError(f"sampled at temperature {temperature}: the ratio is defined for temperature 1")
+
+
 class Batch:
-    """The B = P * n samples of a step, flat, with padded (B, T) tensors on the policy's device."""
+    """The B = P * n samples of a step, flat and group after group, with padded (B, T) tensors on the policy's device."""
 
     def __init__(self, rows, sft, device):
+        def flat(key):
+            return [x for row in rows for x in row[key]]
         self.rows = rows
         self.prompts = [row["prompt_token_ids"] for row in rows]
         self.group = [g for g, row in enumerate(rows) for _ in row["completions"]]
-        self.tokens = [ids for row in rows for ids in row["token_ids"]]
+        self.tokens = flat("token_ids")
         self.mask = self.padded([[1.0] * len(ids) for ids in self.tokens], device)  # (B, T)
         if not sft:
-            for row in rows:
-                for key in ("logprobs", "advantages", "rewards", "estimator", "k", "correct", "scores", "votes"):
-                    if row.get(key) is None:
-                        raise ValueError(f"row {row['row_number']} ({row['task_id']}) has no {key!r}: rows come from "
-                                         "generate.py, reward.py and advantages.py, in this order")
-                if [len(ids) for ids in row["token_ids"]] != [len(lp) for lp in row["logprobs"]]:
-                    raise ValueError(f"row {row['row_number']} ({row['task_id']}): one log-probability a token expected")
-            self.sampler = self.padded([lp for row in rows for lp in row["logprobs"]], device)  # (B, T)
-            self.advantages = torch.tensor([a for row in rows for a in row["advantages"]], device=device)  # (B,)
+            self.sampler = self.padded(flat("logprobs"), device)  # (B, T)
+            self.rewards = torch.tensor(flat("rewards"), dtype=torch.float32, device=device)  # (B,)
+            self.advantages = torch.tensor(flat("advantages"), dtype=torch.float32, device=device)  # (B,)
+            self.stopped = torch.tensor([reason == "stop" for reason in flat("finish_reasons")], device=device)  # (B,)
 
     @staticmethod
     def padded(rows, device):
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+        width = max(map(len, rows))
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
 
     def microbatches(self, samples, budget):
         """Split `samples` into lists whose distinct (prompt, completion) pairs hold at most `budget` tokens, a prompt
@@ -213,41 +245,49 @@ class Batch:
 # --------------------------------------------------------------------------------------------------------- the loss
 
 def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
-    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts.
+    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts; and the ratios rho.
 
     lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those under
-    which the samples were drawn; advantage (b,); mask (b, T).
-    --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho a token's or a sequence's ratio pi / pi_old (PPO; Tang
-        et al. App. A.4 and Bagirov et al. with the sequence's).
-    --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), weighted by the truncated ratio to the sampler.
-    off_policy: `advantage` holds the ratios already (Bagirov et al.): -A log pi, and where PPO's clip would cut the
-        gradient (rho beyond the clip on the side that A pushes to), it is cut here too.
+    which the samples were drawn; advantage (b,); mask (b, T). rho is (b, T), or (b, 1) with --ratio sequence.
+    --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
+        truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
+    --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
+    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left out
+        where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
     """
-    sequence = args.ratio == "sequence"
-    def log_ratio(numerator, denominator):  # (b, T), or (b, 1) for the sequence
-        difference = (numerator - denominator) * mask
-        return (difference.sum(1, keepdim=True) if sequence else difference).clamp(-args.log_ratio_max, args.log_ratio_max)
-
-    advantage = advantage[:, None]
-    rho = log_ratio(lp, old).exp()
-    # samples drawn by another engine or by older weights than `old`: truncated importance weight (a constant)
-    weight = log_ratio(old if args.loss == "ppo" else lp.detach(), sampler).exp().clamp(max=args.importance_max)
-    if args.loss == "pg" or off_policy:
-        per_token = -advantage * lp * mask
-        if off_policy:
-            beyond = torch.where(advantage > 0, rho > 1 + args.clip_high, rho < 1 - args.clip_low)
-            per_token = per_token * ~beyond
-    else:
+    A = advantage[:, None]
+    rho = ratio(lp, old, mask, args)
+    if args.loss == "ppo" and not off_policy:
         clipped = rho.clamp(1 - args.clip_low, 1 + args.clip_high)
-        per_token = -torch.minimum(rho * advantage, clipped * advantage)  # (b, T) or (b, 1)
-    per_token = per_token * weight * (1 if per_token.shape[1] == 1 else mask)
-    norm = {"sum": 1, "sequence-mean": mask.sum(1), "constant": args.max_tokens}[args.loss_norm]
-    return per_token.sum(1) / norm, rho
+        weight = ratio(old, sampler, mask, args).clamp(max=args.importance_max)
+        per_token = -torch.minimum(rho * A, clipped * A) * weight  # (b, T) or (b, 1)
+        if args.ratio == "token":
+            per_token = per_token * mask
+    else:
+        per_token = -A * lp * mask
+        if off_policy and args.loss == "ppo":
+            per_token = per_token * ~torch.where(A > 0, rho > 1 + args.clip_high, rho < 1 - args.clip_low)
+        elif not off_policy:
+            per_token = per_token * rho.detach().clamp(max=args.importance_max)
+    return length_norm(per_token, mask, args), rho.detach()
+
+
+def ratio(numerator, denominator, mask, args):
+    """exp of the difference of log-probabilities, cut to +- --log-ratio-max: (b, T), or (b, 1) of whole completions."""
+    difference = (numerator - denominator) * mask
+    if args.ratio == "sequence":
+        difference = difference.sum(1, keepdim=True)
+    return difference.clamp(-args.log_ratio_max, args.log_ratio_max).exp()
+
+
+def length_norm(per_token, mask, args):
+    """(b, T) -> (b,): the sum (the papers'), GRPO's mean over the completion, or Dr. GRPO's sum over a constant."""
+    return per_token.sum(1) / {"sum": 1, "sequence-mean": mask.sum(1), "constant": args.max_tokens}[args.loss_norm]
 
 
 def kl_estimate(lp, other):
     """Per-token estimate of KL(pi || other) from samples of pi, >= 0 and unbiased: exp(d) - 1 - d with d = log other -
-    log pi (Schulman's k3, as in GRPO)."""
+    log pi (Schulman's k3). In the loss, as in GRPO: the gradient of its mean is that of KL(other || pi)."""
     d = other - lp
     return d.exp() - 1 - d
 
@@ -261,18 +301,18 @@ def minibatches(batch, step, epoch, args):
     return [sorted(groups[i:i + size]) for i in range(0, len(groups), size)]
 
 
-def off_policy_advantages(batch, groups, log_ratio, args):
-    """Advantages of an off-policy estimator at the current ratios, clipped first as PPO does: -> (samples of `groups`,).
-    log_ratio (B, 1): log pi / pi_old of whole completions."""
-    low, high = math.log(1 - args.clip_low), math.log(1 + args.clip_high)
-    result = {}
-    for g in groups:
-        row, samples = batch.rows[g], [i for i, of in enumerate(batch.group) if of == g]
-        ratios = log_ratio[samples].clamp(low, high).double().cpu().numpy().T  # (1, n)
-        values = advantages.ESTIMATORS[row["estimator"]](np.array([row["rewards"]]), row["k"], votes=np.array([row["votes"]]),
-                                                         log_ratio=ratios)
-        result |= dict(zip(samples, values[0].tolist()))
-    return result
+def off_policy_advantages(batch, groups, lp, args):
+    """(G * n,) advantages of an off-policy estimator for `groups` at the current log-probabilities lp (G * n, T). The ratios
+    of whole completions are clipped first: as PPO does, or, without PPO, from above by --importance-max."""
+    rows = [batch.rows[g] for g in groups]
+    samples = [i for i, g in enumerate(batch.group) if g in set(groups)]
+    low, high = (math.log(1 - args.clip_low), math.log(1 + args.clip_high)) if args.loss == "ppo" else (
+        -args.log_ratio_max, math.log(args.importance_max))
+    log_ratio = ((lp - batch.sampler[samples]) * batch.mask[samples]).double().sum(1).clamp(low, high)
+    values = advantages.ESTIMATORS[rows[0]["estimator"]](
+        np.array([row["rewards"] for row in rows]), rows[0]["k"], votes=np.array([row["votes"] for row in rows]),
+        log_ratio=log_ratio.view(len(rows), -1).cpu().numpy())  # (G, n)
+    return torch.tensor(values, dtype=torch.float32, device=lp.device).flatten()
 
 
 # ------------------------------------------------------------------------------------------------------- the update
@@ -290,9 +330,8 @@ class Value(torch.nn.Module):
         """P lists of token ids -> (P,) values, read at the prompt's last token."""
         device, width = self.head.weight.device, max(map(len, prompts))
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts], device=device)
-        mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in prompts], device=device)
-        hidden = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return self.head(hidden[torch.arange(len(prompts)), mask.sum(1) - 1]).squeeze(1)
+        hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
+        return self.head(hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]]).squeeze(1)
 
 
 def value_losses(value, old, target, clip):
@@ -301,112 +340,121 @@ def value_losses(value, old, target, clip):
     return 0.5 * torch.maximum((value - target) ** 2, (clipped - target) ** 2)
 
 
-def train_step(batch, step, policy, reference, value, optimizers, args):
-    """All updates of one step. Returns its metrics as a dict of floats."""
-    everything, budget = range(len(batch.tokens)), args.microbatch_tokens
-    sft, P = args.loss == "sft", len(batch.rows)
-    sums, sizes, updates = {}, {}, 0
+def sft_step(batch, step, policy, optimizer, args):
+    """Maximum likelihood of the completions, a mean over tokens. Returns the step's metrics."""
+    tokens, total = batch.mask.sum(), 0.0
+    optimizer.zero_grad()
+    for micro in batch.microbatches(range(len(batch.tokens)), args.microbatch_tokens):
+        loss = -batch.logprobs(policy, micro)[0].sum() / tokens
+        refuse_nonfinite("loss", loss.item(), step, batch, micro)
+        loss.backward()
+        total += loss.item()
+    return {"loss": total, "grad_norm": update(optimizer, policy, step, batch, range(len(batch.tokens)), args)}
 
-    def log(name, values, weight=None):  # running sum and count, for a mean over the step
-        weight = torch.ones_like(values) if weight is None else weight
-        sums[name] = sums.get(name, 0) + (values.detach() * weight).sum().item()
-        sizes[name] = sizes.get(name, 0) + weight.sum().item()
 
-    if not sft:
-        ref = batch.all_logprobs(reference, everything, budget) if reference else None
-        updates_of_step = args.ppo_epochs * len(minibatches(batch, step, 0, args))
-        if args.old_logprobs == "sampler":
-            old = batch.sampler
-        elif updates_of_step > 1:
-            old = batch.all_logprobs(policy, everything, budget)
-        else:
-            old = None  # one update: the policy's own log-probabilities of this very pass, so the ratio is exactly 1
-        if reference:  # sampled under the policy of `policy_step`: an estimate of its KL to the reference
-            log("kl_ref", ((batch.sampler - ref) * batch.mask).sum(1))
-        advantage = batch.advantages
-        if value:
-            with torch.no_grad():
-                value_old = value(batch.prompts)
-            target = advantage
-            if args.value_target == "rewards":
-                target = torch.tensor([r for row in batch.rows for r in row["rewards"]], device=advantage.device)
-            n = torch.tensor([len(batch.rows[g]["rewards"]) for g in batch.group], device=advantage.device)
-            # the mean objective is (1/n) sum_i r_i; a k-sample objective's R_i is not divided (Tang et al. eq. 2)
-            advantage = (target - value_old[batch.group]) / (n if args.value_target == "rewards" else 1)
-        if args.mask_truncated:
-            stopped = [reason == "stop" for row in batch.rows for reason in row["finish_reasons"]]
-            advantage = advantage * torch.tensor(stopped, device=advantage.device)
+def rl_step(batch, step, policy, reference, value, optimizers, args):
+    """All updates of one step: --ppo-epochs passes over its groups, an update for every minibatch. Returns its metrics."""
+    everything, budget, n = range(len(batch.tokens)), args.microbatch_tokens, len(batch.rows[0]["completions"])
+    estimator = batch.rows[0]["estimator"]
+    off_policy = estimator in advantages.USES_LOG_RATIO
+    if off_policy and (value or args.old_logprobs == "recomputed"):
+        raise ValueError(f"{estimator} has its ratios to the sampler, and its baseline, inside: "
+                         "no --value-lr, no --old-logprobs recomputed")
 
-    for epoch in range(1 if sft else args.ppo_epochs):
+    # log-probabilities that stay fixed during the step
+    ref = batch.all_logprobs(reference, everything, budget) if reference else None
+    old = batch.sampler
+    if args.old_logprobs == "recomputed" and args.ppo_epochs * len(minibatches(batch, step, 0, args)) > 1:
+        old = batch.all_logprobs(policy, everything, budget)
+
+    advantage = batch.advantages
+    if value:  # A_i = R_i - V(x); the mean objective is (1/n) sum_i r_i, a k-sample objective's R_i is not divided
+        with torch.no_grad():
+            value_old = value(batch.prompts)
+        target, scale = (batch.rewards, n) if estimator == "rloo" else (batch.advantages, 1)
+        advantage = (target - value_old[batch.group]) / scale
+
+    seen = defaultdict(list)  # what the updates saw of the samples they used
+    for epoch in range(args.ppo_epochs):
         for groups in minibatches(batch, step, epoch, args):
-            chosen = set(groups)
-            samples = [i for i in everything if batch.group[i] in chosen]
-            needed, off_policy = samples, False
-            if not sft:
-                off_policy = batch.rows[0]["estimator"] in advantages.USES_LOG_RATIO
-                if off_policy:
-                    current = batch.all_logprobs(policy, samples, budget)
-                    denominator = current if old is None else old
-                    ratios = ((current - denominator) * batch.mask).sum(1, keepdim=True)
-                    for i, a in off_policy_advantages(batch, groups, ratios, args).items():
-                        advantage[i] = a
-                if not args.beta and not args.entropy_bonus:
-                    keep = advantage.tolist()  # a sample without advantage has no gradient
-                    needed = [i for i in samples if keep[i] != 0]
+            samples = [i for i in everything if batch.group[i] in set(groups)]
             if value:
-                losses = value_losses(value(batch.prompts)[batch.group], value_old[batch.group], target, args.value_clip)
-                loss = losses[samples].mean()
-                log("value_loss", losses[samples])
+                losses = value_losses(value([batch.prompts[g] for g in groups])[:, None], value_old[groups, None],
+                                      target.view(-1, n)[groups], args.value_clip)  # (G, n)
                 optimizers["value"].zero_grad()
-                loss.backward()
-                apply(optimizers["value"], value, args, step)
-            if not needed:
-                continue  # every group is all equal: nothing to learn, and Adam is not stepped on a zero gradient
+                losses.mean().backward()
+                update(optimizers["value"], value, step, batch, samples, args)
+                seen["value_loss"].append(losses.detach().flatten())
+            A = advantage[samples]
+            if off_policy:
+                A = off_policy_advantages(batch, groups, batch.all_logprobs(policy, samples, budget)[samples], args)
+            if args.mask_truncated:
+                A = A * batch.stopped[samples]
+            used = dict(zip(samples, A.tolist()))
+            if not args.beta and not args.entropy_bonus:  # a sample without advantage has no gradient
+                used = {i: a for i, a in used.items() if a != 0}
+            if not used:
+                continue  # nothing to learn from these groups, and Adam is not stepped on a zero gradient
             tokens = batch.mask[samples].sum()
+
             optimizers["policy"].zero_grad()
-            for micro in batch.microbatches(needed, budget):
-                lp, entropy = batch.logprobs(policy, micro, entropy=args.entropy_bonus > 0)
-                mask = batch.mask[micro, :lp.shape[1]]
-                if sft:
-                    loss = -lp.sum() / tokens
-                    log("loss", -lp, mask)
-                else:
-                    sampler = batch.sampler[micro, :lp.shape[1]]
-                    denominator = lp.detach() if old is None else old[micro, :lp.shape[1]]
-                    losses, rho = sample_losses(lp, denominator, sampler, advantage[micro], mask, args, off_policy)
-                    loss = losses.sum() / len(groups)
-                    log("loss", losses / len(groups) * (len(needed) / args.ppo_epochs))
-                    log("clip_share", ((rho > 1 + args.clip_high) | (rho < 1 - args.clip_low)).float(),
-                        mask if rho.shape == mask.shape else None)
-                    sums["ratio_max"] = max(sums.get("ratio_max", 0), rho.max().item())
-                    log("kl_behaviour", kl_estimate(lp.detach(), sampler), mask)
-                    if not updates:
-                        log("mismatch_mean", (lp.detach() - sampler).abs(), mask)
-                        sums["mismatch_max"] = max(sums.get("mismatch_max", 0), (lp.detach() - sampler).abs().max().item())
-                    if args.beta:
-                        other = (ref if args.kl_to == "reference" else batch.sampler)[micro, :lp.shape[1]]
-                        loss = loss + args.beta * (kl_estimate(lp, other) * mask).sum() / len(samples)
-                    if args.entropy_bonus:
-                        loss = loss - args.entropy_bonus * (entropy * mask).sum() / tokens
-                if not math.isfinite(loss.item()):
-                    raise FloatingPointError(f"the loss of step {step} is {loss.item()}; rows "
-                                             f"{sorted({batch.rows[batch.group[i]]['task_id'] for i in micro})[:4]}")
+            total = 0.0
+            for micro in batch.microbatches(used, budget):
+                lp, entropy = batch.logprobs(policy, micro, entropy=args.entropy_bonus > 0)  # (b, T)
+                mask, sampler = batch.mask[micro, :lp.shape[1]], batch.sampler[micro, :lp.shape[1]]
+                # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
+                own = args.old_logprobs == "recomputed" and not seen["loss"]
+                losses, rho = sample_losses(lp, lp.detach() if own else old[micro, :lp.shape[1]], sampler,
+                                            lp.new_tensor([used[i] for i in micro]), mask, args, off_policy)
+                if args.beta:
+                    anchor = (ref if args.kl_to == "reference" else batch.sampler)[micro, :lp.shape[1]]
+                    losses = losses + args.beta / n * length_norm(kl_estimate(lp, anchor) * mask, mask, args)
+                loss = losses.sum() / len(groups)
+                if args.entropy_bonus:
+                    loss = loss - args.entropy_bonus * (entropy * mask).sum() / tokens
+                refuse_nonfinite("loss", loss.item(), step, batch, micro)
                 loss.backward()
-            log("grad_norm", apply(optimizers["policy"], policy, args, step))
-            updates += 1
-    metrics = {name: sums[name] / sizes[name] if name in sizes else sums[name] for name in sums}
-    return metrics | {"updates": updates, "tokens": int(batch.mask.sum().item())}
+
+                total += loss.item()
+                real = mask.bool()
+                seen["ratio"].append(rho[real] if rho.shape == mask.shape else rho.flatten())
+                seen["kl_behaviour"].append((kl_estimate(sampler, lp.detach()) * mask).sum(1))
+                if not seen["loss"]:
+                    seen["mismatch"].append((lp.detach() - sampler)[real].abs())
+            seen["loss"].append(torch.tensor([total]))
+            seen["grad_norm"].append(torch.tensor([update(optimizers["policy"], policy, step, batch, used, args)]))
+
+    def of(name, reduce=torch.mean):  # None: no sample was used
+        return reduce(torch.cat(seen[name])).item() if seen[name] else None
+
+    def outside(rho):
+        return ((rho > 1 + args.clip_high) | (rho < 1 - args.clip_low)).float().mean()
+    return {
+        # under the policy that sampled: an unbiased estimate of its KL to the reference, in nats a completion
+        "kl_ref": ((batch.sampler - ref) * batch.mask).sum(1).mean().item() if reference else None,
+        "loss": of("loss"), "grad_norm": of("grad_norm"), "value_loss": of("value_loss"), "updates": len(seen["loss"]),
+        "clip_share": of("ratio", outside) if args.loss == "ppo" else None, "ratio_max": of("ratio", torch.max),
+        "kl_behaviour": of("kl_behaviour"), "mismatch_mean": of("mismatch"), "mismatch_max": of("mismatch", torch.max)}
 
 
-def apply(optimizer, module, args, step):
+def update(optimizer, module, step, batch, samples, args):
     """Clip the gradient, set the learning rate of `step`, update. Returns the norm before clipping."""
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf)
-    if not torch.isfinite(norm):
-        raise FloatingPointError(f"the gradient of step {step} has norm {norm.item()}")
+    refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * lr_factor(step, args)
     optimizer.step()
-    return norm
+    if not all(torch.isfinite(p).all() for p in module.parameters()):
+        refuse_nonfinite("largest weight after the update", math.nan, step, batch, samples)
+    return norm.item()
+
+
+def refuse_nonfinite(what, number, step, batch, samples):
+    """Raise FloatingPointError, with the rows that were in use, if `number` is NaN or infinite."""
+    if not math.isfinite(number):
+        rows = sorted({batch.rows[batch.group[i]]["task_id"] for i in samples})
+        raise FloatingPointError(f"the {what} of step {step} is {float(number)} (rows {', '.join(rows[:3])}"
+                                 f"{f' and {len(rows) - 3} more' if len(rows) > 3 else ''})")
 
 
 def lr_factor(step, args):
@@ -420,7 +468,7 @@ def lr_factor(step, args):
     return args.lr_final + (1 - args.lr_final) * shape
 
 
-def row_metrics(rows, solved, seen):
+def row_metrics(rows, step, solved, seen):
     """What the rows say about the policy that drew them; `solved` and `seen` (sets of task_ids) are updated."""
     k = rows[0]["k"]
     rewards, scores, correct, votes, signal = (
@@ -429,10 +477,13 @@ def row_metrics(rows, solved, seen):
     solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
     surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
     return {
-        "policy_step": rows[0]["policy_step"], "k": k,
+        "lag": step - (rows[0]["policy_step"] or 0), "k": k,
         "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
         "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
-        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(), "no_signal": (signal == 0).all(1).mean(),
+        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
+        # the same for all methods, whatever their k
+        "pass_at_n": correct.any(1).mean(), "maj_at_n": advantages.maj_at_k(correct, votes, correct.shape[1]).mean(),
+        "no_signal": (signal == 0).all(1).mean(),
         "all_right": correct.all(1).mean(), "all_wrong": (~correct).all(1).mean(),
         "solved": len(solved) / len(seen), "entropy": np.mean(surprisal),  # of the tokens that were drawn: unbiased
         "length": np.mean([len(ids) for row in rows for ids in row["token_ids"]]),
@@ -444,7 +495,7 @@ def row_metrics(rows, solved, seen):
 
 def replace_link(link, target):
     """Point `link` to `target` in one atomic step."""
-    new = link.with_name(link.name + ".new")
+    new = link.with_name(link.name + ".link")
     new.unlink(missing_ok=True)
     new.symlink_to(target)
     os.replace(new, link)
@@ -457,11 +508,14 @@ def publish(run, step, policy, tokenizer, args, state=None):
     shutil.rmtree(new, ignore_errors=True)
     dtype = getattr(torch, args.dtype)
     weights = {name: tensor.to(dtype) for name, tensor in policy.model.state_dict().items()}
-    policy.model.save_pretrained(new, state_dict=weights)
-    tokenizer.save_pretrained(new)
-    (new / "probe.json").write_text(json.dumps(probe(policy)))
-    if state:
-        torch.save(state | ({"weights": policy.model.state_dict()} if dtype != torch.float32 else {}), new / "trainer.pt")
+    try:
+        policy.model.save_pretrained(new, state_dict=weights)
+        tokenizer.save_pretrained(new)
+        (new / "probe.json").write_text(json.dumps(probe(policy)))
+        if state:
+            torch.save(state | ({"weights": policy.model.state_dict()} if dtype != torch.float32 else {}), new / "trainer.pt")
+    except (RuntimeError, safetensors.SafetensorError) as error:  # what the two libraries make of a failed write
+        raise OSError(f"cannot write {new}: {error}") from None
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
     replace_link(run / "policy", final.name)
@@ -477,6 +531,8 @@ def probe(policy):
     """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
     ids = [(7919 * i + 104729) % policy.model.config.vocab_size for i in range(16)]
     lp, _ = policy([ids[:1]], [ids[1:]], [0])
+    if not lp.isfinite().all():
+        raise FloatingPointError("the updated policy's log-probabilities are not finite")
     return {"token_ids": ids, "logprob": lp.sum().item()}
 
 
@@ -485,7 +541,12 @@ def resume(run, args):
     found = sorted(path.parent for path in run.glob("policy-??????/trainer.pt"))
     if not found:
         return None, None
-    state = torch.load(found[-1] / "trainer.pt", weights_only=True)
+    try:
+        state = torch.load(found[-1] / "trainer.pt", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{found[-1] / 'trainer.pt'} cannot be read ({error}). Every checkpoint is complete before it has "
+                         f"its name, so the disk or a copy damaged it: remove {found[-1]} to resume from the one before, "
+                         "or start another --run") from None
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "save_every", "keep_policies", "samples_every", "microbatch_tokens"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
@@ -507,7 +568,6 @@ def resume(run, args):
 
 
 def train(args):
-    transformers.utils.logging.disable_progress_bar()
     run, sft = args.run, args.loss == "sft"
     run.mkdir(parents=True, exist_ok=True)
     checkpoint_path, state = resume(run, args)
@@ -545,51 +605,62 @@ def train(args):
         print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
         return
     (run / "rollouts").mkdir(exist_ok=True)
-    lines = ((number, line) for number, line in enumerate(sys.stdin, 1))
+    tensorboard = open_tensorboard(run, first) if args.tensorboard else None
     bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True)
     with open(run / "metrics.jsonl", "a") as metrics_file, bar:
-        step = first
+        step, lines = first, enumerate(sys.stdin, 1)
         while args.steps is None or step < args.steps:
             started = time.perf_counter()
-            rows = read_step(lines, step)
+            rows = read_step(lines, step, sft, model.config.get_text_config().vocab_size)
             if rows is None and args.steps is None:
                 break
             if rows is None:
                 raise ValueError(f"the input ended after {step} of {args.steps} steps")
             arrived = time.perf_counter()
             batch = Batch(rows, sft, args.device)
-            metrics = {} if sft else row_metrics(rows, solved, seen)
-            with torch.autocast(args.device, torch.bfloat16, enabled=args.dtype == "bfloat16"):
-                metrics |= train_step(batch, step, policy, reference, value, optimizers, args)
-            if not all(torch.isfinite(p).all() for p in policy.parameters()):
-                raise FloatingPointError(f"weights are not finite after step {step}")
+            metrics = {} if sft else row_metrics(rows, step, solved, seen)
+            with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.dtype == "bfloat16"):
+                metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
+                            rl_step(batch, step, policy, reference, value, optimizers, args))
             step += 1
             save = step % args.save_every == 0 or step == args.steps
             if not sft:
                 write_rollouts(run / "rollouts" / f"step-{step - 1:06d}.jsonl.gz", rows)
-            work = time.perf_counter() - arrived
-            metrics |= {"lag": step - 1 - (rows[0]["policy_step"] or 0), "lr": args.lr * lr_factor(step - 1, args),
-                        "wait_s": arrived - started, "work_s": work, "tokens_per_s": metrics["tokens"] / work}
-            metrics_file.write(json.dumps({"step": step - 1} | {k: v if isinstance(v, int) else float(v)
-                                                                for k, v in metrics.items()}) + "\n")
+            work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
+            metrics |= {"lr": args.lr * lr_factor(step - 1, args), "tokens": tokens,
+                        "wait_s": arrived - started, "work_s": work, "tokens_per_s": tokens / work}
+            metrics = {"step": step - 1} | {key: v if v is None or isinstance(v, int) else float(v) for key, v in metrics.items()}
+            metrics_file.write(json.dumps(metrics) + "\n")
             metrics_file.flush()
+            if tensorboard:
+                for key, v in metrics.items():
+                    if v is not None:
+                        tensorboard.add_scalar(key, v, step - 1)
             if save or not sft:  # no one samples from a policy in the middle of its warm-up
                 publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             if args.samples_every and (step - 1) % args.samples_every == 0:
                 log_samples(run / "samples.log", step - 1, rows)
-            shown = {"loss": metrics.get("loss", 0.0)} if sft else {
-                "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"],
-                "kl": metrics.get("kl_ref", math.nan), "entropy": metrics["entropy"], "lag": metrics["lag"]}
-            bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items()}, refresh=False)
+            shown = {"loss": metrics["loss"]} if sft else {
+                "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
+                "entropy": metrics["entropy"], "lag": metrics["lag"]}
+            bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
             bar.update()
     if args.steps is None and not (run / f"policy-{step:06d}" / "trainer.pt").exists():
         publish(run, step, policy, tokenizer, args, state_after(step))
 
 
+def open_tensorboard(run, first):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs a package that is not in requirements.txt: pip install tensorboard") from None
+    return SummaryWriter(run / "tensorboard", purge_step=first)
+
+
 def write_rollouts(path, rows):
     with gzip.GzipFile(path, "wb", compresslevel=1, mtime=0) as file:
         for row in rows:
-            file.write((json.dumps({key: v for key, v in row.items() if key != "row_number"}) + "\n").encode())
+            file.write((json.dumps(row) + "\n").encode())
 
 
 def log_samples(path, step, rows):
@@ -602,11 +673,11 @@ def log_samples(path, step, rows):
 
 # ----------------------------------------------------------------------------------------------- models from scratch
 
-def init_tiny(path, seed):
-    """Write a random 0.1M-parameter Qwen2 with a byte-level tokenizer as a normal Hugging Face checkpoint. Head dimension
-    32, the smallest that vLLM loads."""
+def init_tiny(path, seed, architecture="tiny"):
+    """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or one
+    of the papers' other architectures. Head dimension 32, the smallest that vLLM loads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())  # 256 characters, one a byte
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *alphabet])}
@@ -614,20 +685,21 @@ def init_tiny(path, seed):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    torch.manual_seed(seed)
-    model = Qwen2ForCausalLM(Qwen2Config(
+    config = {"tiny": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
         vocab_size=len(vocabulary), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=8192, tie_word_embeddings=True, initializer_range=0.05,
-        bos_token_id=None, eos_token_id=1, pad_token_id=0))
-    model.save_pretrained(path)
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=8192, tie_word_embeddings=True, initializer_range=0.05,
+        bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
 
 
-def main():
+def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
-    parser.add_argument("--init", choices=["tiny"], help="write a new random checkpoint to --model and stop")
+    parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],
+                        help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -655,9 +727,8 @@ def main():
     loss.add_argument("--reference-model", help="for the KL, logged always; default: --model; 'none': no reference")
     loss.add_argument("--entropy-bonus", type=float, default=0.0, help="baseline of PKPO: 0.001 to 0.1 there")
     value = parser.add_argument_group("value model (Tang et al. App. A.4)")
-    value.add_argument("--value-lr", type=float, help="train a value model of the prompt: A_i = R_i - V(x)")
-    value.add_argument("--value-target", choices=["rewards", "advantages"], default="rewards",
-                       help="R_i: the reward (mean objective) or the estimator's value (leave-one-out difference)")
+    value.add_argument("--value-lr", type=float, help="train a value model of the prompt: A_i = R_i - V(x). R_i is the reward with the "
+                       "rows' estimator rloo, and with any other estimator its value for the sample")
     value.add_argument("--value-clip", type=float, default=0.2, help="alpha, clip of V around V_old")
     step = parser.add_argument_group("optimisation")
     step.add_argument("--steps", type=int, help="steps of the whole run; default: until the input ends")
@@ -675,20 +746,27 @@ def main():
     machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
     machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
+    machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
     machine.add_argument("--samples-every", type=int, default=50, help="steps between looks at 3 samples (RUN/samples.log); 0: never")
-    args = parser.parse_args()
-    if args.init:
-        init_tiny(args.model, args.seed)
-        return
+    args = parser.parse_args(argv)
     check_arguments(parser, args)
+    return args
+
+
+def main():
+    args = parse_arguments()
+    transformers.utils.logging.disable_progress_bar()
+    if args.init:
+        init_tiny(args.model, args.seed, args.init)
+        return
     try:
         train(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, safetensors.SafetensorError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
-        print(f"train.py: {error}; nothing of this step was published. Try a lower --lr or --clip-grad; the same command "
-              "goes on from the last checkpoint", file=sys.stderr)
+        print(f"train.py: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes on "
+              "from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup", file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -697,33 +775,48 @@ def main():
 def check_arguments(parser, args):
     """Refuse what cannot work and flags that would have no effect."""
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
-    if args.run is None:
-        parser.error("--run is required")
-    rl_only = {"ratio", "clip_low", "clip_high", "log_ratio_max", "ppo_epochs", "old_logprobs", "importance_max", "loss_norm",
-               "max_tokens", "mask_truncated", "beta", "kl_to", "reference_model", "entropy_bonus", "value_lr",
-               "value_target", "value_clip"}
-    unused = given & rl_only if args.loss == "sft" else set()
-    if args.loss == "pg":
-        unused |= given & {"clip_low", "clip_high", "old_logprobs"}
-    if not args.beta:
-        unused |= given & {"kl_to"}
-    if not args.value_lr:
-        unused |= given & {"value_target", "value_clip"}
-    if args.loss_norm != "constant":
-        unused |= given & {"max_tokens"}
-    if args.schedule == "constant":
-        unused |= given & {"lr_final"}
+    if args.init:
+        unused = given - {"init", "model", "seed"}
+    else:
+        if args.run is None:
+            parser.error("--run is required")
+        groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
+        unused = set()
+        if args.loss == "sft":
+            unused |= groups["loss"] - {"loss"} | {"value_lr"}
+        if args.loss != "ppo":
+            unused |= {"clip_low", "clip_high", "old_logprobs"}
+        if args.loss == "ppo" and args.old_logprobs == "sampler":
+            unused |= {"importance_max"}
+        if not args.beta:
+            unused |= {"kl_to"}
+        if not args.value_lr:
+            unused |= {"value_clip"}
+        if args.loss_norm != "constant":
+            unused |= {"max_tokens"}
+        if args.schedule == "constant":
+            unused |= {"lr_final"}
+        unused &= given
     if unused:
         parser.error("no effect in this mode: " + " ".join(f"--{name.replace('_', '-')}" for name in sorted(unused)))
     if args.schedule != "constant" and args.steps is None:
         parser.error(f"--schedule {args.schedule} needs --steps")
-    if args.loss_norm != "sum" and args.ratio == "sequence" and args.loss != "sft":
+    if args.loss_norm != "sum" and args.ratio == "sequence":
         parser.error(f"--loss-norm {args.loss_norm} is defined for --ratio token")
-    if not 0 < args.clip_low < 1 or args.clip_high <= 0:
-        parser.error("--clip-low must be in (0, 1) and --clip-high above 0")
-    for name in ("ppo_epochs", "save_every", "microbatch_tokens"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.beta and args.kl_to == "reference" and args.reference_model == "none":
+        parser.error("--beta needs a reference model")
+    at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "microbatch_tokens": 1,
+                "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0, "entropy_bonus": 0,
+                "weight_decay": 0, "clip_grad": 0, "lr_final": 0}
+    above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
+    for name, low in (at_least | above).items():
+        found = getattr(args, name)
+        if found is not None and not (found >= low if name in at_least else found > low):
+            parser.error(f"--{name.replace('_', '-')} must be {'at least' if name in at_least else 'above'} {low}, not {found}")
+    if args.clip_low >= 1:
+        parser.error(f"--clip-low must be below 1, not {args.clip_low}")
+    if not all(0 <= beta < 1 for beta in args.betas):
+        parser.error(f"--betas must be in [0, 1), not {args.betas}")
 
 
 if __name__ == "__main__":

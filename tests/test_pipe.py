@@ -126,3 +126,39 @@ def test_one_shot_on_files(warm, tmp_path, shell):
     assert result["metrics"]["pass@1"]["mean"] == pytest.approx(sum(sum(row["correct"]) for row in rows) / 48)
     assert result["metrics"]["pass@8"]["mean"] == pytest.approx(sum(any(row["correct"]) for row in rows) / 6)
     assert os.readlink(tmp_path / "run" / "policy") == "policy-000001"
+
+
+MATH_ROWS = [{"problem": f"What is ${a} + {b}$?", "level": "Level 1", "type": "Prealgebra", "answer": str(a + b),
+              "solution": f"We get $\\boxed{{{a + b}}}$.", "unique_id": f"train/prealgebra/{a}.json"} for a, b in ((1, 2), (3, 4))]
+MBPP_ROWS = [{"task_id": 601 + i, "text": f"Write a function to add {i} to a number.", "code": f"def add(x):\r\n    return x + {i}",
+              "test_setup_code": "", "challenge_test_list": [],
+              "test_list": [f"assert add({x}) == {x + i}" for x in (1, 5, -2)]} for i in range(2)]
+
+
+@pytest.mark.parametrize("dataset, rows, real", [("math", MATH_ROWS, "math/train.jsonl"),
+                                                 ("mbpp", MBPP_ROWS, "mbpp/train_valid.jsonl")])
+@pytest.mark.parametrize("source", ["written here", "real"])
+def test_two_steps_and_a_table_on_rows_of_a_real_schema(tiny, tmp_path, shell, dataset, rows, real, source):
+    """The tiny model is wrong on all of them: prompts, grading, advantages, update and table work on real rows."""
+    files = DATA / real
+    if source == "real" and not files.exists():
+        pytest.skip(f"no real rows of {dataset} at {files}")
+    if source != "real":
+        files = tmp_path / "rows.jsonl"
+        files.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = f"--dataset {dataset} --data-files {files} --limit 40 --max-prompt-tokens 4000 --max-tokens 12"
+    run = tmp_path / "run"
+    done = shell(loop(run, tiny, steps=2, generate=data))
+    assert done.returncode == 0, done.stderr
+    assert [line["all_wrong"] for line in metrics(run)] == [1, 1]
+    assert [line["updates"] for line in metrics(run)] == [0, 0]  # no signal, no step
+    assert all(row["dataset"] == dataset for row in rollout(run, 0))
+    done = shell(f"python generate.py --model {run}/policy {data} --num-samples 4 | python reward.py > {tmp_path}/r.jsonl; "
+                 f"python evaluate.py {tmp_path}/r.jsonl --k 1 4 --out {tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["metrics"]["pass@4"]["mean"] == 0
+    # the same rows' own solutions, through the same pipe, are right
+    done = shell(f"python generate.py --model {tiny} {data.replace(' --max-tokens 12', '')} --reference | python reward.py --reward binary")
+    graded = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(graded) == min(40, len(files.read_text().splitlines()))
+    assert all(row["correct"] == [True] for row in graded)

@@ -1,0 +1,130 @@
+"""README.md: its commands run, its examples work as pasted, its row is a row."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.S) for line in block.strip().splitlines()]
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+PRESETS = re.findall(r"^\| `bash run.sh (\S+)` \|", TEXT, re.M)
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def test_the_readme_names_what_run_sh_knows():
+    script = (ROOT / "run.sh").read_text()
+    assert PRESETS == re.search(r'^PRESETS="(.*)"', script, re.M)[1].split()
+    assert COMMANDS[:2] == ["bash run.sh", "bash run.sh test"]
+    assert "bash run.sh test" in (ROOT / ".ci" / "run").read_text()
+    unknown = subprocess.run(["bash", "run.sh", "nonsense"], cwd=ROOT, capture_output=True, text=True)
+    assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "tang-table1" in unknown.stderr
+    old = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": "nopython"})
+    assert old.returncode == 2 and "nopython" in old.stderr
+
+
+@pytest.fixture
+def miniature(tmp_path, shell):
+    """Runs a command of the README in miniature, its runs/ and results/ in a temporary directory."""
+    def run(command):
+        done = shell(f"export SMOKE=1 RUNS={tmp_path}/runs RESULTS={tmp_path}/results; "
+                     + command.replace("runs/", f"{tmp_path}/runs/"), timeout=1500)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+    return run
+
+
+def needs_installed_environment():
+    if not (ROOT / ".venv" / "installed").exists():
+        pytest.skip("run by `bash run.sh test`, which has made .venv")
+
+
+@pytest.mark.slow
+def test_first_command_and_the_stages_one_shot(miniature, tmp_path):
+    needs_installed_environment()
+    printed = miniature("bash run.sh")
+    assert "pkpo_k8" in printed and "best possible list" in printed
+    results = json.loads((tmp_path / "results" / "mini" / "results.json").read_text())
+    assert {"base", "rloo", "max_loo", "pkpo_k8", "maj_centred"} <= set(results["methods"])
+    assert (tmp_path / "results" / "mini" / "metric_at_k.png").stat().st_size > 10_000
+    again = miniature("bash run.sh")  # complete: nothing is trained again, the table is the same
+    assert again == printed
+    stages = [c for c in COMMANDS if re.match(r"python (generate|reward|advantages|train|evaluate)\.py", c)][:5]
+    for command in stages:
+        for name in ("c", "r", "a"):
+            command = re.sub(rf"\b{name}\.jsonl", f"{tmp_path}/{name}.jsonl", command)
+        miniature(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["mini-tang", "mini-pkpo", "mini-maxk", "mini-vote"])
+def test_small_tables(miniature, tmp_path, table):
+    needs_installed_environment()
+    assert f"bash run.sh {table}" in COMMANDS
+    miniature(f"SEEDS=0 bash run.sh {table}")
+    assert (tmp_path / "results" / table / "table.md").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_in_miniature(miniature, tmp_path, preset):
+    needs_installed_environment()
+    if not SHARED.exists():
+        pytest.skip(f"no local rows of the datasets at {SHARED}")
+    miniature(f"bash run.sh {preset}")
+    tables = list((tmp_path / "results").rglob("table.md"))
+    assert tables and all("|" in table.read_text() for table in tables)
+
+
+def pasted(tmp_path, script, name, example):
+    """A copy of the scripts with an example pasted after the statement that defines `name`."""
+    for file in ROOT.glob("*.py"):
+        shutil.copy(file, tmp_path)
+    lines = (ROOT / script).read_text().splitlines()
+    [end] = [node.end_lineno for node in ast.parse("\n".join(lines)).body
+             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name]
+    (tmp_path / script).write_text("\n".join([*lines[:end], "", "", example, *lines[end:]]))
+    return tmp_path
+
+
+def test_examples_are_short():
+    assert len(EXAMPLES) == 3 and all(example.count("\n") < 20 for example in EXAMPLES)
+
+
+def test_new_estimator_example(tmp_path, shell):
+    where = pasted(tmp_path, "advantages.py", "ESTIMATORS", EXAMPLES[0])
+    row = json.dumps({"task_id": "x", "rewards": [1, 0, 1, 1]})
+    done = shell(f"cd {where} && echo '{row}' | python advantages.py --estimator min_centred --k 3")
+    assert done.returncode == 0, done.stderr
+    # min@3 is 1/4 with the one wrong sample in the group and 1 without it: A is -3/4 for it, +1/4 for the others
+    assert json.loads(done.stdout)["advantages"] == pytest.approx([0.25, -0.75, 0.25, 0.25])
+
+
+def test_new_dataset_example(tmp_path, shell, tiny):
+    where = pasted(tmp_path, "generate.py", "DATASETS", EXAMPLES[1])
+    (where / "sums.jsonl").write_text('{"a": 3, "b": 4}\n{"a": 10, "b": -2}\n')
+    done = shell(f"cd {where} && python generate.py --model {tiny} --dataset sums --data-files sums.jsonl --reference | "
+                 "python reward.py")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True], [True]]
+
+
+def test_new_reward_example(tmp_path, shell):
+    where = pasted(tmp_path, "reward.py", "REWARDS", EXAMPLES[2])
+    row = json.dumps({"task_id": "g", "kind": "grid", "gold": [[1, 2], [3, 4]], "completions": ["1 2\n3 4", "1 2\n3 5"]})
+    (where / "row.jsonl").write_text(row)
+    done = shell(f"cd {where} && python reward.py --reward half < row.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rewards"] == [1.0, 0.375]
+
+
+def test_the_row_is_a_row():
+    [row] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.S)]
+    n = len(row["completions"])
+    assert all(len(row[key]) == n for key in ("token_ids", "logprobs", "finish_reasons", "scores", "correct", "preds", "votes",
+                                              "rewards", "verdicts", "advantages"))

@@ -1,0 +1,644 @@
+"""reward.py: answers, programs, grids, the filter, and what tries to break them."""
+
+import argparse
+import ast
+import collections
+import glob
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DATA = os.path.join(os.path.dirname(ROOT), "shared", "data")
+sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+import hostile  # noqa: E402
+import reward  # noqa: E402
+from answer_pairs import DIFFERENT, EQUIVALENT  # noqa: E402
+
+
+def real(name):
+    path = os.path.join(DATA, name)
+    if not os.path.exists(path):
+        pytest.skip(f"no real rows: ../shared/data/{name} is absent")
+    with open(path) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def settings(**changes):
+    defaults = vars(reward.arguments([]))
+    return argparse.Namespace(**{**defaults, "workers": 2, "timeout_s": 5.0, **changes})
+
+
+@pytest.fixture(scope="module")
+def grader():
+    made = reward.Grader(settings())
+    yield made
+    made.close()
+
+
+def grade(grader, row):
+    return grader.finish(row, grader.submit(row))
+
+
+def filter_rows(rows, *flags, cwd=ROOT, script="reward.py", timeout=300):
+    """(exit status, rewarded rows, standard error) of the command."""
+    text = "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows)
+    done = subprocess.run([sys.executable, script, *flags], input=text, capture_output=True, text=True, cwd=cwd, timeout=timeout)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+CALL = {"type": "call", "entry_point": "f", "setup": "", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]}
+STDIN = {"type": "stdin", "inputs": ["1 2\n", "3 4\n"], "outputs": ["3\n", "7"]}
+CHECK = {"type": "check", "entry_point": "f", "template": "import math\ndef helper(x):\n    return x + 1\n{program}",
+         "check": "def check(candidate):\n    assert candidate(1) == helper(1)\n    assert candidate(5) == 6\n"}
+
+
+def code_row(tests, *completions):
+    return {"task_id": "t", "kind": "code", "tests": tests, "completions": list(completions)}
+
+
+def math_row(gold, *completions, **more):
+    return {"task_id": "t", "kind": "math", "gold": gold, "completions": list(completions), **more}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math
+# ----------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("text,answer", [
+    (r"so \boxed{\frac{1}{2}}.", r"\frac{1}{2}"), (r"\boxed{1} no, \boxed{2}", "2"), (r"\fbox{3}", "3"), (r"\boxed 7.", "7"),
+    (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"\boxed{1} and \boxed{", "1"), (r"\boxed{\text{a } b}", r"\text{a } b"),
+    ("The final answer is 5. I hope it is correct.", "5"), ("The final answer is $\\frac12$. I hope it is correct.", r"\frac12"),
+    ("the answer is: 12", "12"), ("**Answer:** 3.5", "3.5"), ("bla\n#### 72", "72"), ("It is 4. The answer is 5.\nThanks", "5"),
+    ("so \\[x = 3\\]", "x = 3"), ("we get $7$ and $8$", "8"), ("The answer is $3$, $4$", "$3$, $4$"), ("no idea", None), ("", None),
+    (r"\boxed{}", None), ("The answer is (C).", "(C)")])
+def test_extraction(text, answer):
+    assert reward.extract_answer(text) == answer
+
+
+def test_pairs(grader):
+    """Hand-written pairs: every equivalent one accepted, every different one refused, by reading or by math-verify."""
+    worker, wrong, read = grader.worker(), [], 0
+    for pairs, expected in (EQUIVALENT, True), (DIFFERENT, False):
+        for gold, pred in pairs:
+            read += reward.same(gold, pred) is not None
+            if reward.equal_answers(gold, pred, grader.settings, worker) is not expected:
+                wrong.append((gold, pred, expected))
+    assert wrong == []
+    assert read >= 0.95 * (len(EQUIVALENT) + len(DIFFERENT))
+
+
+def test_votes_are_classes_of_equal_answers(grader):
+    row = grade(grader, math_row(r"\frac{1}{2}", r"\boxed{0.5}", r"\boxed{3}", r"\boxed{\frac{1}{2}}", "?", r"\boxed{3.0}", r"\boxed{4}"))
+    assert row["votes"] == [0, 1, 0, -1, 1, 2] and row["correct"] == [True, False, True, False, False, False]
+    assert row["verdicts"] == ["ok", "wrong", "ok", "no answer", "wrong", "wrong"]
+    assert row["preds"][0] == "0.5" and row["preds"][3] is None
+    assert grade(grader, math_row("7", r"\boxed{2\sqrt{3}}", r"\boxed{\sqrt{12}}", r"\boxed{(x+1)^2}", r"\boxed{x^2+2x+1}"))["votes"] == [0, 0, 1, 1]
+
+
+def test_choices(grader):
+    choices = {"A": "$15$", "B": "$16$", "C": r"$\text{none of these}$"}
+    row = grade(grader, math_row("16", "The answer is (B).", r"\boxed{\textbf{(B)}}", r"\boxed{B}", r"\boxed{16}", r"\boxed{A}", r"\boxed{15}",
+                                 r"\boxed{\textbf{(B)}\ 16}", choices=choices))
+    assert row["correct"] == [True, True, True, True, False, False, True]
+    assert row["votes"] == [0, 0, 0, 0, 1, 1, 0]
+
+
+def test_value_reads_arithmetic():
+    from fractions import Fraction
+    for text, expected in (("1+2*3", 7), (r"\frac12+\frac{1}{3}", Fraction(5, 6)), ("-2^2", -4), ("2^{-1}", Fraction(1, 2)),
+                           (r"3\frac{1}{2}", Fraction(7, 2)), (r"\sqrt{16}", 4), ("5!", 120), (r"\binom52", 10), ("0.1", Fraction(1, 10)),
+                           (r"0.\overline{3}", Fraction(1, 3)), ("(1+2)(3+4)", 21), ("|-3|", 3), (r"2\cdot 3".replace(r"\cdot", "*"), 6)):
+        assert reward.value(text, 0) == expected, text
+    for text in ("__import__('os')", "9^{9^{9^9}}", "x.__class__", "abc def", "1 +", "((1)", "\\int x", "", "10^{10}!", "(" * 500 + "1"):
+        with pytest.raises((reward.Unclear, ZeroDivisionError)):
+            reward.value(text, 0)
+
+
+def test_model_text_reaches_no_eval(monkeypatch, grader):
+    """In the worker sympy's sympify and parse_expr would run code: the configuration used must not call them on the text."""
+    mark = "/tmp/reward-test-owned"
+    evil = f"__import__('os').system('touch {mark}')"
+    for text in (rf"\boxed{{{evil}}}", rf"\boxed{{x + {evil}}}", rf"The final answer is {evil}", rf"\boxed{{\text{{{evil}}}}}"):
+        assert grade(grader, math_row("x+1", text))["correct"] == [False]
+        reward.MathWorker().equal("x+1", text, 5.0)
+    assert not os.path.exists(mark)
+
+
+def test_math_worker_is_killed_and_replaced(grader):
+    worker = reward.MathWorker()
+    start = time.monotonic()
+    assert worker.equal("1", "9^{9^{9^{9^9}}}", 0.5) == "timeout"
+    assert worker.equal(r"\frac{1}{2}", "0.5", 30) is True
+    assert worker.equal(r"\frac{1}{2}", "0.6", 30) is False
+    assert time.monotonic() - start < 20
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Code
+# ----------------------------------------------------------------------------------------------------------------------
+
+def test_call(grader):
+    row = grade(grader, code_row(CALL, "```python\ndef f(x): return x + 1\n```", "def f(x): return x + 1 if x < 3 else 0", "def f(x):",
+                                 "def f(x):\n    while x == 2: pass\n    return x + 1", "```\ndef f(x): return [x]\n```", "", "def f(x): return 1 / 0",
+                                 "def f(x): return 1 + x", "def f(x): return [0] * 10**11", "class Solution:\n    def f(self, x): return x + 1"))
+    assert row["verdicts"] == ["ok", "wrong", "crash", "timeout", "wrong", "no answer", "crash", "ok", "memory", "ok"]
+    assert row["scores"] == pytest.approx([1, 2 / 3, 0, 2 / 3, 0, 0, 0, 1, 0, 1])
+    assert row["correct"] == [s == 1 for s in row["scores"]]
+    assert row["votes"] == [0, 1, -1, 2, 3, -1, -1, 0, -1, 0]  # equal outputs on all tests; none at all: abstains
+
+
+def test_values_cross_the_border_exactly(grader):
+    values = [0, -1, 10**30, True, None, 1.5, float("inf"), "a\0\u20ac\n", [1, [2]], {"a": 1}, [], {}, ""]
+    tests = {**CALL, "inputs": [[v] for v in values], "outputs": values}
+    assert grade(grader, code_row(tests, "def f(x): return x"))["scores"] == [1.0]
+    literals = ["(1, 2)", "{1, 2}", "frozenset({1})", "b'x'", "1j", "{(1, 2): {3}}", "[(1,)]", "{1: 2}"]
+    for text in literals:
+        assert reward.decode(reward.encode(ast.literal_eval(text) if "frozen" not in text else frozenset({1}))) == eval(text)
+    for got, expected in ((1, 2), 1), ([1, 2], "(1, 2)"), ({"1": 2}, {1: 2}):
+        assert reward.decode(reward.encode(got)) != expected
+    for text in ('{"~": "tuple"}', '{"~": "os", "v": 1}', '{"a": 1}', "[1", '{"~": "int", "v": [1]}', '{"~": "set", "v": [[1]]}', "[" * 10**5):
+        with pytest.raises(ValueError):
+            reward.decode(text)
+
+
+def test_arguments_are_fresh_for_each_call(grader):
+    tests = {**CALL, "inputs": [[[1]], [[1]]], "outputs": [[1, 1], [1, 1]]}
+    assert grade(grader, code_row(tests, "def f(x):\n    x += x\n    return x"))["scores"] == [1.0]
+
+
+def test_stdin(grader):
+    row = grade(grader, code_row(STDIN, "print(sum(map(int, input().split())))", "a, b = map(int, open(0).read().split())\nprint(a + b, end='')",
+                                 "import sys\nsys.stdout.write(str(sum(map(int, sys.stdin.buffer.readline().split()))))",
+                                 "import os\nprint(sum(map(int, os.read(0, os.fstat(0).st_size).split())))", "print(3)", "print(3.0, '')",
+                                 "import threading, sys\nthreading.stack_size(1 << 26)\nsys.setrecursionlimit(10**6)\n"
+                                 "def main(): print(sum(map(int, input().split())))\nthreading.Thread(target=main).start()",
+                                 "import atexit\natexit.register(lambda: print(sum(map(int, input().split()))))",
+                                 "print(sum(map(int, input().split())))\nexit()", "print(sum(map(int, input().split())))\nexit(1)"))
+    assert row["scores"] == [1, 1, 1, 1, 0.5, 0, 1, 1, 1, 0]
+    assert row["verdicts"][4:6] == ["wrong", "wrong"] and row["verdicts"][9] == "crash"
+
+
+@pytest.mark.parametrize("got,expected,equal", [
+    ("1 2\n", "1  2", True), ("1", "1.0", True), ("1.0", "1", False), ("0.3333333", "0.33333333", True), ("0.333", "0.3333", False),
+    ("YES", "yes", False), ("1", "2", False), ("1000000", "1000001", False), ("1e-7", "0.0", True), ("nan", "1.0", False), ("", "", True),
+    ("1 1", "1", False), ("100000000.5", "100000001.0", True), ("-1.5", "1.5", False), ("inf", "1.5", False), ("x", "x", True)])
+def test_output_comparison(got, expected, equal):
+    assert reward.same_output(got, expected) is equal
+
+
+def test_check(grader):
+    row = grade(grader, code_row(CHECK, "def f(x): return x + 1", "def f(x): return 2", "def f(x): return helper(x)",
+                                 "def helper(x): return 0\ndef f(x): return 0", "def f(x): return Y()\nclass Y:\n    def __eq__(s, o): return True"))
+    assert row["scores"] == [1, 0, 1, 0, 0]
+    own_class = {"type": "check", "entry_point": "f", "template": "{program}",
+                 "check": "def check(candidate):\n    assert candidate([Pair(1, 2), Pair(3, 4)]) == 4\n    assert Pair(1, 2).a == 1\n"}
+    pair = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
+    row = grade(grader, code_row(own_class, pair + "def f(ps): return max(p.b for p in ps)", pair + "def f(ps): return 3", "def f(ps): return 4"))
+    assert row["scores"] == [1, 0, 0]
+
+
+def test_templates_weights_and_limits(grader):
+    rule = {"type": "call", "entry_point": "rule", "inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "outputs": [0, 0, 0, 1], "extract": False,
+            "template": "def rule(a, b):\n    return ({program}) & 1", "weights": [1, 1, 1, 3]}
+    assert grade(grader, code_row(rule, "a&b", "a|b", "~a", "a&", "1\n)\nx=("))["scores"] == pytest.approx([1, 4 / 6, 1 / 6, 0, 0])
+    limited = {**CALL, "time_limit_s": 0.3, "memory_limit_mb": 100}
+    start = time.monotonic()
+    row = grade(grader, code_row(limited, "import time\ndef f(x): time.sleep(5)", "def f(x): return len(bytes(200 << 20)) and x + 1",
+                                 "def f(x): return len(bytes(20 << 20)) and x + 1"))
+    assert row["verdicts"] == ["timeout", "memory", "ok"] and time.monotonic() - start < 5
+
+
+def test_max_tests_and_stop_early():
+    tests = {"type": "stdin", "inputs": ["1\n"] * 5, "outputs": ["1\n", "2\n", "1\n", "1\n", "1\n"]}
+    rows = [code_row(tests, "print(input())", "import time\ntime.sleep(0.3)\nprint(2)")]
+    (full,), (first,), (early,) = (filter_rows(rows, "--workers", "1", *flags)[1] for flags in ([], ["--max-tests", "1"], ["--stop-early"]))
+    assert full["scores"] == [0.8, 0.2] and first["scores"] == [1.0, 0.0] and early["scores"] == [0.2, 0.0]
+    assert [r["correct"] for r in (full, first, early)] == [[False] * 2, [True, False], [False] * 2]
+
+
+def test_same_rows_same_verdicts():
+    rows = [code_row(CALL, "import random\ndef f(x): return x + 1 if random.random() < .9 else 0", "def f(x): return {'a', 'b', 'c', str(x)}.pop()"),
+            math_row("1", r"\boxed{1}", r"\boxed{x^2=1}")]
+    assert filter_rows(rows)[1] == filter_rows(rows, "--workers", "3")[1]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Grids
+# ----------------------------------------------------------------------------------------------------------------------
+
+def test_grids(grader):
+    row = grade(grader, {"kind": "grid", "gold": [[1, 2], [3, 4]], "completions": [
+        "[[1, 2], [3, 4]]", "so:\n1 2\n3 4", "12\n34", "[[1,2],[3,5]]", "[[1,2,3],[3,4,5]]", "nothing", "[[1,2],[3]]\n[[1,2],[3,4]]", "|1|2|\n|3|4|",
+        "[[9,9],[9,9]] becomes [[1,2],\n [3,4]]"]})
+    assert row["scores"] == [1, 1, 1, 0.75, 0, 0, 1, 1, 1] and row["votes"] == [0, 0, 0, 1, 2, -1, 0, 0, 0]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The filter
+# ----------------------------------------------------------------------------------------------------------------------
+
+def test_filter_adds_its_keys_and_keeps_the_rest():
+    row = math_row("1", r"\boxed{1}", r"\boxed{2}", "?", extra={"kept": [1]}, prompt="p")
+    for flag, rewards in ("fraction", [1.0, 0.0, 0.0]), ("binary", [1.0, 0.0, 0.0]), ("signed", [1.0, -1.0, -1.0]):
+        status, (out,), err = filter_rows([row], "--reward", flag)
+        assert status == 0 and out["rewards"] == rewards and {k: out[k] for k in row} == row
+        assert set(out) - set(row) == {"scores", "correct", "preds", "votes", "rewards", "verdicts"}
+        assert "1 rows, 3 samples" in err and "ok 1" in err
+
+
+def test_filter_keeps_the_order_and_grades_once():
+    rows = [{**code_row(CALL, f"import time\ntime.sleep({0.3 if i % 2 else 0})\ndef f(x): return x + 1", "def f(x): return x"), "task_id": str(i)}
+            for i in range(12)]
+    status, out, err = filter_rows(rows, "--workers", "3")
+    assert status == 0 and [r["task_id"] for r in out] == [r["task_id"] for r in rows]
+    assert all(r["correct"] == [True, False] for r in out) and "21 seen before" in err
+
+
+def test_filter_streams():
+    """The first row comes back while standard input stays open."""
+    process = subprocess.Popen([sys.executable, "reward.py"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for _ in range(2):
+        process.stdin.write(json.dumps(math_row("1", r"\boxed{1}")) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["correct"] == [True]
+    process.stdin.close()
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("row,message", [
+    ("{broken", "not JSON"), ("[1]", "expected a JSON object"), ({"kind": "math", "gold": "1"}, "completions"),
+    ({"kind": "math", "gold": "1", "completions": []}, "completions"), ({"kind": "math", "gold": "1", "completions": [1]}, "completions"),
+    ({"kind": "essay", "completions": ["a"]}, "kind: expected one of math, code, grid"), ({"kind": "math", "completions": ["a"]}, "gold"),
+    ({"kind": "math", "gold": "1", "completions": ["a", "b"], "token_ids": [[1]]}, "token_ids: expected a list of 2"),
+    ({"kind": "code", "tests": {"type": "stdin", "inputs": ["1"], "outputs": []}, "completions": ["a"]}, "inputs and outputs"),
+    ({"kind": "code", "tests": {"type": "call", "inputs": [1], "outputs": [1], "entry_point": "f"}, "completions": ["a"]}, "inputs of type list"),
+    ({"kind": "code", "tests": {**CALL, "weights": [1]}, "completions": ["a"]}, "weight"),
+    ({"kind": "code", "tests": {**CALL, "time_limit_s": -1}, "completions": ["a"]}, "time_limit_s"),
+    ({"kind": "grid", "gold": [[1], [1, 2]], "completions": ["a"]}, "gold")])
+def test_bad_row_ends_it_with_its_number(row, message):
+    good = math_row("1", r"\boxed{1}")
+    if isinstance(row, dict):
+        row = {"task_id": "bad one", **row}
+    status, out, err = filter_rows([good, good, row, good])
+    assert status == 2 and len(out) == 2 and "row 3" in err and message in err
+    assert not isinstance(row, dict) or "bad one" in err
+    assert "Traceback" not in err
+
+
+def test_bad_flags():
+    assert filter_rows([], "--workers", "0")[0] == 2 and filter_rows([], "--work", "2")[0] == 2
+    assert filter_rows([])[0] == 0
+
+
+def copied(tmp_path):
+    """A copy of the script, whose path in their command lines tells its processes from others'."""
+    shutil.copy(os.path.join(ROOT, "reward.py"), tmp_path)
+    return str(tmp_path)
+
+
+def processes_of(path):
+    found = []
+    for name in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(name, "rb") as file:
+                if path.encode() in file.read():
+                    found.append(name)
+        except OSError:
+            pass
+    return found
+
+
+def none_left(path):
+    for _ in range(100):
+        if not processes_of(path):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("how", ["interrupt", "kill", "reader gone", "end"])
+def test_no_process_stays_behind(tmp_path, how):
+    path = copied(tmp_path)
+    process = subprocess.Popen([sys.executable, "reward.py", "--workers", "2", "--timeout-s", "60"], cwd=path, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rows = [math_row("1", r"\boxed{1}", r"\boxed{\int_0^1 x dx}"), code_row(CALL, "def f(x): return x + 1")]
+    if how != "end":
+        rows.append(code_row(CALL, "import os\nos.fork()\nwhile True: pass"))
+    for row in rows:
+        process.stdin.write(json.dumps(row) + "\n")
+    process.stdin.flush()
+    process.stdout.readline(), process.stdout.readline()
+    assert len(processes_of(path)) >= 3
+    if how == "interrupt":
+        process.send_signal(signal.SIGINT)
+    elif how == "kill":
+        process.kill()
+    elif how == "reader gone":
+        process.stdout.close()
+    else:
+        process.stdin.close()
+    assert process.wait(20) == {"interrupt": 130, "kill": -9, "reader gone": 1, "end": 0}[how]
+    assert none_left(path)
+
+
+def test_a_dead_grader_is_an_error_not_a_zero(tmp_path):
+    """The sandbox process is killed from outside in mid-run: exit status 2, and no row with that sample."""
+    path = copied(tmp_path)
+    process = subprocess.Popen([sys.executable, "reward.py", "--workers", "1", "--timeout-s", "60"], cwd=path, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdin.write(json.dumps(code_row(CALL, "def f(x): return x + 1")) + "\n" + json.dumps(code_row(CALL, "while True: pass")) + "\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["correct"] == [True]
+    for name in processes_of(path):
+        with open(name, "rb") as file:
+            if b"sandbox_main" in file.read():
+                try:
+                    os.kill(int(name.split("/")[2]), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+    assert process.stdout.readline() == "" and process.wait(20) == 2
+    assert "the sandbox process ended" in process.stderr.read()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The sandbox's levels, and the hostile corpus in each
+# ----------------------------------------------------------------------------------------------------------------------
+
+def sandbox_row_for(program, tests, good):
+    return {"kind": "code", "tests": {**tests, "extract": False}, "completions": [program, good]}
+
+
+def hostile_rows(*groups):
+    numbers = [5, 11, 25]
+    call = {"type": "call", "entry_point": "f", "setup": "", "inputs": [[x] for x in numbers], "outputs": [x * x + 7 for x in numbers]}
+    stdin = {"type": "stdin", "inputs": [f"{x}\n" for x in numbers], "outputs": [f"{x * x + 7}\n" for x in numbers]}
+    check = {"type": "check", "entry_point": "f", "template": "{program}",
+             "check": "def check(candidate):\n" + "".join(f"    assert candidate({x}) == {x * x + 7}\n" for x in numbers)}
+    good = "def f(x): return x * x + 7"
+    rows = []
+    for group, tests, honest in ("CALL", call, good), ("STDIN", stdin, "print(int(input()) ** 2 + 7)"), ("CHECK", check, good):
+        for i, (name, program) in enumerate(getattr(hostile, group).items()):
+            if group in groups:  # an honest neighbour after each, never the same text twice
+                rows.append({"task_id": name, **sandbox_row_for(program, tests, f"{honest}  # {i}")})
+    if "MATH" in groups:
+        rows += [{"task_id": name, **math_row("42", text, r"\boxed{42}")} for name, text in hostile.MATH.items()]
+    return rows
+
+
+def test_hostile_corpus(tmp_path):
+    """None is rewarded, hangs, disturbs its neighbour, or leaves a process or a file behind."""
+    path = copied(tmp_path)
+    rows = hostile_rows("CALL", "STDIN", "CHECK", "MATH")
+    assert len(rows) >= 60
+    before = set(os.listdir("/tmp")), os.listdir(path)
+    start = time.monotonic()
+    status, out, err = filter_rows(rows, "--timeout-s", "0.5", "--workers", "2", cwd=path)
+    seconds = time.monotonic() - start
+    assert status == 0 and len(out) == len(rows), err
+    rewarded = [r["task_id"] for r in out if r["scores"][0] != 0 or r["correct"][0] or r["verdicts"][0] == "ok"]
+    disturbed = [r["task_id"] for r in out if r["verdicts"][1] != "ok"]
+    assert rewarded == [] and disturbed == []
+    assert seconds < 120
+    assert none_left(path)
+    assert os.path.exists(os.path.join(path, "reward.py")) and sorted(os.listdir(path)) == sorted(before[1])
+    left = {n for n in set(os.listdir("/tmp")) - before[0] if n.isdigit() or n in ("trap", "answer", "link", "owned", "x")}
+    assert left == set() and not os.path.exists(os.path.join(os.path.dirname(os.__file__), "sitecustomize.py"))
+
+
+def lesser(offer):
+    made = reward.Grader(settings(workers=1, timeout_s=0.5, unsafe="seccomp" not in offer))
+    made.offer = offer
+    return made
+
+
+def test_without_namespaces(tmp_path):
+    """Containers often give none: landlock and seccomp then hold the same corpus."""
+    probe = reward.Sandbox(("landlock", "seccomp"))
+    level = probe.level
+    probe.close()
+    if level != ["landlock", "seccomp"]:
+        pytest.skip(f"this kernel gives only {level}")
+    made = lesser(("landlock", "seccomp"))
+    try:
+        quick = [r for r in hostile_rows("CALL") if r["task_id"] in (
+            "fork_bomb", "fork_and_outlive", "kill_parent", "kill_everyone", "kill_group", "environment", "passwd", "tests_on_disk", "network",
+            "grader_file_overwritten", "library_overwritten", "disk_bomb", "zombies", "ptrace_parent", "limits_of_parent", "proc_root", "proc_fd",
+            "parent_memory_file", "exec_replaces_process", "symlink_out", "thread_keeps_running", "endless_loop", "memory_bomb", "become_root",
+            "memory_searched", "descriptors_written", "abstract_socket", "memfd_bomb", "multiprocessing", "result_left_for_the_next")]
+        assert len(quick) == 30
+        for row in quick:
+            assert grade(made, row)["correct"] == [False, True], row["task_id"]
+    finally:
+        made.close()
+
+
+def test_refuses_below_the_floor(monkeypatch):
+    made = lesser(())
+    made.settings.unsafe = False
+    try:
+        with pytest.raises(reward.GraderError, match="--unsafe"):
+            made.submit(code_row(CALL, "def f(x): return x + 1"))
+        made.settings.unsafe = True
+        row = grade(made, code_row(CALL, "def f(x): return x + 1", "import os\nif os.fork() == 0:\n    os.setsid()\n    while True: pass\ndef f(x): return 0"))
+        assert row["correct"] == [True, False]
+    finally:
+        made.close()
+
+
+def test_self_test_stops_a_broken_grader(monkeypatch):
+    made = reward.Grader(settings(workers=1))
+    monkeypatch.setattr(reward, "same", lambda gold, pred: True)
+    try:
+        with pytest.raises(reward.GraderError, match="self-test"):
+            made.submit(math_row("1", r"\boxed{1}"))
+    finally:
+        made.close()
+
+
+def test_never_imports_torch():
+    code = "import sys, reward; assert not {'torch', 'transformers', 'sympy', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# How right it is on real data: the README's numbers. Run with -s to see them.
+# ----------------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def patient():
+    made = reward.Grader(settings(timeout_s=10.0))
+    yield made
+    made.close()
+
+
+def grade_all(grader, rows):
+    with_futures = [(row, grader.submit(row)) for row in rows]
+    return [grader.finish(row, futures) for row, futures in with_futures]
+
+
+@pytest.mark.slow
+def test_math_train(patient):
+    """Every solution against its own answer, and against another problem's."""
+    rows = [r for r in real("math/train.jsonl") if r["answer"].strip()]
+    own = grade_all(patient, [math_row(r["answer"], r["solution"], task_id=r["unique_id"]) for r in rows])
+    wrong = [r["task_id"] for r in own if not r["correct"][0]]
+    order = list(range(len(rows)))
+    random.Random(0).shuffle(order)
+    pairs = [(rows[i], rows[j]) for i, j in enumerate(order) if rows[i]["answer"] != rows[j]["answer"]]
+    others = grade_all(patient, [math_row(a["answer"], b["solution"]) for a, b in pairs])
+    accepted = [(a["answer"], b["answer"]) for (a, b), r in zip(pairs, others) if r["correct"][0]]
+    print(f"\nMATH: {len(rows)} solutions, {len(wrong)} judged wrong {wrong}; of {len(pairs)} shuffled, {len(accepted)} accepted: {accepted}")
+    print("verdicts on shuffled:", collections.Counter(r["verdicts"][0] for r in others))
+    assert len(wrong) <= 0.001 * len(rows) and len(accepted) <= 0.002 * len(pairs)
+
+
+@pytest.mark.slow
+def test_gsm8k_train(patient):
+    rows = [(r["answer"], r["answer"].split("####")[1].strip()) for r in real("gsm8k/train.jsonl")]
+    own = grade_all(patient, [math_row(gold, solution) for solution, gold in rows])
+    shuffled = rows[1:] + rows[:1]
+    pairs = [(gold, solution) for (_, gold), (solution, other) in zip(rows, shuffled) if gold.replace(",", "") != other.replace(",", "")]
+    others = grade_all(patient, [math_row(gold, solution) for gold, solution in pairs])
+    right, accepted = sum(r["correct"][0] for r in own), sum(r["correct"][0] for r in others)
+    print(f"\nGSM8K: {right} of {len(rows)} right; {accepted} of {len(pairs)} other answers accepted")
+    assert right == len(rows) and accepted == 0
+
+
+@pytest.mark.slow
+def test_harp(patient):
+    """Each choice in five spellings: only the right one is accepted."""
+    counts = collections.Counter()
+    for r in real("harp/sample.jsonl"):
+        for letter, text in r["choices"].items():
+            plain = text.strip("$")
+            forms = [rf"\boxed{{{plain}}}", f"The answer is ({letter}).", rf"\boxed{{\textbf{{({letter})}}}}", rf"\boxed{{{letter}}}", f"The answer is {text}."]
+            for correct in grade(patient, math_row(r["answer"], *forms, choices=r["choices"]))["correct"]:
+                counts[letter == r["answer_choice"], correct] += 1
+    print("\nHARP (is the right choice, accepted):", dict(counts))
+    assert counts[True, False] <= 3 and counts[False, True] <= 3  # one problem's choices are letters themselves
+
+
+def mutations(code, rng):
+    """Programs with one thing changed: an operator or comparison flipped, a constant changed, a return or print dropped."""
+    tree = ast.parse(code)
+    swaps = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.GtE: ast.Lt,
+             ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Mod: ast.Mult, ast.FloorDiv: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
+    places = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.BinOp, ast.BoolOp, ast.AugAssign)) and type(node.op) in swaps:
+            places.append(("operator", node))
+        elif isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
+            places.append(("operator", node))
+        elif isinstance(node, ast.Constant) and type(node.value) is int:
+            places.append(("constant", node))
+        elif isinstance(node, ast.Return) and node.value is not None or \
+                isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" and node.args:
+            places.append(("output", node))
+    if not places:
+        return None
+    kind, node = rng.choice(places)
+    if kind == "operator" and isinstance(node, ast.Compare):
+        node.ops[0] = swaps[type(node.ops[0])]()
+    elif kind == "operator":
+        node.op = swaps[type(node.op)]()
+    elif kind == "constant":
+        node.value += 1
+    elif isinstance(node, ast.Return):
+        node.value = ast.Constant(None)
+    else:
+        node.args = []
+    return kind, ast.unparse(tree)
+
+
+def published_rates(grader, name, rows):
+    """rows: (row without completions, reference program). Prints the rates and returns them."""
+    rng = random.Random(0)
+    mutants = [mutations(code, rng) for _, code in rows]
+    own = grade_all(grader, [{**row, "completions": [f"```python\n{code}\n```"]} for row, code in rows])
+    changed = [({**row, "completions": [f"```python\n{m[1]}\n```"]}, m[0]) for (row, _), m in zip(rows, mutants) if m]
+    graded = grade_all(grader, [row for row, _ in changed])
+    kinds = collections.Counter((kind, r["correct"][0]) for (_, kind), r in zip(changed, graded))
+    right, failed = sum(r["correct"][0] for r in own), sum(not r["correct"][0] for r in graded)
+    print(f"\n{name}: {right} of {len(rows)} reference programs pass; {failed} of {len(changed)} mutants fail; by kind (kind, passes): {dict(kinds)}")
+    print("not passing:", [(r["task_id"], r["verdicts"][0]) for r in own if not r["correct"][0]])
+    return right / len(rows), failed / len(changed), own
+
+
+@pytest.mark.slow
+def test_mbpp(patient):
+    rows = []
+    for r in real("mbpp/train_valid.jsonl"):
+        check = "def check(candidate):\n" + "".join(f"    {t.strip()}\n" for t in r["test_list"])
+        code = r["code"].replace("\r\n", "\n")
+        called = re.findall(r"([A-Za-z_]\w*)\s*\(", r["test_list"][0].split("assert", 1)[1])
+        entry = next(n for n in called if re.search(rf"def {n}\b", code))
+        tests = {"type": "check", "entry_point": entry, "check": check, "template": "{program}\n" + r["test_setup_code"].replace("\r\n", "\n")}
+        rows.append(({"task_id": r["task_id"], "kind": "code", "tests": tests}, code))
+    right, failed, _ = published_rates(patient, "MBPP", rows)
+    assert right >= 0.99 and failed >= 0.8
+
+
+@pytest.mark.slow
+def test_humaneval(patient):
+    rows = [({"task_id": r["task_id"], "kind": "code", "tests": {"type": "check", "entry_point": r["entry_point"], "check": r["test"],
+                                                                "template": r["prompt"] + "{program}"}}, r["prompt"] + r["canonical_solution"])
+            for r in real("humaneval/sample.jsonl")]
+    right, failed, _ = published_rates(patient, "HumanEval", rows)
+    assert right == 1 and failed >= 0.8
+
+
+@pytest.mark.slow
+def test_code_contests(patient):
+    rows, known = [], {}
+    for r in real("code_contests/sample.jsonl"):
+        groups = [r[k] for k in ("public_tests", "private_tests", "generated_tests")]
+        tests = {"type": "stdin", "inputs": [t for g in groups for t in g["input"]], "outputs": [t for g in groups for t in g["output"]], "time_limit_s": 10}
+        known[r["name"]] = r["_ref_passes_exact_3s"]
+        code = next(c for c, language in zip(r["solutions"]["solution"], r["solutions"]["language"]) if language == 3)
+        rows.append(({"task_id": r["name"], "kind": "code", "tests": tests}, code))
+    right, failed, own = published_rates(patient, "CodeContests", rows)
+    judged = [r for r in own if known[r["task_id"]]]
+    print(f"of {len(judged)} problems that output alone can judge: {sum(r['correct'][0] for r in judged)} pass")
+    assert all(r["correct"][0] for r in judged) and failed >= 0.8
+
+
+@pytest.mark.slow
+def test_soak():
+    """10,000 programs: no growth in processes, descriptors or memory of the grader or its sandboxes."""
+    made = reward.Grader(settings(workers=2))
+
+    def usage():
+        tree, total = [os.getpid()], 0
+        for pid in tree:
+            for path in glob.glob(f"/proc/{pid}/task/*/children"):
+                with open(path) as file:
+                    tree += [int(p) for p in file.read().split()]
+        for pid in tree:
+            with open(f"/proc/{pid}/status") as file:
+                total += int(re.search(r"VmRSS:\s*(\d+)", file.read())[1])
+        return len(tree), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree), total // 1024, threading.active_count()
+    try:
+        programs = ["def f(x): return x + 1", "def f(x): return [x] * 1000", "def f(x): raise ValueError", "import os\nos._exit(0)", "def f(x:",
+                    "import os\nos.fork()\ndef f(x): return x + 1", "import threading\nthreading.Thread(target=lambda: 1).start()\ndef f(x): return x + 1"]
+        seen = []
+        for batch in range(100):
+            rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i}" for j in range(10))) for i in range(10)]
+            for row in grade_all(made, rows):
+                assert sum(row["correct"]) in (3, 4, 5)
+            if batch in (10, 99):
+                seen.append(usage())
+        print(f"\nsoak: processes, descriptors, MiB, threads after 1,100 programs {seen[0]}, after 10,000 {seen[1]}")
+        assert seen[1][0] == seen[0][0] and seen[1][1] == seen[0][1] and seen[1][3] == seen[0][3] and seen[1][2] <= seen[0][2] + 60
+    finally:
+        made.close()

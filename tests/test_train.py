@@ -1,0 +1,648 @@
+"""train.py against a float64 reference that computes one token at a time, and its runs: kills, resumes, full disks, bad rows."""
+
+import gzip
+import io
+import itertools
+import json
+import math
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+import advantages
+import train
+from conftest import ROOT
+
+V = 13  # vocabulary of the small models; token 1 ends a sequence
+SIZES = {"vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "num_key_value_heads": 1, "max_position_embeddings": 64, "initializer_range": 0.3, "bos_token_id": None,
+         "eos_token_id": 1, "pad_token_id": 0}
+MODELS = {
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=True)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8, sliding_window=4, query_pre_attn_scalar=8,
+                                                     final_logit_softcapping=2.0, attn_logit_softcapping=3.0,
+                                                     attn_implementation="eager")),
+}
+
+
+def small(kind="qwen2", seed=0):
+    torch.manual_seed(seed)
+    return MODELS[kind]().eval()
+
+
+def settings(*flags):
+    return train.parse_arguments(["--model", "m", "--run", "r", "--clip-grad", "0", *flags])
+
+
+def plain_logprobs(model, prompt, ids):
+    """(T,) log-probabilities and (T,) entropies of one completion after one prompt, by the model's own logits."""
+    table = model(torch.tensor([prompt + ids[:-1]])).logits[0, len(prompt) - 1:].log_softmax(-1)
+    return table[range(len(ids)), ids], -(table.exp() * table).sum(-1)
+
+
+def some_rows(model, estimator="rloo", k=3, P=3, n=4, drift=0.15, seed=0):
+    """Rows of one step with prompts and completions of unequal length and one completion twice; the sampler's
+    log-probabilities are the model's with noise of standard deviation `drift`."""
+    rng, rows = random.Random(seed), []
+    for g in range(P):
+        prompt = [rng.randrange(2, V) for _ in range(rng.randint(2, 9))]
+        token_ids = [[rng.randrange(2, V) for _ in range(rng.randint(0, 6))] + [1] for _ in range(n - 1)]
+        token_ids.append(list(token_ids[0]))
+        with torch.no_grad():
+            clean = [plain_logprobs(model, prompt, ids)[0].tolist() for ids in token_ids]
+        rewards = [rng.choice([0.0, 0.25, 0.5, 1.0]) for _ in range(n)]
+        votes = [rng.randrange(-1, 2) for _ in range(n)]
+        A = advantages.ESTIMATORS[estimator](np.array([rewards]), k, votes=np.array([votes]))[0].tolist()
+        rows.append({
+            "task_id": f"task/{g}", "prompt": f"prompt {g}", "prompt_token_ids": prompt, "step": 0, "step_prompts": P, "policy_step": 0,
+            "token_ids": token_ids, "completions": ["x"] * n, "finish_reasons": ["stop"] * (n - 1) + ["length"],
+            "logprobs": [[x + rng.gauss(0, drift) for x in lp] for lp in clean],
+            "scores": rewards, "rewards": rewards, "correct": [r == 1.0 for r in rewards], "votes": votes,
+            "estimator": estimator, "k": k, "advantages": A, "sampling": {"temperature": 1.0}})
+    return rows
+
+
+class Capture:
+    """An optimiser that keeps the gradients it is given and changes nothing."""
+
+    def __init__(self, module):
+        self.module, self.param_groups, self.gradients = module, [{"peak": 1.0, "lr": 1.0}], []
+
+    def zero_grad(self):
+        self.module.zero_grad()
+
+    def step(self):
+        self.gradients.append(torch.cat([p.grad.flatten().double() for p in self.module.parameters()]))
+
+
+def gradient(policy, rows, args, reference=None, value=None):
+    """The gradients of one step (a list, one an update) and its metrics."""
+    optimizers = {"policy": Capture(policy)} | ({"value": Capture(value)} if value else {})
+    metrics = train.rl_step(train.Batch(rows, False, "cpu"), 0, policy, reference, value, optimizers, args)
+    return optimizers["policy"].gradients, metrics
+
+
+def close(a, b, tolerance):
+    return (a - b).norm() <= tolerance * b.norm() and b.norm() > 0
+
+
+# --------------------------------------------------------------------------------- the gradient of one update, in float64
+
+def reference_gradient(model, rows, args, anchor=None, baseline=None):
+    """The definition, sample by sample and token by token. anchor: the reference model; baseline: V(x) of every prompt."""
+    total, clip = 0.0, lambda x: min(max(x, 1 - args.clip_low), 1 + args.clip_high)
+    tokens = sum(len(ids) for row in rows for ids in row["token_ids"])
+    for g, row in enumerate(rows):
+        n, k, A = len(row["token_ids"]), row["k"], row["advantages"]
+        now = [plain_logprobs(model, row["prompt_token_ids"], ids) for ids in row["token_ids"]]
+        if row["estimator"].startswith("bon_off_policy"):  # (1/C(n,k)) sum over k-subsets with i of prod rho (max - baseline)
+            rho = [clip(math.exp(sum(lp.tolist()) - sum(b))) if args.loss == "ppo" else
+                   min(math.exp(sum(lp.tolist()) - sum(b)), args.importance_max) for (lp, _), b in zip(now, row["logprobs"])]
+            subsets, r = list(itertools.combinations(range(n), k)), row["rewards"]
+            loo = row["estimator"].endswith("minus_one")
+            A = [sum(math.prod(rho[j] for j in s) * (max(r[j] for j in s) - loo * max(r[j] for j in s if j != i))
+                     for s in subsets if i in s) / len(subsets) for i in range(n)]
+        if baseline is not None:
+            A = [(row["rewards"][i] - baseline[g]) / n if row["estimator"] == "rloo" else A[i] - baseline[g] for i in range(n)]
+        for i, (lp, entropy) in enumerate(now):
+            length = {"sum": 1, "sequence-mean": len(lp), "constant": args.max_tokens}[args.loss_norm]
+            if args.mask_truncated and row["finish_reasons"][i] == "length":
+                A = A[:i] + [0.0] + A[i + 1:]
+            behaviour = torch.tensor(row["logprobs"][i], dtype=torch.float64)
+            old = lp.detach() if args.old_logprobs == "recomputed" else behaviour
+            whole = args.ratio == "sequence"
+            for t in range(1 if whole else len(lp)):
+                at = slice(None) if whole else slice(t, t + 1)
+                rho, mismatch = (lp - old)[at].sum().exp(), math.exp((old - behaviour)[at].sum())
+                if row["estimator"].startswith("bon_off_policy"):
+                    cut = args.loss == "ppo" and (rho > 1 + args.clip_high if A[i] > 0 else rho < 1 - args.clip_low)
+                    gain = 0.0 if cut else A[i] * lp[at].sum()
+                elif args.loss == "ppo":
+                    gain = torch.minimum(rho * A[i], rho.clamp(1 - args.clip_low, 1 + args.clip_high) * A[i])
+                    gain = gain * min(mismatch, args.importance_max)
+                else:
+                    gain = A[i] * lp[at].sum() * min((lp - behaviour)[at].sum().exp().item(), args.importance_max)
+                total = total - gain / length / len(rows)
+            if args.beta:
+                d = (behaviour if args.kl_to == "old" else plain_logprobs(anchor, row["prompt_token_ids"], row["token_ids"][i])[0]) - lp
+                total = total + args.beta * (d.exp() - 1 - d).sum() / length / n / len(rows)
+            total = total - args.entropy_bonus * entropy.sum() / tokens
+    return torch.cat([x.flatten() for x in torch.autograd.grad(total, list(model.parameters()))])
+
+
+ON_POLICY = ["rloo", "max_loo_biased", "pkpo_s_loo_minus_one", "maj_centred", "bon_mean"]
+OFF_POLICY = ["bon_off_policy", "bon_off_policy_loo_minus_one"]
+UPDATES = [(e, f) for e in ON_POLICY for f in ("", "--ratio token", "--loss pg", "--loss pg --ratio token",
+                                              "--ratio token --loss-norm sequence-mean", "--ratio token --loss-norm constant --max-tokens 7")]
+UPDATES += [(e, f) for e in OFF_POLICY for f in ("", "--ratio token", "--loss pg", "--clip-low 0.05 --clip-high 0.4")]
+UPDATES += [("rloo", f) for f in (
+    "--clip-low 0.1 --clip-high 0.28", "--ratio token --clip-low 0.05 --clip-high 0.05", "--old-logprobs recomputed",
+    "--old-logprobs recomputed --ratio token --importance-max 1.05", "--loss pg --importance-max 1.1",
+    "--beta 0.3", "--beta 0.3 --kl-to old", "--beta 0.3 --ratio token --loss-norm sequence-mean", "--entropy-bonus 0.2",
+    "--mask-truncated", "--beta 0.1 --entropy-bonus 0.05 --mask-truncated --ratio token --loss-norm constant --max-tokens 3")]
+
+
+@pytest.mark.parametrize("estimator, flags", UPDATES, ids=lambda x: x.replace("--", "").replace(" ", "_") or "default")
+def test_gradient_of_one_update(estimator, flags):
+    args, model, anchor = settings(*flags.split()), small(), small(seed=1)
+    rows = some_rows(model, estimator, k=4 if estimator == "max_loo_biased" else 3)
+    [found], metrics = gradient(train.Policy(model), rows, args, train.Policy(anchor))
+    expected = reference_gradient(small().double(), rows, args, anchor.double())
+    assert close(found, expected, 1e-5)
+    if args.loss == "ppo" and args.old_logprobs == "sampler":
+        assert 0 < metrics["clip_share"] < 1  # both sides of the clip were met
+
+
+@pytest.mark.parametrize("estimator", ["rloo", "pkpo_s_loo_minus_one"])
+def test_gradient_with_a_value_model(estimator, value_model):
+    args, model = settings("--value-lr", "0.1", "--value-clip", "0.01"), small()
+    rows = some_rows(model, estimator)
+    with torch.no_grad():  # one prompt at a time
+        V_x = [value_model.head(value_model.backbone(torch.tensor([row["prompt_token_ids"]])).last_hidden_state[0, -1]).item() for row in rows]
+    [found], metrics = gradient(train.Policy(model), rows, args, value=value_model)
+    assert close(found, reference_gradient(small().double(), rows, args, baseline=V_x), 1e-5)
+    R = [row["rewards" if estimator == "rloo" else "advantages"] for row in rows]
+    assert metrics["value_loss"] == pytest.approx(np.mean([0.5 * (V_x[g] - R[g][i])**2 for g in range(3) for i in range(4)]), rel=1e-5)
+
+
+def test_clipped_value_loss():
+    """1/2 max of the two squares, by hand: V_old = 0, alpha = 0.2."""
+    V = torch.tensor([0.5, 0.5, -0.5, 0.1], requires_grad=True)
+    R = torch.tensor([1.0, 0.0, -0.1, 1.0])
+    losses = train.value_losses(V, torch.zeros(4), R, 0.2)
+    assert losses.tolist() == pytest.approx([0.5 * 0.8**2, 0.5 * 0.5**2, 0.5 * 0.4**2, 0.5 * 0.9**2])
+    losses.sum().backward()
+    assert V.grad.tolist() == pytest.approx([0.0, 0.5, -0.4, -0.9])  # the clip stops a V that ran ahead, not one to be pulled back
+
+
+@pytest.fixture
+def value_model(tmp_path):
+    small(seed=2).save_pretrained(tmp_path)
+    value = train.Value(tmp_path)
+    torch.nn.init.normal_(value.head.weight, std=0.1)
+    return value
+
+
+@pytest.mark.parametrize("flags", ["", "--ratio token", "--ppo-epochs 3", "--minibatch-prompts 1"])
+def test_on_policy_first_update(flags):
+    """The ratio is exactly 1, and the clipped loss has the gradient of -sum_i A_i log pi(y_i)."""
+    model = small()
+    rows = some_rows(model, drift=0.0)
+    gradients, metrics = gradient(train.Policy(model), rows, settings("--old-logprobs", "recomputed", *flags.split()))
+    double, used = small().double(), [rows[g] for g in train.minibatches(train.Batch(rows, False, "cpu"), 0, 0, settings(*flags.split()))[0]]
+    total = sum(-a * plain_logprobs(double, row["prompt_token_ids"], ids)[0].sum() / len(used)
+                for row in used for ids, a in zip(row["token_ids"], row["advantages"]))
+    assert close(gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(total, list(double.parameters()))]), 1e-5)
+    assert metrics["ratio_max"] == 1.0 if not flags or flags == "--ratio token" else metrics["ratio_max"] == pytest.approx(1, abs=1e-5)
+    assert metrics["clip_share"] == 0.0 and metrics["mismatch_max"] < 1e-5
+
+
+def test_samples_without_advantage_are_skipped():
+    model = small()
+    policy, calls = train.Policy(model), []
+    policy.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[1])))
+    rows = some_rows(model, P=6)
+    for row in rows[1:]:
+        row["advantages"] = [0.0, row["advantages"][1], 0.0, 0.0]
+    [skipped], _ = gradient(policy, rows, settings())
+    [everything], _ = gradient(policy, rows, settings("--beta", "1e-30"), policy)  # a KL term needs every sample
+    assert close(skipped, everything, 1e-6)
+    distinct = lambda only: len({(g, *ids) for g, row in enumerate(rows) for ids, a in zip(row["token_ids"], row["advantages"]) if a or not only})
+    assert [calls[0], calls[-1]] == [distinct(True), distinct(False)] and calls[0] < calls[-1]  # completions through the model
+    for row in rows:
+        row["advantages"] = [0.0] * 4
+    gradients, metrics = gradient(policy, rows, settings())
+    assert not gradients and metrics["updates"] == 0 and metrics["loss"] is None
+
+
+# ------------------------------------------------------------------------------ microbatches, padding, paths, architectures
+
+@pytest.mark.parametrize("kind, share_prompt", [("qwen2", True), ("qwen2", False), ("llama", True), ("llama", False), ("gemma2", False)])
+def test_microbatches_and_padding_change_nothing(kind, share_prompt, monkeypatch):
+    """Every path and every split gives the gradient of samples that go through the model alone."""
+    model = small(kind).double()
+    rows = some_rows(model, P=4, n=5)
+    args = settings("--entropy-bonus", "0.1")
+    policy = train.Policy(model, share_prompt)
+    expected = reference_gradient(model, rows, args)
+    alone, _ = gradient(policy, rows, settings("--entropy-bonus", "0.1", "--microbatch-tokens", "1"))
+    assert close(alone[0], expected, 1e-6)
+    for budget in (30, 60, 10_000):
+        found, _ = gradient(policy, rows, settings("--entropy-bonus", "0.1", "--microbatch-tokens", str(budget)))
+        assert close(found[0], alone[0], 1e-6)
+    monkeypatch.setattr(train, "LOGITS_AT_ONCE", 5 * V)  # the loss over slices of five tokens
+    chunked, _ = gradient(policy, rows, args)
+    assert close(chunked[0], alone[0], 1e-6)
+
+
+def test_microbatches_keep_to_the_budget():
+    model = small()
+    batch = train.Batch(some_rows(model, P=5, n=6), False, "cpu")
+    micro = batch.microbatches(range(30), 25)
+    assert sorted(i for samples in micro for i in samples) == list(range(30))
+    for samples in micro:
+        distinct = {(batch.group[i], tuple(batch.tokens[i])) for i in samples}
+        cost = sum(len(ids) for _, ids in distinct) + sum(len(batch.prompts[g]) for g in {g for g, _ in distinct})
+        assert cost <= 25 or len(distinct) == 1
+    assert len(batch.microbatches(range(30), 10_000)) == 1
+
+
+# ---------------------------------------------------------------------------- off-policy max@k on a policy of bandit size
+
+class Bandit(torch.nn.Module):
+    """Four actions, one token each."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits))
+
+    def forward(self, prompts, completions, group, entropy=False):
+        return self.logits.log_softmax(0)[[ids[0] for ids in completions]][:, None], None
+
+
+def all_groups(old, rewards, estimator, n=3, k=2):
+    """Every group of n actions as a row. Rewards carry its probability under `old`, times the number of rows, so that the
+    mean over rows is the expectation (the estimators are linear in the scale of rewards)."""
+    groups = list(itertools.product(range(4), repeat=n))
+    log_old = torch.tensor(old).log_softmax(0).tolist()
+    for g, actions in enumerate(groups):
+        weight = len(groups) * math.exp(sum(log_old[a] for a in actions))
+        yield {"task_id": str(g), "prompt": "", "prompt_token_ids": [0], "step_prompts": len(groups), "step": 0, "policy_step": 0,
+               "token_ids": [[a] for a in actions], "completions": ["x"] * n, "finish_reasons": ["stop"] * n,
+               "logprobs": [[log_old[a]] for a in actions], "rewards": [weight * rewards[a] for a in actions],
+               "votes": list(actions), "scores": [0.0] * n, "correct": [False] * n, "estimator": estimator, "k": k,
+               "advantages": [1.0] * n}
+
+
+def max_at_2(logits, rewards):
+    p = logits.softmax(0)
+    return sum(p[a] * p[b] * max(rewards[a], rewards[b]) for a in range(4) for b in range(4))
+
+
+@pytest.mark.parametrize("drift", [0.1, 0.5, 1.0])
+def test_off_policy_gradient_after_a_drift(drift):
+    """Expected over all groups that the old policy can draw, the exact form gives the gradient of max@2 of the new policy at
+    any distance; the first-order form leaves it as the policies part."""
+    old, rewards = [0.0, 0.3, -0.2, 0.1], [0.1, 0.2, 0.5, 1.0]
+    policy = Bandit([x + drift * y for x, y in zip(old, (1.0, -1.0, 0.7, -1.2))])
+    expected, = torch.autograd.grad(-max_at_2(policy.logits, rewards), policy.logits)
+    error = {}
+    for estimator in ("bon_off_policy", "bon_off_policy_loo_minus_one", "bon_off_policy_first_order"):
+        [found], _ = gradient(policy, list(all_groups(old, rewards, estimator)), settings("--loss", "pg", "--importance-max", "1e6"))
+        error[estimator] = ((found - expected).norm() / expected.norm()).item()
+    assert error["bon_off_policy"] < 1e-5 and error["bon_off_policy_loo_minus_one"] < 1e-5
+    assert error["bon_off_policy_first_order"] > 0.5 * drift if drift > 0.1 else error["bon_off_policy_first_order"] < 0.05
+
+
+def test_off_policy_ascent_on_old_samples():
+    """Many updates on the samples of one old policy: the exact form climbs to the best action, the first-order form stays behind."""
+    old, rewards, reached = [0.0, 0.3, -0.2, 0.1], [0.1, 0.2, 0.5, 1.0], {}
+    for estimator in ("bon_off_policy_loo_minus_one", "bon_off_policy_first_order"):
+        policy, rows = Bandit(list(old)), list(all_groups(old, rewards, estimator))
+        for _ in range(60):
+            [descent], _ = gradient(policy, rows, settings("--loss", "pg", "--importance-max", "1e6"))
+            policy.logits.data -= 2 * descent.float()
+        reached[estimator] = max_at_2(policy.logits, rewards).item()
+    assert reached["bon_off_policy_loo_minus_one"] > 0.98
+    assert reached["bon_off_policy_first_order"] < reached["bon_off_policy_loo_minus_one"] - 0.01
+
+
+# ------------------------------------------------------------------------------------------------ runs, in this process
+
+TIMES = {"wait_s", "work_s", "tokens_per_s"}
+
+
+@pytest.fixture(scope="module")
+def stream(tiny):
+    """Lines of nine steps of three prompts, for the tiny model."""
+    from transformers import AutoModelForCausalLM
+    model, lines = AutoModelForCausalLM.from_pretrained(tiny), []
+    for step in range(9):
+        for g, row in enumerate(some_rows(model, seed=step, drift=0.05)):
+            lines.append(json.dumps(row | {"step": step, "task_id": f"task/{step}-{g}", "policy_step": step}) + "\n")
+    return lines
+
+
+@pytest.fixture
+def run(tiny, tmp_path, monkeypatch, capsys):
+    """run(lines, flags): train.py's main on these lines; -> exit status, standard error. Six steps unless told otherwise."""
+    def of(lines, *flags, path=tmp_path / "run"):
+        argv = ["train.py", "--model", str(tiny), "--run", str(path), "--save-every", "3", *flags]
+        monkeypatch.setattr(sys, "argv", argv if "--steps" in flags else [*argv, "--steps", "6"])
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines)))
+        capsys.readouterr()
+        try:
+            train.main()
+            return 0, capsys.readouterr().err
+        except SystemExit as stop:
+            return stop.code, capsys.readouterr().err
+    return of
+
+
+def metrics_of(path):
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in (path / "metrics.jsonl").open()]
+
+
+def same(a, b):
+    """Whether two runs have equal metrics, weights and trainer state, bit for bit."""
+    states = [torch.load(path / "policy" / "trainer.pt", weights_only=True) for path in (a, b)]
+    weights = [(path / "policy" / "model.safetensors").read_bytes() for path in (a, b)]
+    for state in states:
+        state["args"].pop("run")
+    return metrics_of(a) == metrics_of(b) and weights[0] == weights[1] and equal(*states)
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def test_a_run_and_its_files(run, stream, tmp_path):
+    status, err = run(stream, "--samples-every", "2", "--keep-policies", "0", "--schedule", "linear")
+    path = tmp_path / "run"
+    assert status == 0, err
+    log = metrics_of(path)
+    assert [line["step"] for line in log] == list(range(6)) and len({tuple(line) for line in log}) == 1  # fixed keys
+    assert [line["lag"] for line in log] == [0] * 6 and all(line["updates"] == 1 for line in log)
+    assert sorted(p.name for p in path.glob("policy-*")) == ["policy-000005", "policy-000006"]  # 5: a sampler may still read it
+    assert os.readlink(path / "policy") == "policy-000006"
+    shown = (path / "samples.log").read_text().splitlines()
+    assert [line for line in shown if line.startswith("--- ")][::3] == [
+        f"--- step {s}, task/{s}-0, reward {json.loads(stream[3 * s])['rewards'][0]}" for s in (0, 2, 4)]
+    assert sum(line.startswith("--- ") for line in shown) == 9
+    with gzip.open(path / "rollouts" / "step-000004.jsonl.gz", "rt") as file:
+        assert file.readlines() == stream[12:15]
+    rows = [json.loads(line) for line in stream[:6]]
+    assert log[1]["solved"] == sum(any(row["correct"]) for row in rows) / 6
+    assert log[0]["pass_at_k"] == pytest.approx(np.mean([any(row["correct"][j] for j in s) for row in rows[:3]
+                                                         for s in itertools.combinations(range(4), 3)]))
+
+
+@pytest.mark.parametrize("flags", ["", "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1",
+                                   "--dtype bfloat16"])
+def test_killed_and_resumed_is_undisturbed(run, stream, tiny, tmp_path, flags):
+    """SIGKILL at a random place of a random step, over a pipe; then the same command to the end."""
+    steps, flags, rng = ["--steps", "9"], flags.split(), random.Random()
+    assert run(stream, *steps, *flags, path=tmp_path / "whole")[0] == 0
+    done, extra = rng.randint(1, 8), rng.randint(0, 2)
+    with subprocess.Popen([sys.executable, "train.py", "--model", str(tiny), "--run", str(tmp_path / "killed"), "--save-every", "3", *steps, *flags],
+                          cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        process.stdin.write("".join(stream[:3 * done + extra]))
+        process.stdin.flush()
+        end, log = time.monotonic() + 60, tmp_path / "killed" / "metrics.jsonl"
+        while time.monotonic() < end and not (log.exists() and log.read_text().count("\n") == done):
+            time.sleep(0.001)
+        time.sleep(rng.random() * 0.02)
+        process.kill()
+    status, err = run(stream, *steps, *flags, path=tmp_path / "killed")
+    assert status == 0, err
+    assert same(tmp_path / "whole", tmp_path / "killed"), f"killed after {done} steps and {extra} rows"
+
+
+@pytest.mark.slow
+def test_ten_kills_of_any_stage(tiny, tmp_path, shell):
+    """The whole pipe, killed with SIGKILL at ten random moments, any stage, and started again each time."""
+    def pipe(run):
+        return (f"python generate.py --run {run} --steps 40 --prompts-per-step 4 --num-samples 4 | python reward.py | "
+                f"python advantages.py --estimator rloo --k 4 | python train.py --model {tiny} --run {run} --steps 40 "
+                "--save-every 4 --value-lr 0.001 --ppo-epochs 2 --minibatch-prompts 2")
+    assert shell(pipe(tmp_path / "whole")).returncode == 0
+    rng, log = random.Random(), tmp_path / "killed" / "metrics.jsonl"
+    for kill in range(10):
+        with subprocess.Popen(["bash", "-c", pipe(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+            goal, end = rng.randint(1, 6) + (len(log.read_text().splitlines()) // 4 * 4 if log.exists() else 0), time.monotonic() + 120
+            while time.monotonic() < end and not (log.exists() and log.read_text().count("\n") >= min(goal, 39)):
+                time.sleep(0.005)
+            time.sleep(rng.random() * 0.3)
+            victim = rng.choice(["generate.py", "reward.py", "advantages.py", "train.py"])
+            subprocess.run(["pkill", "-KILL", "-g", str(process.pid), "-f", victim])
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                pytest.fail(f"kill {kill}: the pipe went on without {victim}")
+    done = shell(pipe(tmp_path / "killed"))
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_steps_may_be_raised_but_not_other_flags(run, stream, tmp_path):
+    assert run(stream, "--steps", "3")[0] == 0
+    for flags, message in ((["--lr", "0.002"], "--lr 0.001 then, 0.002 now"), (["--ratio", "token"], "--ratio"),
+                           (["--value-lr", "0.1"], "--value-lr"), (["--schedule", "linear"], "--schedule")):
+        status, err = run(stream, *flags)
+        assert status == 2 and "started with other flags" in err and message in err
+    assert len(metrics_of(tmp_path / "run")) == 3
+    status, err = run(stream, "--steps", "9")
+    assert status == 0 and len(metrics_of(tmp_path / "run")) == 9
+    status, err = run(stream, "--steps", "9")
+    assert status == 0 and "is complete" in err
+
+
+def test_nan_stops_before_anything_is_published(run, stream, tiny, tmp_path):
+    path = tmp_path / "run"
+    status, err = run(stream, "--lr", "1e30", "--warmup", "0")
+    assert status == 3 and "updated policy's log-probabilities are not finite" in err and "lower --lr" in err
+    assert [p.name for p in path.glob("policy-*")] == ["policy-000000"] and os.readlink(path / "policy") == "policy-000000"
+    assert (path / "policy" / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    from safetensors.torch import load_file, save_file
+    state = load_file(tiny / "model.safetensors")
+    state["model.norm.weight"][0] = math.nan
+    save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
+    status, err = run(stream, "--model", str(broken), path=tmp_path / "other")
+    assert status in (2, 3) and "finite" in err and not list((tmp_path / "other").glob("policy-*"))
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient's norm", "largest weight after the update"])
+def test_what_is_not_finite_is_named_with_its_rows(where):
+    model, args = small(), settings()
+    policy, rows = train.Policy(model), some_rows(model)
+    capture = Capture(policy)
+    if where == "loss":
+        model.model.norm.weight.data[0] = math.nan
+    elif where == "gradient's norm":
+        model.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+    else:
+        capture.step = lambda: model.model.norm.weight.data.fill_(math.inf)
+    with pytest.raises(FloatingPointError, match=rf"the {where} of step 7 is (nan|inf) \(rows task/0, task/1, task/2\)"):
+        train.rl_step(train.Batch(rows, False, "cpu"), 7, policy, None, None, {"policy": capture}, args)
+    assert not capture.gradients
+
+
+@pytest.mark.parametrize("limit, at", [(300_000, 3), (600_000, 5)], ids=["weights", "trainer state"])
+def test_a_full_disk_leaves_the_old_state(run, stream, tmp_path, limit, at):
+    path = tmp_path / "run"
+    assert run(stream, path=tmp_path / "whole")[0] == 0
+    assert run(stream, "--steps", "3")[0] == 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))  # no file can grow beyond: a write fails as on a full disk
+    try:
+        status, err = run(stream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 2 and "train.py: cannot write" in err and "policy.new" in err
+    assert os.readlink(path / "policy") == f"policy-{at:06d}" and (path / "policy-000003" / "trainer.pt").exists()
+    status, err = run(stream)
+    assert status == 0, err
+    assert same(tmp_path / "whole", path)
+
+
+def test_an_unwritable_run_directory(run, stream, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, err = run(stream, path=tmp_path / "file" / "run")
+    assert status == 2 and "file" in err and "Traceback" not in err
+
+
+def test_half_written_and_damaged_checkpoints(run, stream, tmp_path):
+    path = tmp_path / "run"
+    assert run(stream, path=tmp_path / "whole")[0] == 0
+    assert run(stream, "--steps", "3")[0] == 0
+    shutil.copytree(path / "policy-000003", path / "policy.new")  # cut off while it was written
+    (path / "policy.new" / "trainer.pt").write_bytes(b"PK")
+    (path / "metrics.jsonl").open("a").write('{"step": 3, "lo')
+    status, err = run(stream)
+    assert status == 0, err
+    assert same(tmp_path / "whole", path)
+    whole = (path / "policy-000006" / "trainer.pt").read_bytes()
+    (path / "policy-000006" / "trainer.pt").write_bytes(whole[:len(whole) // 2])
+    status, err = run(stream, "--steps", "9")
+    assert status == 2 and "policy-000006/trainer.pt cannot be read" in err and "remove" in err
+    (path / "policy-000006" / "trainer.pt").write_bytes(whole)
+    (path / "policy-000006" / "model.safetensors").write_bytes(b"\x08")
+    status, err = run(stream, "--steps", "9")
+    assert status == 2 and "train.py: " in err
+
+
+def change(key, value):
+    return lambda row: json.dumps(row | {key: value})
+
+
+BAD_ROWS = {
+    "is not JSON": lambda row: "{",
+    "not a row of the pipe: TypeError": lambda row: "[1]",
+    "KeyError 'step'": lambda row: json.dumps({"task_id": row["task_id"]}),
+    "no 'advantages': rows come from": lambda row: json.dumps({k: v for k, v in row.items() if k != "advantages"}),
+    "no 'step_prompts'": lambda row: json.dumps({k: v for k, v in row.items() if k != "step_prompts"}),
+    "4 samples expected": lambda row: json.dumps(row | {"rewards": row["rewards"][:3]}),
+    "step 1 expected, found step 5": change("step", 5),
+    "estimator 'max_loo' within": change("estimator", "max_loo"),
+    "token ids in [0, 258)": lambda row: json.dumps(row | {"token_ids": [[300]] * 4}),
+    "sequences of token ids": change("prompt_token_ids", []),
+    "one log-probability a token": lambda row: json.dumps(row | {"logprobs": [[-1.0] * 9] * 4}),
+    "advantages must be finite": lambda row: json.dumps(row | {"advantages": [math.nan] * 4}),
+    "sampled at temperature 0.7": change("sampling", {"temperature": 0.7}),
+}
+
+
+@pytest.mark.parametrize("message", BAD_ROWS)
+def test_bad_rows(run, stream, tmp_path, message):
+    lines = stream[:4] + [BAD_ROWS[message](json.loads(stream[4])) + "\n"] + stream[5:]
+    status, err = run(lines)
+    assert status == 2 and message in err and "row 5" in err and "Traceback" not in err
+    if message not in ("is not JSON", "not a row of the pipe: TypeError"):
+        assert "task/1-1" in err
+    assert len(metrics_of(tmp_path / "run")) == 1 and os.readlink(tmp_path / "run" / "policy") == "policy-000001"
+
+
+def test_read_step(stream):
+    def read(lines, step):
+        return train.read_step(enumerate(lines, 1), step, False, 258)
+    assert [row["task_id"] for row in read(stream, 2)] == ["task/2-0", "task/2-1", "task/2-2"]  # earlier steps are skipped
+    assert read([], 0) is None and read(stream[:6], 2) is None
+    with pytest.raises(ValueError, match="the input ended in step 1: 2 of 3 rows"):
+        read(stream[:5], 1)
+    with pytest.raises(ValueError, match="step 0 expected, found step 1"):
+        read(stream[3:], 0)
+
+
+def test_an_input_that_ends_early(run, stream):
+    status, err = run(stream[:15])
+    assert status == 2 and "ended after 5 of 6 steps" in err
+
+
+# ------------------------------------------------------------------------------------------------------------ the flags
+
+@pytest.mark.parametrize("flags, message", [
+    ("--loss sft --ratio token", "--ratio"), ("--loss sft --beta 0.1", "--beta"), ("--loss sft --value-lr 0.1", "--value-lr"),
+    ("--loss sft --minibatch-prompts 2", "--minibatch-prompts"), ("--loss pg --clip-high 0.3", "--clip-high"),
+    ("--loss pg --old-logprobs recomputed", "--old-logprobs"), ("--importance-max 3", "--importance-max"),
+    ("--kl-to old", "--kl-to"), ("--value-clip 0.1", "--value-clip"), ("--max-tokens 5", "--max-tokens"),
+    ("--lr-final 0.5", "--lr-final"), ("--init tiny --lr 0.1", "--lr")])
+def test_flags_without_effect_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.parse_arguments(["--model", "m", "--run", "r", *flags.split()])
+    assert stop.value.code == 2 and f"no effect in this mode: {message}\n" in capsys.readouterr().err.replace("--run ", "").replace(" --run", "")
+
+
+@pytest.mark.parametrize("flags, message", [
+    ("--schedule cosine", "needs --steps"), ("--loss-norm constant", "is defined for --ratio token"), ("--clip-low 1.5", "below 1"),
+    ("--clip-high 0", "above 0"), ("--ppo-epochs 0", "at least 1"), ("--lr 0", "above 0"), ("--betas 0.9 1.0", "--betas"),
+    ("--beta 0.1 --reference-model none", "needs a reference"), ("--importance-max 0.5 --loss pg", "at least 1"), ("--beta nan", "--beta")])
+def test_flags_that_cannot_work_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.parse_arguments(["--model", "m", "--run", "r", *flags.split()])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_run_is_required(capsys):
+    with pytest.raises(SystemExit):
+        train.parse_arguments(["--model", "m"])
+    assert "--run is required" in capsys.readouterr().err
+
+
+def test_off_policy_estimators_have_their_ratios_inside(run, stream, tmp_path):
+    lines = [json.dumps(json.loads(line) | {"estimator": "bon_off_policy"}) + "\n" for line in stream]
+    for i, flags in enumerate((["--old-logprobs", "recomputed"], ["--value-lr", "0.1"])):
+        status, err = run(lines, *flags, path=tmp_path / str(i))
+        assert status == 2 and "bon_off_policy" in err
+
+
+def test_updates_of_a_step():
+    model = small()
+    rows = some_rows(model, P=5)
+    assert len(gradient(train.Policy(model), rows, settings("--ppo-epochs", "3", "--minibatch-prompts", "2"))[0]) == 9
+    orders = [train.minibatches(train.Batch(rows, False, "cpu"), 0, epoch, settings("--minibatch-prompts", "2")) for epoch in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1] and sorted(sum(orders[0], [])) == list(range(5))
+
+
+def test_learning_rate():
+    constant = settings("--warmup", "4")
+    assert [train.lr_factor(s, constant) for s in (0, 1, 3, 4, 1000)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    for schedule in ("linear", "cosine"):
+        args = settings("--warmup", "4", "--schedule", schedule, "--steps", "14", "--lr-final", "0.2")
+        found = [train.lr_factor(s, args) for s in range(15)]
+        assert found[4] == 1.0 and found[9] == pytest.approx(0.6) and found[14] == pytest.approx(0.2)
+
+
+def test_tensorboard_says_what_is_missing(run, stream, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    status, err = run(stream, "--tensorboard")
+    assert status == 2 and "pip install tensorboard" in err
+
+
+def test_sft_is_maximum_likelihood():
+    model, double = small(), small().double()
+    rows = some_rows(model)
+    policy = train.Policy(model)
+    capture = Capture(policy)
+    metrics = train.sft_step(train.Batch(rows, True, "cpu"), 0, policy, capture, settings("--loss", "sft", "--microbatch-tokens", "20"))
+    lp = torch.cat([plain_logprobs(double, row["prompt_token_ids"], ids)[0] for row in rows for ids in row["token_ids"]])
+    assert metrics["loss"] == pytest.approx(-lp.mean().item(), rel=1e-5)
+    assert close(capture.gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(-lp.mean(), list(double.parameters()))]), 1e-5)

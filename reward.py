@@ -466,7 +466,11 @@ def run_child(mode, room, texts, extra, shared):
                 sys.modules["threading"]._shutdown()
             if "atexit" in sys.modules:
                 sys.modules["atexit"]._run_exitfuncs()
-            sys.stdout.flush()
+            if not getattr(sys.stdout, "closed", False):
+                sys.stdout.flush()
+            main.__dict__.clear()  # files that it left open are written out
+            if not sys.__stdout__.closed:
+                sys.__stdout__.flush()
         return
     exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
     if mode == SERVE:
@@ -561,6 +565,8 @@ def decode(text, remote=None):
             return Failed(value)
         if kind == "remote" and remote is not None:
             return remote(value)
+        if kind == "type" and remote is not None and isinstance(sys.modules["builtins"].__dict__.get(value), type):
+            return sys.modules["builtins"].__dict__[value]
         raise ValueError("not encode()'s")
     try:
         return json.loads(text, object_hook=restore)
@@ -650,6 +656,8 @@ def run_check(check, template, channel, shared):
         def plain(value):
             if isinstance(value, Remote):
                 return {"~": "remote", "v": value.number}
+            if isinstance(value, type) and value is sys.modules["builtins"].__dict__.get(value.__name__):
+                return {"~": "type", "v": value.__name__}
             if type(value) in (list, tuple):
                 items = [plain(v) for v in value]
                 return items if type(value) is list else {"~": "tuple", "v": items}
@@ -969,7 +977,7 @@ def extract_answer(text):
     if bare:
         return bare[-1]
     text = text[-4000:]
-    for phrase in r"final answer is", r"answer is", r"answer\s*:", r"####":
+    for phrase in r"final answer is", r"answer is|answer\s*:|####":
         found = re.split(rf"(?i:{phrase})[\s:*]*", text)
         if len(found) > 1 and found[-1].strip():
             answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
@@ -1026,6 +1034,9 @@ OTHER_UNITS = set("""unit way people person student point time page book ball ma
     pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower tree bag""".split())
 
 
+MULTIPLES = {"hundred", "thousand", "million", "billion", "trillion", "dozen", "times", "modulo", "choose", "where", "when", "with"}
+
+
 def singular(word):
     word = word.strip(".").lower()
     return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
@@ -1043,7 +1054,9 @@ def split_unit(text):
         if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
             return text, []
         number, words, power = match.groups()
-        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
+        words = re.sub(r"\s+", " ", words)
+        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS or len(w) > 3 and w.islower() and w not in MULTIPLES
+                   for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
     unit = [UNITS.get(singular(w), "?") for w in re.findall(r"[a-zA-Z'.]+", words)]
     if power:
@@ -1064,7 +1077,7 @@ def normalize(text):
             text = text[:inner.start()] + balanced(text, inner.end())
         if text.startswith("{") and balanced(text, 0) == text[1:-1]:
             text = text[1:-1]
-        text = text.strip().rstrip(".,;:").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
+        text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
     text = re.sub(r"^(the answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*", "", text, flags=re.I)
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
@@ -1359,6 +1372,8 @@ def same_relation(gold_text, pred_text, gold, pred):
                 return False if same_part(gold[1], pred[1]) is False else None
             verdict = same_part(gold[1], pred[1])
             return verdict if verdict is not False or re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1])) is None else None
+        if not re.search(r"(?<!\\)\b[a-zA-Z]", gold_text + pred_text):
+            return every(same_part(g, p) for g, p in zip(gold, pred))
         return True if proportional(gold, pred) else None
     if len(gold) > 1:
         return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) and "text" not in gold[0] or len(gold) == 2 and \
@@ -1403,7 +1418,8 @@ def same_value(gold, pred):
         if len(values[0]) == len(values[1]) and pairs:
             return every(close_values(g, p) for g, p in pairs) if len(pairs) == longer or longer == 1 else \
                 (False if any(close_values(g, p) is False for g, p in pairs) else None)
-    plain = [re.sub(r"\\text|[^a-z0-9]", "", t.lower()) for t in (gold, pred)]
+    drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
+    plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
     wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
     if all(wordy):
         if plain[0] == plain[1] and plain[0]:
@@ -1416,7 +1432,7 @@ def close_values(g, p):
     if type(g) is type(p) is Fraction:
         if g == p:
             return True
-        return None if abs(g - p) <= Fraction(1, 10**5) * max(1, abs(g)) and g.denominator != 1 else False
+        return None if abs(g - p) <= Fraction(1, 10**5) * max(abs(g), abs(p)) and (g.denominator != 1 or p.denominator != 1) else False
     try:
         g, p = complex(g), complex(p)
     except OverflowError:
@@ -1426,7 +1442,7 @@ def close_values(g, p):
         return None
     if abs(g - p) <= 1e-11 * size or size < 1e-13:
         return True
-    return None if abs(g - p) <= 1e-5 * max(size, 1e-3) else False
+    return None if abs(g - p) <= 1e-5 * size else False
 
 
 FUNCTIONS = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log, "exp": cmath.exp,
@@ -1912,7 +1928,7 @@ class Grader:
         if kind == "code" and row["tests"]["type"] == "call":
             row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
                                     "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
-        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
+        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests"), row.get("choices")]).encode()).digest()
         futures = []
         for completion in row["completions"]:
             key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()

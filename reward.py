@@ -967,7 +967,7 @@ def balanced(text, start):
 
 
 def extract_answer(text):
-    r"""The last \boxed{...} that closes, else what follows the last "final answer is", "answer is", "answer:" or "####",
+    r"""The last \boxed{...} that closes, else what follows the last "(final) answer is", "answer:" or "####",
     else the last displayed or inline formula; None if there is none of these."""
     for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*(?=\{)", text))[-8:]):
         content = balanced(text, match.end())
@@ -977,17 +977,13 @@ def extract_answer(text):
     if bare:
         return bare[-1]
     text = text[-4000:]
-    for phrase in r"final answer is", r"answer is|answer\s*:|####":
-        found = re.split(rf"(?i:{phrase})[\s:*]*", text)
-        if len(found) > 1 and found[-1].strip():
-            answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
-            formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
-            tail = answer[formula.end():].strip() if formula else ""
-            if formula and not re.match(r",|and|or|\\?%", tail):
-                answer = next(g for g in formula.groups() if g)
-            else:
-                answer = re.split(r"\.\s", answer)[0]
-            return answer.strip() or None
+    found = re.split(r"(?i:answer is|answer\s*:|####)[\s:*]*", text)
+    if len(found) > 1 and found[-1].strip():
+        answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
+        formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
+        if formula and not re.match(r"\s*(,|and|or|\\?%)", answer[formula.end():]):
+            return next(g for g in formula.groups() if g).strip() or None
+        return re.split(r"\.\s", answer)[0].strip() or None
     found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)", text, re.S)
     return "".join(found[-1]).strip() or None if found else None
 
@@ -2051,6 +2047,70 @@ def run(settings, out):
               f"{grader.reused} seen before; " + ", ".join(f"{v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
+def benchmark(settings):
+    """Speeds side by side in one run: programs against a fresh interpreter for each and against an empty fork; math rows
+    from standard input (one solution each) against math-verify alone, on their own answers and on the next row's."""
+    def per_second(run, count):
+        start = time.perf_counter()
+        for i in range(count):
+            run(i)
+        return count / (time.perf_counter() - start)
+
+    def fork_and_wait(count):
+        source = ("import os, sys, time\nstart = time.perf_counter()\nfor _ in range(int(sys.argv[1])):\n    pid = os.fork()\n"
+                  "    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\nprint(int(sys.argv[1]) / (time.perf_counter() - start))")
+        return float(subprocess.run([sys.executable, "-I", "-S", "-c", source, str(count)], capture_output=True, check=True).stdout)
+
+    program = "a, b = map(int, input().split())\nprint(a + b)\n"
+    tests = {"type": "stdin", "inputs": ["3 4\n"], "outputs": ["7\n"]}
+    sandbox = Sandbox()
+    print("sandbox:", ", ".join(sandbox.level))
+
+    def fresh(i):
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", program], input=b"3 4\n", capture_output=True)
+        assert done.stdout == b"7\n"
+
+    def ours(i):
+        assert run_program([sandbox], program, tests, 5.0, 1024, False) == ["7\n"]
+    rates = {"a fresh interpreter": [], "this sandbox": [], "an empty fork": []}
+    for _ in range(5):
+        rates["a fresh interpreter"].append(per_second(fresh, 30))
+        rates["this sandbox"].append(per_second(ours, 300))
+        rates["an empty fork"].append(fork_and_wait(300))
+    medians = {name: sorted(values)[2] for name, values in rates.items()}
+    for name, rate in medians.items():
+        print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
+    sandbox.close()
+    rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
+    rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
+    if not rows:
+        print("math: no rows on standard input")
+        return
+    import logging
+    from math_verify import parse, verify
+    logging.disable(logging.CRITICAL)
+    MathWorker.lock = threading.Lock()
+    worker = MathWorker()
+    worker.start()
+    for what, shift in ("their own", 0), ("the next row's", 1):
+        pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
+        verdicts = [[], []]
+
+        def alone(i):
+            verdicts[0].append(verify(parse(f"${pairs[i][0]}$"), parse(pairs[i][1])))
+
+        def mine(i):
+            verdicts[1].append(grade_math(pairs[i][1], {"gold": pairs[i][0]}, settings, worker)[1])
+        same.cache_clear(), normalize.cache_clear()
+        slow, fast = per_second(alone, len(pairs)), per_second(mine, len(pairs))
+        print(f"math answers a second, {what}: math-verify alone {slow:.0f}, here {fast:.0f} ({fast / slow:.1f}x); accepted "
+              f"{sum(verdicts[0])} and {sum(verdicts[1])} of {len(pairs)}")
+        for (gold, text), one, other in zip(pairs, *verdicts):
+            if one is not other:
+                print(f"  differ: reference {gold!r}, answer {extract_answer(text)!r}: math-verify {one}, here {other}")
+    MathWorker.nursery[0].kill()
+
+
 def arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -2063,6 +2123,7 @@ def arguments(argv=None):
     parser.add_argument("--stop-early", action="store_true", help="stdin tests: stop a program at its first failed test; "
                         "for --reward binary or signed. Votes of such programs compare what was run")
     parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
+    parser.add_argument("--benchmark", action="store_true", help="measure speeds instead; math rows from standard input")
     settings = parser.parse_args(argv)
     if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
         parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
@@ -2071,6 +2132,8 @@ def arguments(argv=None):
 
 def main():
     settings = arguments()
+    if settings.benchmark:
+        return benchmark(settings)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     status = 0

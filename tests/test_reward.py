@@ -636,12 +636,12 @@ def test_soak():
         return len(tree), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree), total // 1024, threading.active_count()
     try:
         programs = ["def f(x): return x + 1", "def f(x): return [x] * 1000", "def f(x): raise ValueError", "import os\nos._exit(0)", "def f(x:",
-                    "import os\nos.fork()\ndef f(x): return x + 1", "import threading\nthreading.Thread(target=lambda: 1).start()\ndef f(x): return x + 1"]
+                    "import os\nif os.fork() == 0:\n    while True: pass\ndef f(x): return x + 1", "import threading\nthreading.Thread(target=lambda: 1).start()\ndef f(x): return x + 1"]
         seen = []
         for batch in range(100):
-            rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i}" for j in range(10))) for i in range(10)]
+            rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i} {j}" for j in range(10))) for i in range(10)]
             for row in grade_all(made, rows):
-                assert sum(row["correct"]) in (3, 4, 5)
+                assert sum(row["correct"]) in (3, 4, 5, 6)
             if batch in (10, 99):
                 seen.append(usage())
         print(f"\nsoak: processes, descriptors, MiB, threads after 1,100 programs {seen[0]}, after 10,000 {seen[1]}")

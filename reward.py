@@ -466,7 +466,11 @@ def run_child(mode, room, texts, extra, shared):
                 sys.modules["threading"]._shutdown()
             if "atexit" in sys.modules:
                 sys.modules["atexit"]._run_exitfuncs()
-            sys.stdout.flush()
+            if not getattr(sys.stdout, "closed", False):
+                sys.stdout.flush()
+            main.__dict__.clear()  # files that it left open are written out
+            if not sys.__stdout__.closed:
+                sys.__stdout__.flush()
         return
     exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
     if mode == SERVE:
@@ -561,6 +565,8 @@ def decode(text, remote=None):
             return Failed(value)
         if kind == "remote" and remote is not None:
             return remote(value)
+        if kind == "type" and remote is not None and isinstance(sys.modules["builtins"].__dict__.get(value), type):
+            return sys.modules["builtins"].__dict__[value]
         raise ValueError("not encode()'s")
     try:
         return json.loads(text, object_hook=restore)
@@ -650,6 +656,8 @@ def run_check(check, template, channel, shared):
         def plain(value):
             if isinstance(value, Remote):
                 return {"~": "remote", "v": value.number}
+            if isinstance(value, type) and value is sys.modules["builtins"].__dict__.get(value.__name__):
+                return {"~": "type", "v": value.__name__}
             if type(value) in (list, tuple):
                 items = [plain(v) for v in value]
                 return items if type(value) is list else {"~": "tuple", "v": items}
@@ -959,7 +967,7 @@ def balanced(text, start):
 
 
 def extract_answer(text):
-    r"""The last \boxed{...} that closes, else what follows the last "final answer is", "answer is", "answer:" or "####",
+    r"""The last \boxed{...} that closes, else what follows the last "(final) answer is", "answer:" or "####",
     else the last displayed or inline formula; None if there is none of these."""
     for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*(?=\{)", text))[-8:]):
         content = balanced(text, match.end())
@@ -969,17 +977,13 @@ def extract_answer(text):
     if bare:
         return bare[-1]
     text = text[-4000:]
-    for phrase in r"final answer is", r"answer is", r"answer\s*:", r"####":
-        found = re.split(rf"(?i:{phrase})[\s:*]*", text)
-        if len(found) > 1 and found[-1].strip():
-            answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
-            formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
-            tail = answer[formula.end():].strip() if formula else ""
-            if formula and not re.match(r",|and|or|\\?%", tail):
-                answer = next(g for g in formula.groups() if g)
-            else:
-                answer = re.split(r"\.\s", answer)[0]
-            return answer.strip() or None
+    found = re.split(r"(?i:answer is|answer\s*:|####)[\s:*]*", text)
+    if len(found) > 1 and found[-1].strip():
+        answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
+        formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
+        if formula and not re.match(r"\s*(,|and|or|\\?%)", answer[formula.end():]):
+            return next(g for g in formula.groups() if g).strip() or None
+        return re.split(r"\.\s", answer)[0].strip() or None
     found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)", text, re.S)
     return "".join(found[-1]).strip() or None if found else None
 
@@ -1026,6 +1030,9 @@ OTHER_UNITS = set("""unit way people person student point time page book ball ma
     pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower tree bag""".split())
 
 
+MULTIPLES = {"hundred", "thousand", "million", "billion", "trillion", "dozen", "times", "modulo", "choose", "where", "when", "with"}
+
+
 def singular(word):
     word = word.strip(".").lower()
     return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
@@ -1043,7 +1050,9 @@ def split_unit(text):
         if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
             return text, []
         number, words, power = match.groups()
-        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
+        words = re.sub(r"\s+", " ", words)
+        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS or len(w) > 3 and w.islower() and w not in MULTIPLES
+                   for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
     unit = [UNITS.get(singular(w), "?") for w in re.findall(r"[a-zA-Z'.]+", words)]
     if power:
@@ -1064,7 +1073,7 @@ def normalize(text):
             text = text[:inner.start()] + balanced(text, inner.end())
         if text.startswith("{") and balanced(text, 0) == text[1:-1]:
             text = text[1:-1]
-        text = text.strip().rstrip(".,;:").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
+        text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
     text = re.sub(r"^(the answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*", "", text, flags=re.I)
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
@@ -1359,6 +1368,8 @@ def same_relation(gold_text, pred_text, gold, pred):
                 return False if same_part(gold[1], pred[1]) is False else None
             verdict = same_part(gold[1], pred[1])
             return verdict if verdict is not False or re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1])) is None else None
+        if not re.search(r"(?<!\\)\b[a-zA-Z]", gold_text + pred_text):
+            return every(same_part(g, p) for g, p in zip(gold, pred))
         return True if proportional(gold, pred) else None
     if len(gold) > 1:
         return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) and "text" not in gold[0] or len(gold) == 2 and \
@@ -1403,7 +1414,8 @@ def same_value(gold, pred):
         if len(values[0]) == len(values[1]) and pairs:
             return every(close_values(g, p) for g, p in pairs) if len(pairs) == longer or longer == 1 else \
                 (False if any(close_values(g, p) is False for g, p in pairs) else None)
-    plain = [re.sub(r"\\text|[^a-z0-9]", "", t.lower()) for t in (gold, pred)]
+    drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
+    plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
     wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
     if all(wordy):
         if plain[0] == plain[1] and plain[0]:
@@ -1416,7 +1428,7 @@ def close_values(g, p):
     if type(g) is type(p) is Fraction:
         if g == p:
             return True
-        return None if abs(g - p) <= Fraction(1, 10**5) * max(1, abs(g)) and g.denominator != 1 else False
+        return None if abs(g - p) <= Fraction(1, 10**5) * max(abs(g), abs(p)) and (g.denominator != 1 or p.denominator != 1) else False
     try:
         g, p = complex(g), complex(p)
     except OverflowError:
@@ -1426,7 +1438,7 @@ def close_values(g, p):
         return None
     if abs(g - p) <= 1e-11 * size or size < 1e-13:
         return True
-    return None if abs(g - p) <= 1e-5 * max(size, 1e-3) else False
+    return None if abs(g - p) <= 1e-5 * size else False
 
 
 FUNCTIONS = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log, "exp": cmath.exp,
@@ -1912,7 +1924,7 @@ class Grader:
         if kind == "code" and row["tests"]["type"] == "call":
             row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
                                     "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
-        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
+        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests"), row.get("choices")]).encode()).digest()
         futures = []
         for completion in row["completions"]:
             key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()
@@ -2035,6 +2047,70 @@ def run(settings, out):
               f"{grader.reused} seen before; " + ", ".join(f"{v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
+def benchmark(settings):
+    """Speeds side by side in one run: programs against a fresh interpreter for each and against an empty fork; math rows
+    from standard input (one solution each) against math-verify alone, on their own answers and on the next row's."""
+    def per_second(run, count):
+        start = time.perf_counter()
+        for i in range(count):
+            run(i)
+        return count / (time.perf_counter() - start)
+
+    def fork_and_wait(count):
+        source = ("import os, sys, time\nstart = time.perf_counter()\nfor _ in range(int(sys.argv[1])):\n    pid = os.fork()\n"
+                  "    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\nprint(int(sys.argv[1]) / (time.perf_counter() - start))")
+        return float(subprocess.run([sys.executable, "-I", "-S", "-c", source, str(count)], capture_output=True, check=True).stdout)
+
+    program = "a, b = map(int, input().split())\nprint(a + b)\n"
+    tests = {"type": "stdin", "inputs": ["3 4\n"], "outputs": ["7\n"]}
+    sandbox = Sandbox()
+    print("sandbox:", ", ".join(sandbox.level))
+
+    def fresh(i):
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", program], input=b"3 4\n", capture_output=True)
+        assert done.stdout == b"7\n"
+
+    def ours(i):
+        assert run_program([sandbox], program, tests, 5.0, 1024, False) == ["7\n"]
+    rates = {"a fresh interpreter": [], "this sandbox": [], "an empty fork": []}
+    for _ in range(5):
+        rates["a fresh interpreter"].append(per_second(fresh, 30))
+        rates["this sandbox"].append(per_second(ours, 300))
+        rates["an empty fork"].append(fork_and_wait(300))
+    medians = {name: sorted(values)[2] for name, values in rates.items()}
+    for name, rate in medians.items():
+        print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
+    sandbox.close()
+    rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
+    rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
+    if not rows:
+        print("math: no rows on standard input")
+        return
+    import logging
+    from math_verify import parse, verify
+    logging.disable(logging.CRITICAL)
+    MathWorker.lock = threading.Lock()
+    worker = MathWorker()
+    worker.start()
+    for what, shift in ("their own", 0), ("the next row's", 1):
+        pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
+        verdicts = [[], []]
+
+        def alone(i):
+            verdicts[0].append(verify(parse(f"${pairs[i][0]}$"), parse(pairs[i][1])))
+
+        def mine(i):
+            verdicts[1].append(grade_math(pairs[i][1], {"gold": pairs[i][0]}, settings, worker)[1])
+        same.cache_clear(), normalize.cache_clear()
+        slow, fast = per_second(alone, len(pairs)), per_second(mine, len(pairs))
+        print(f"math answers a second, {what}: math-verify alone {slow:.0f}, here {fast:.0f} ({fast / slow:.1f}x); accepted "
+              f"{sum(verdicts[0])} and {sum(verdicts[1])} of {len(pairs)}")
+        for (gold, text), one, other in zip(pairs, *verdicts):
+            if one is not other:
+                print(f"  differ: reference {gold!r}, answer {extract_answer(text)!r}: math-verify {one}, here {other}")
+    MathWorker.nursery[0].kill()
+
+
 def arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -2047,6 +2123,7 @@ def arguments(argv=None):
     parser.add_argument("--stop-early", action="store_true", help="stdin tests: stop a program at its first failed test; "
                         "for --reward binary or signed. Votes of such programs compare what was run")
     parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
+    parser.add_argument("--benchmark", action="store_true", help="measure speeds instead; math rows from standard input")
     settings = parser.parse_args(argv)
     if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
         parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
@@ -2055,6 +2132,8 @@ def arguments(argv=None):
 
 def main():
     settings = arguments()
+    if settings.benchmark:
+        return benchmark(settings)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     status = 0

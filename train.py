@@ -16,13 +16,21 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 
 import argparse
 import gzip
+import importlib.util
+import itertools
 import json
 import math
 import os
 import pickle
+import platform
 import random
+import resource
+import shlex
 import shutil
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -34,6 +42,7 @@ import transformers
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
 
@@ -44,8 +53,8 @@ LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not
 
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
-    and its keys and values are shared by the group's completions; with activation checkpointing, which excludes a KV
-    cache, every completion carries its own copy of the prompt. Both give the same numbers."""
+    and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention, activation
+    checkpointing) every completion carries its own copy of the prompt. Both give the same numbers."""
 
     def __init__(self, model, share_prompt=True):
         super().__init__()
@@ -55,45 +64,53 @@ class Policy(torch.nn.Module):
         """prompts: G lists of token ids; completions: U lists; group: U indices into prompts.
         Returns float32 (U, T) log-probabilities of the completions' tokens, 0 beyond their end, and, if asked for, the
         (U, T) entropies of the distributions they were drawn from, else None."""
-        device, decoder = self.model.device, self.model.base_model
-        width = max(map(len, completions))
         logprobs, entropies = [None] * len(completions), [None] * len(completions)
-        if self.share_prompt:
-            longest = max(map(len, prompts))
-            padding = [longest - len(ids) for ids in prompts]  # on the left: a prompt's last column is its last token
-            ids = torch.tensor([[0] * pad + ids for pad, ids in zip(padding, prompts)], device=device)
-            mask = torch.tensor([[0] * pad + [1] * len(ids) for pad, ids in zip(padding, prompts)], device=device)
-            out = decoder(input_ids=ids, attention_mask=mask if any(padding) else None,
-                          position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=True)
+        read = self.read_prompts(prompts) if self.share_prompt else None
         for some in by_length(completions):
-            of = torch.tensor([group[u] for u in some], device=device)
-            long = max(len(completions[u]) for u in some)
-            targets = torch.tensor([completions[u] + [0] * (long - len(completions[u])) for u in some], device=device)
-            if self.share_prompt:
-                hidden = out.last_hidden_state[of, -1:]  # (b, 1, H): predicts the first token of the completion
-                if long > 1:
-                    cache = DynamicCache(config=self.model.config)
-                    for layer, (keys, values) in enumerate((c.keys, c.values) for c in out.past_key_values.layers):
-                        cache.update(keys[of], values[of], layer)
-                    seen = torch.cat([mask[of], mask.new_ones(len(some), long - 1)], 1)
-                    rest = decoder(input_ids=targets[:, :-1], attention_mask=seen if any(padding) else None,
-                                   position_ids=mask[of].sum(1, keepdim=True) + torch.arange(long - 1, device=device),
-                                   past_key_values=cache, use_cache=True)
-                    hidden = torch.cat([hidden, rest.last_hidden_state], 1)  # (b, long, H)
-            else:
-                whole = [prompts[group[u]] + completions[u][:-1] for u in some]
-                wide = max(map(len, whole))  # padding on the right needs no mask: no token attends to what comes after it
-                ids = torch.tensor([s + [0] * (wide - len(s)) for s in whole], device=device)
-                first = torch.tensor([len(prompts[group[u]]) - 1 for u in some], device=device)
-                place = (first[:, None] + torch.arange(long, device=device)).clamp(max=wide - 1)  # (b, long)
-                hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
-                hidden = hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
-            real = torch.tensor([len(completions[u]) for u in some], device=device)[:, None] > torch.arange(long, device=device)
+            lengths = [len(completions[u]) for u in some]
+            targets = self.tensor([completions[u] + [0] * (max(lengths) - len(completions[u])) for u in some])  # (b, long)
+            hidden = (self.after_prompts(*read, self.tensor([group[u] for u in some]), targets) if self.share_prompt else
+                      self.with_prompts([prompts[group[u]] for u in some], [completions[u] for u in some]))  # (b, long, H)
+            real = self.tensor(lengths)[:, None] > torch.arange(max(lengths), device=targets.device)
             lp, ent = self.select(hidden[real], targets[real], entropy)  # tokens of padding are not computed
-            for u, a, b in zip(some, *(x.split(real.sum(1).tolist()) for x in (lp, ent))):
+            for u, a, b in zip(some, lp.split(lengths), ent.split(lengths)):
                 logprobs[u], entropies[u] = a, b
         pad = lambda rows: torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return pad(logprobs), pad(entropies) if entropy else None
+
+    def tensor(self, x):
+        return torch.tensor(x, device=self.model.device)
+
+    def read_prompts(self, prompts):
+        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; mask."""
+        longest = max(map(len, prompts))
+        ids = self.tensor([[0] * (longest - len(ids)) + ids for ids in prompts])
+        mask = self.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
+        return self.model.base_model(input_ids=ids, attention_mask=None if mask.all() else mask, use_cache=True,
+                                     position_ids=(mask.cumsum(1) - 1).clamp(min=0)), mask
+
+    def after_prompts(self, read, mask, of, targets):
+        """(b, long, H) states that predict targets (b, long) after the prompts number `of` (b,)."""
+        hidden, more = read.last_hidden_state[of, -1:], targets.shape[1] - 1  # the prompt's end predicts the first token
+        if not more:
+            return hidden
+        cache = DynamicCache(config=self.model.config)
+        for layer, prompt in enumerate(read.past_key_values.layers):
+            cache.update(prompt.keys[of], prompt.values[of], layer)
+        seen = None if mask.all() else torch.cat([mask[of], mask.new_ones(len(of), more)], 1)
+        positions = mask[of].sum(1, keepdim=True) + torch.arange(more, device=mask.device)
+        rest = self.model.base_model(input_ids=targets[:, :-1], attention_mask=seen, position_ids=positions,
+                                     past_key_values=cache, use_cache=True)
+        return torch.cat([hidden, rest.last_hidden_state], 1)
+
+    def with_prompts(self, prompts, completions):
+        """(b, long, H) states that predict the completions, of whole sequences. They are padded on the right, which needs
+        no mask: no token attends to what comes after it."""
+        whole = [prompt + ids[:-1] for prompt, ids in zip(prompts, completions)]
+        wide, long = max(map(len, whole)), max(map(len, completions))
+        hidden = self.model.base_model(input_ids=self.tensor([ids + [0] * (wide - len(ids)) for ids in whole]), use_cache=False)
+        place = self.tensor([[min(len(prompt) - 1 + t, wide - 1) for t in range(long)] for prompt in prompts])
+        return hidden.last_hidden_state.gather(1, place[..., None].expand(-1, -1, hidden.last_hidden_state.shape[-1]))
 
     def select(self, hidden, targets, entropy):
         """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
@@ -523,10 +540,33 @@ def publish(run, step, policy, tokenizer, args, state=None):
             shutil.rmtree(path)
 
 
+def probe_ids(model):
+    return [(7919 * i + 104729) % model.config.vocab_size for i in range(16)]
+
+
+@torch.no_grad()
+def check_logits(model, path):
+    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong."""
+    ids = torch.tensor([probe_ids(model)], device=model.device)
+    lp, _ = Policy(model, share_prompt=False)([ids[0, :1].tolist()], [ids[0, 1:].tolist()], [0])
+    expected = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1).gather(1, ids[0, 1:, None]).squeeze(1)
+    if not torch.allclose(lp[0], expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise ValueError(f"{path} ({model.config.model_type}) scales its logits in a way that train.py does not know")
+
+
+def checkpoint_activations(model):
+    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told that
+    they train, and not what is inside them: dropout stays off."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+
+
 @torch.no_grad()
 def probe(policy):
     """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
-    ids = [(7919 * i + 104729) % policy.model.config.vocab_size for i in range(16)]
+    ids = probe_ids(policy.model)
     lp, _ = policy([ids[:1]], [ids[1:]], [0])
     if not lp.isfinite().all():
         raise FloatingPointError("the updated policy's log-probabilities are not finite")
@@ -572,11 +612,14 @@ def train(args):
     load = lambda path: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
     model = load(checkpoint_path or args.model)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path or args.model)
-    sliding = "sliding_attention" in (getattr(model.config, "layer_types", None) or [])
-    policy = Policy(model, share_prompt=not sliding)
+    check_logits(model, args.model)
+    share_prompt = "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
+    policy = Policy(model, share_prompt and not args.activation_checkpointing)
+    if args.activation_checkpointing:
+        checkpoint_activations(model)
     reference = None
     if not sft and args.reference_model != "none":
-        reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt=not sliding)
+        reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt)
     value = Value(args.model).to(args.device) if args.value_lr else None
     adam = lambda module, lr: torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr,
                                                 betas=tuple(args.betas), weight_decay=args.weight_decay)
@@ -692,11 +735,158 @@ def init_tiny(path, seed):
     tokenizer.save_pretrained(path)
 
 
+# ----------------------------------------------------------------------------------------------------- the benchmark
+
+FREE_REWARD = """import json, sys, zlib
+for line in sys.stdin:
+    row = json.loads(line)
+    row["correct"] = [zlib.crc32((row["prompt"] + text).encode()) % 8 == 0 for text in row["completions"]]
+    row["rewards"] = row["scores"] = [float(right) for right in row["correct"]]
+    print(json.dumps(row | {"votes": [int(right) for right in row["correct"]]}), flush=True)"""
+
+
+def benchmark(args, P=64, n=16, steps=22):
+    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, on --model and the embedded task, one
+    thread a process: what a step takes on one core that has nothing else to do. The start-up is taken off by running
+    everything for two steps too. The reward is a hash of the completion (an eighth are right) that costs next to nothing."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    cores, scratch, python = sorted(os.sched_getaffinity(0)), Path(tempfile.mkdtemp()), shlex.quote(sys.executable)
+    reward = f"{python} -c {shlex.quote(FREE_REWARD)}"
+
+    def generate(steps, follow=f"--model {args.model}"):
+        return f"{python} generate.py --steps {steps} --prompts-per-step {P} --num-samples {n} {follow}"
+
+    def advise(estimator):
+        return f"{python} advantages.py --estimator {estimator} --k {n}"
+
+    def train(steps, flags):
+        shutil.rmtree(scratch / "run", ignore_errors=True)
+        return f"{python} train.py --model {args.model} --run {scratch}/run --steps {steps} --save-every {steps} {flags}"
+
+    def loop(steps, estimator, flags, staleness=0):
+        trainer = train(steps, flags)
+        return " | ".join([generate(steps, f"--run {scratch}/run --max-staleness {staleness}"), reward, advise(estimator), trainer])
+
+    def seconds(command, on=1):
+        """Processor seconds a step of command(steps), a shell command."""
+        os.sched_setaffinity(0, cores[:on])  # inherited: the stages share these cores
+        used = []
+        for count in (2, steps):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(["bash", "-c", "set -o pipefail; " + command(count)], cwd=Path(__file__).resolve().parent, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return (used[1] - used[0]) / (steps - 2)
+
+    def wall():  # of the run just made
+        log = [json.loads(line) for line in open(scratch / "run" / "metrics.jsonl")][2:-1]
+        return statistics.median(line["wait_s"] + line["work_s"] for line in log)
+
+    def report(name, seconds, note=""):
+        print(f"| {name} | {seconds:.3f} | {tokens / seconds:,.0f} | {note} |", flush=True)
+
+    alone = {"generate.py": seconds(lambda s: f"{generate(s)} > {scratch}/c{s}"),
+             "the hash in place of reward.py": seconds(lambda s: f"{reward} < {scratch}/c{s} > {scratch}/r{s}")}
+    with open(scratch / f"c{steps}") as file:
+        rows = [json.loads(line) for line in itertools.islice(file, P)]
+    tokens = sum(len(ids) for row in rows for ids in row["token_ids"])
+    print(f"{P} prompts x {n} samples, {tokens} completion tokens a step; {platform.machine()}, torch {torch.__version__}; load "
+          f"{os.getloadavg()[0]:.1f} on {len(cores)} cores\n\n| | processor s a step | completion tokens/s | |\n|---|---|---|---|")
+    for name, floor in zip(("bare forward, backward, Adam", "bare sampling loop"), floors(args.model, rows, n)):
+        report(name, floor)
+    for name, own in alone.items():
+        report(name, own)
+    for estimator in ("rloo", "max_loo"):
+        stages = {f"advantages.py, {estimator}": seconds(lambda s: f"{advise(estimator)} < {scratch}/r{s} > {scratch}/a{s}"),
+                  f"train.py, {estimator}": seconds(lambda s: f"{train(s, '--reference-model none')} < {scratch}/a{s}")}
+        for name, own in stages.items():
+            report(name, own)
+        total = sum(alone.values()) + sum(stages.values())
+        whole = seconds(lambda s: loop(s, estimator, "--reference-model none"))
+        report(f"**the loop, {estimator}**", whole, f"the stages alone take {total / whole:.2f} of it")
+        report(f"the loop, {estimator}, KL to the reference logged", seconds(lambda s: loop(s, estimator, "")))
+        clock = []
+        for staleness in (0, 1):
+            seconds(lambda s: loop(s, estimator, "--reference-model none", staleness), on=2)
+            clock.append(wall())
+        report(f"the loop, {estimator}, two cores, staleness 1", clock[1], f"by the clock; {clock[0] / clock[1]:.2f} x staleness 0")
+    shutil.rmtree(scratch)
+    os.sched_setaffinity(0, cores[:1])
+    if importlib.util.find_spec("trl"):
+        for size in (P * n, P * n // 4):
+            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(args.model, rows, n, size), "no KL")
+    else:
+        print("TRL is not installed: not measured")
+
+
+def floors(path, rows, n, repeats=9):
+    """Seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many tokens as the
+    longest completion has for every sample from a KV cache, with nothing around them."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
+    prompts = torch.tensor([row["prompt_token_ids"] for row in rows])
+    packed = [t for row in rows for ids in (row["prompt_token_ids"], *{tuple(ids) for ids in row["token_ids"]}) for t in ids]
+    packed = torch.tensor(packed[:len(packed) // len(rows) * len(rows)]).view(len(rows), -1)
+
+    def bare_update():
+        logits = model(input_ids=packed, use_cache=False).logits[:, :-1]
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), packed[:, 1:].flatten()).backward()
+        optimizer.step(), optimizer.zero_grad()
+
+    @torch.inference_mode()
+    def bare_sampling():
+        out = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
+        out.past_key_values.batch_repeat_interleave(n)
+        logits = out.logits[:, -1].repeat_interleave(n, 0)
+        for _ in range(max(len(ids) for row in rows for ids in row["token_ids"]) - 1):
+            token = torch.multinomial(logits.softmax(-1), 1)
+            logits = model(input_ids=token, past_key_values=out.past_key_values, use_cache=True).logits[:, -1]
+
+    for work in (bare_update, bare_sampling):
+        times = []
+        for _ in range(repeats):
+            started = time.process_time()
+            work()
+            times.append(time.process_time() - started)
+        yield statistics.median(times)
+
+
+def trl_step(path, rows, n, batch, steps=8):
+    """Median processor seconds a step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a time."""
+    import zlib
+
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    class Clock(transformers.TrainerCallback):
+        def on_step_begin(self, *_, **__):
+            self.started = time.process_time()
+
+        def on_step_end(self, *_, **__):
+            times.append(time.process_time() - self.started)
+
+    def reward(prompts, completions, **_):
+        return [float(zlib.crc32((prompt + text).encode()) % 8 == 0) for prompt, text in zip(prompts, completions)]
+    times = []
+    with tempfile.TemporaryDirectory() as scratch:
+        config = GRPOConfig(
+            output_dir=scratch, use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=steps, num_generations=n,
+            per_device_train_batch_size=batch, gradient_accumulation_steps=len(rows) * n // batch, max_completion_length=10,
+            beta=0.0, loss_type="dr_grpo", learning_rate=1e-3, adam_beta2=0.98, report_to="none", save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
+        GRPOTrainer(path, reward_funcs=reward, args=config, callbacks=[Clock()],
+                    train_dataset=Dataset.from_dict({"prompt": [row["prompt"] for row in rows]})).train()
+    return statistics.median(times[2:])
+
+
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
     parser.add_argument("--init", choices=["tiny"], help="write a new random checkpoint to --model and stop")
+    parser.add_argument("--benchmark", action="store_true", help="measure the loop and its stages on --model, beside TRL if it is installed")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -741,6 +931,7 @@ def parse_arguments(argv=None):
     machine.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                          help="bfloat16: autocast with float32 master weights; published weights are bfloat16")
     machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
+    machine.add_argument("--activation-checkpointing", action="store_true", help="less memory, more work: layers are computed twice")
     machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
@@ -754,6 +945,9 @@ def main():
     args = parse_arguments()
     if args.init:
         init_tiny(args.model, args.seed)
+        return
+    if args.benchmark:
+        benchmark(args)
         return
     try:
         train(args)
@@ -771,8 +965,8 @@ def main():
 def check_arguments(parser, args):
     """Refuse what cannot work and flags that would have no effect."""
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
-    if args.init:
-        unused = given - {"init", "model", "seed"}
+    if args.init or args.benchmark:
+        unused = given - ({"init", "model", "seed"} if args.init else {"benchmark", "model"})
     else:
         if args.run is None:
             parser.error("--run is required")

@@ -3,6 +3,7 @@
     ... | python advantages.py --estimator pkpo_s_loo_minus_one --k 8 | python train.py --model DIR --run RUN --steps 150
     python generate.py --model DIR --reference --split sft --steps 700 | python train.py --loss sft --model DIR --run RUN --steps 700
     python train.py --init tiny --model DIR        # writes a new random model and stops
+    python train.py --benchmark --model DIR        # what a step costs, beside TRL where that is installed
 
 A step is the rows that share `step`. Its gradient is the papers' sum convention, averaged over the P prompts:
     (1/P) sum_p sum_i A_i grad log pi(y_i | x_p)
@@ -16,21 +17,13 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 
 import argparse
 import gzip
-import importlib.util
-import itertools
 import json
 import math
 import os
 import pickle
-import platform
 import random
-import resource
-import shlex
 import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -196,7 +189,8 @@ def check_row(row, first, sft, vocabulary):
         return
     if [len(ids) for ids in row["token_ids"]] != [len(logprobs) for logprobs in row["logprobs"]]:
         raise ValueError("one log-probability a token expected")
-    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]), ("logprobs", sum(row["logprobs"], []))]:
+    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]),
+                        ("logprobs", [x for logprobs in row["logprobs"] for x in logprobs])]:
         if not np.isfinite(values).all():
             raise ValueError(f"{key} must be finite numbers")
     if (temperature := row.get("sampling", {}).get("temperature", 1.0)) != 1.0:
@@ -318,13 +312,13 @@ def minibatches(batch, step, epoch, args):
     return [sorted(groups[i:i + size]) for i in range(0, len(groups), size)]
 
 
-def off_policy_advantages(batch, groups, lp, args):
-    """(G * n,) advantages of an off-policy estimator for `groups` at the current log-probabilities lp (G * n, T). The ratios
-    of whole completions are clipped first: as PPO does, or, without PPO, from above by --importance-max."""
+def off_policy_advantages(batch, groups, samples, lp, args):
+    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities lp
+    (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by --importance-max."""
     rows = [batch.rows[g] for g in groups]
-    samples = [i for i, g in enumerate(batch.group) if g in set(groups)]
-    low, high = (math.log(1 - args.clip_low), math.log(1 + args.clip_high)) if args.loss == "ppo" else (
-        -args.log_ratio_max, math.log(args.importance_max))
+    low, high = -args.log_ratio_max, math.log(args.importance_max)
+    if args.loss == "ppo":
+        low, high = math.log(1 - args.clip_low), math.log(1 + args.clip_high)
     log_ratio = ((lp - batch.sampler[samples]) * batch.mask[samples]).double().sum(1).clamp(low, high)
     values = advantages.ESTIMATORS[rows[0]["estimator"]](
         np.array([row["rewards"] for row in rows]), rows[0]["k"], votes=np.array([row["votes"] for row in rows]),
@@ -394,7 +388,7 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
     seen = defaultdict(list)  # what the updates saw of the samples they used
     for epoch in range(args.ppo_epochs):
         for groups in minibatches(batch, step, epoch, args):
-            samples = [i for i in everything if batch.group[i] in set(groups)]
+            samples = [g * n + i for g in groups for i in range(n)]
             if value:
                 losses = value_losses(value([batch.prompts[g] for g in groups])[:, None], value_old[groups, None],
                                       target.view(-1, n)[groups], args.value_clip)  # (G, n)
@@ -404,7 +398,7 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
                 seen["value_loss"].append(losses.detach().flatten())
             A = advantage[samples]
             if off_policy:
-                A = off_policy_advantages(batch, groups, batch.all_logprobs(policy, samples, budget)[samples], args)
+                A = off_policy_advantages(batch, groups, samples, batch.all_logprobs(policy, samples, budget)[samples], args)
             if args.mask_truncated:
                 A = A * batch.stopped[samples]
             used = dict(zip(samples, A.tolist()))
@@ -585,7 +579,7 @@ def resume(run, args):
                          f"its name, so the disk or a copy damaged it: remove {found[-1]} to resume from the one before, "
                          "or start another --run") from None
     free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "save_every", "keep_policies", "samples_every", "microbatch_tokens"}
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "tensorboard", "samples_every"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
     if changed:
@@ -609,7 +603,13 @@ def train(args):
     run, sft = args.run, args.loss == "sft"
     run.mkdir(parents=True, exist_ok=True)
     checkpoint_path, state = resume(run, args)
-    load = lambda path: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
+
+    def load(path):
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
+
+    def adam(module, lr):
+        return torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
+                                 weight_decay=args.weight_decay)
     model = load(checkpoint_path or args.model)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path or args.model)
     check_logits(model, args.model)
@@ -621,8 +621,6 @@ def train(args):
     if not sft and args.reference_model != "none":
         reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt)
     value = Value(args.model).to(args.device) if args.value_lr else None
-    adam = lambda module, lr: torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr,
-                                                betas=tuple(args.betas), weight_decay=args.weight_decay)
     optimizers = {"policy": adam(policy, args.lr)} | ({"value": adam(value, args.value_lr)} if value else {})
     first, solved, seen = 0, set(), set()
     if state:
@@ -677,10 +675,11 @@ def train(args):
                 for key, v in metrics.items():
                     if v is not None:
                         tensorboard.add_scalar(key, v, step - 1)
-            if save or not sft:  # no one samples from a policy in the middle of its warm-up
-                publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             if args.samples_every and (step - 1) % args.samples_every == 0:
                 log_samples(run / "samples.log", step - 1, rows)
+            # last, so that a checkpoint never lacks the records of its steps
+            if save or not sft:  # no one samples from a policy in the middle of its warm-up
+                publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             shown = {"loss": metrics["loss"]} if sft else {
                 "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
                 "entropy": metrics["entropy"], "lag": metrics["lag"]}
@@ -733,152 +732,6 @@ def init_tiny(path, seed):
         bos_token_id=None, eos_token_id=1, pad_token_id=0))
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
-
-
-# ----------------------------------------------------------------------------------------------------- the benchmark
-
-FREE_REWARD = """import json, sys, zlib
-for line in sys.stdin:
-    row = json.loads(line)
-    row["correct"] = [zlib.crc32((row["prompt"] + text).encode()) % 8 == 0 for text in row["completions"]]
-    row["rewards"] = row["scores"] = [float(right) for right in row["correct"]]
-    print(json.dumps(row | {"votes": [int(right) for right in row["correct"]]}), flush=True)"""
-
-
-def benchmark(args, P=64, n=16, steps=22):
-    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, on --model and the embedded task, one
-    thread a process: what a step takes on one core that has nothing else to do. The start-up is taken off by running
-    everything for two steps too. The reward is a hash of the completion (an eighth are right) that costs next to nothing."""
-    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    cores, scratch, python = sorted(os.sched_getaffinity(0)), Path(tempfile.mkdtemp()), shlex.quote(sys.executable)
-    reward = f"{python} -c {shlex.quote(FREE_REWARD)}"
-
-    def generate(steps, follow=f"--model {args.model}"):
-        return f"{python} generate.py --steps {steps} --prompts-per-step {P} --num-samples {n} {follow}"
-
-    def advise(estimator):
-        return f"{python} advantages.py --estimator {estimator} --k {n}"
-
-    def train(steps, flags):
-        shutil.rmtree(scratch / "run", ignore_errors=True)
-        return f"{python} train.py --model {args.model} --run {scratch}/run --steps {steps} --save-every {steps} {flags}"
-
-    def loop(steps, estimator, flags, staleness=0):
-        trainer = train(steps, flags)
-        return " | ".join([generate(steps, f"--run {scratch}/run --max-staleness {staleness}"), reward, advise(estimator), trainer])
-
-    def seconds(command, on=1):
-        """Processor seconds a step of command(steps), a shell command."""
-        os.sched_setaffinity(0, cores[:on])  # inherited: the stages share these cores
-        used = []
-        for count in (2, steps):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(["bash", "-c", "set -o pipefail; " + command(count)], cwd=Path(__file__).resolve().parent, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return (used[1] - used[0]) / (steps - 2)
-
-    def wall():  # of the run just made
-        log = [json.loads(line) for line in open(scratch / "run" / "metrics.jsonl")][2:-1]
-        return statistics.median(line["wait_s"] + line["work_s"] for line in log)
-
-    def report(name, seconds, note=""):
-        print(f"| {name} | {seconds:.3f} | {tokens / seconds:,.0f} | {note} |", flush=True)
-
-    alone = {"generate.py": seconds(lambda s: f"{generate(s)} > {scratch}/c{s}"),
-             "the hash in place of reward.py": seconds(lambda s: f"{reward} < {scratch}/c{s} > {scratch}/r{s}")}
-    with open(scratch / f"c{steps}") as file:
-        rows = [json.loads(line) for line in itertools.islice(file, P)]
-    tokens = sum(len(ids) for row in rows for ids in row["token_ids"])
-    print(f"{P} prompts x {n} samples, {tokens} completion tokens a step; {platform.machine()}, torch {torch.__version__}; load "
-          f"{os.getloadavg()[0]:.1f} on {len(cores)} cores\n\n| | processor s a step | completion tokens/s | |\n|---|---|---|---|")
-    for name, floor in zip(("bare forward, backward, Adam", "bare sampling loop"), floors(args.model, rows, n)):
-        report(name, floor)
-    for name, own in alone.items():
-        report(name, own)
-    for estimator in ("rloo", "max_loo"):
-        stages = {f"advantages.py, {estimator}": seconds(lambda s: f"{advise(estimator)} < {scratch}/r{s} > {scratch}/a{s}"),
-                  f"train.py, {estimator}": seconds(lambda s: f"{train(s, '--reference-model none')} < {scratch}/a{s}")}
-        for name, own in stages.items():
-            report(name, own)
-        total = sum(alone.values()) + sum(stages.values())
-        whole = seconds(lambda s: loop(s, estimator, "--reference-model none"))
-        report(f"**the loop, {estimator}**", whole, f"the stages alone take {total / whole:.2f} of it")
-        report(f"the loop, {estimator}, KL to the reference logged", seconds(lambda s: loop(s, estimator, "")))
-        clock = []
-        for staleness in (0, 1):
-            seconds(lambda s: loop(s, estimator, "--reference-model none", staleness), on=2)
-            clock.append(wall())
-        report(f"the loop, {estimator}, two cores, staleness 1", clock[1], f"by the clock; {clock[0] / clock[1]:.2f} x staleness 0")
-    shutil.rmtree(scratch)
-    os.sched_setaffinity(0, cores[:1])
-    if importlib.util.find_spec("trl"):
-        for size in (P * n, P * n // 4):
-            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(args.model, rows, n, size), "no KL")
-    else:
-        print("TRL is not installed: not measured")
-
-
-def floors(path, rows, n, repeats=9):
-    """Seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many tokens as the
-    longest completion has for every sample from a KV cache, with nothing around them."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    prompts = torch.tensor([row["prompt_token_ids"] for row in rows])
-    packed = [t for row in rows for ids in (row["prompt_token_ids"], *{tuple(ids) for ids in row["token_ids"]}) for t in ids]
-    packed = torch.tensor(packed[:len(packed) // len(rows) * len(rows)]).view(len(rows), -1)
-
-    def bare_update():
-        logits = model(input_ids=packed, use_cache=False).logits[:, :-1]
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), packed[:, 1:].flatten()).backward()
-        optimizer.step(), optimizer.zero_grad()
-
-    @torch.inference_mode()
-    def bare_sampling():
-        out = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
-        out.past_key_values.batch_repeat_interleave(n)
-        logits = out.logits[:, -1].repeat_interleave(n, 0)
-        for _ in range(max(len(ids) for row in rows for ids in row["token_ids"]) - 1):
-            token = torch.multinomial(logits.softmax(-1), 1)
-            logits = model(input_ids=token, past_key_values=out.past_key_values, use_cache=True).logits[:, -1]
-
-    for work in (bare_update, bare_sampling):
-        times = []
-        for _ in range(repeats):
-            started = time.process_time()
-            work()
-            times.append(time.process_time() - started)
-        yield statistics.median(times)
-
-
-def trl_step(path, rows, n, batch, steps=8):
-    """Median processor seconds a step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a time."""
-    import zlib
-
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
-
-    class Clock(transformers.TrainerCallback):
-        def on_step_begin(self, *_, **__):
-            self.started = time.process_time()
-
-        def on_step_end(self, *_, **__):
-            times.append(time.process_time() - self.started)
-
-    def reward(prompts, completions, **_):
-        return [float(zlib.crc32((prompt + text).encode()) % 8 == 0) for prompt, text in zip(prompts, completions)]
-    times = []
-    with tempfile.TemporaryDirectory() as scratch:
-        config = GRPOConfig(
-            output_dir=scratch, use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=steps, num_generations=n,
-            per_device_train_batch_size=batch, gradient_accumulation_steps=len(rows) * n // batch, max_completion_length=10,
-            beta=0.0, loss_type="dr_grpo", learning_rate=1e-3, adam_beta2=0.98, report_to="none", save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
-        GRPOTrainer(path, reward_funcs=reward, args=config, callbacks=[Clock()],
-                    train_dataset=Dataset.from_dict({"prompt": [row["prompt"] for row in rows]})).train()
-    return statistics.median(times[2:])
 
 
 def parse_arguments(argv=None):
@@ -947,8 +800,8 @@ def main():
         init_tiny(args.model, args.seed)
         return
     if args.benchmark:
-        benchmark(args)
-        return
+        from tests.benchmark_train import benchmark
+        return benchmark(args.model)
     try:
         train(args)
     except (ValueError, OSError, safetensors.SafetensorError) as error:

@@ -18,16 +18,23 @@ import base64
 import functools
 import glob
 import hashlib
+import http.client
+import importlib.util
 import inspect
 import itertools
 import json
 import math
 import os
 import pickletools
+import queue
 import random
 import re
 import select
 import sys
+import threading
+import time
+import urllib.error
+import urllib.request
 import warnings
 import zlib
 from collections import defaultdict
@@ -914,7 +921,207 @@ def transformers_engine(path, args):
     return sample, load, score
 
 
-ENGINES = {"transformers": transformers_engine}
+def vllm_engine(path, args):
+    """vLLM in this process, on --tensor-parallel-size GPUs (or on CPU, which is good for tests). Token ids go in and
+    come out; the text is decoded here, as by the other engines."""
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the pipe to the next stage open
+    from transformers import AutoTokenizer
+    from vllm import LLM, SamplingParams
+    from vllm.platforms import current_platform
+    from vllm.sampling_params import RequestOutputKind
+
+    on_cpu, longest = current_platform.is_cpu(), max(args.max_prompt_tokens, 64) + args.max_tokens
+    if on_cpu and args.share_gpu:
+        raise ValueError("--share-gpu is vLLM's sleep mode, which needs a GPU")
+    if on_cpu:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # apply_model below runs in this process
+        # whole prompts at once: on CPU vLLM crashes where a chunk cuts the prompt of a seeded request
+        machine = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "enable_chunked_prefill": False,
+                   "max_num_batched_tokens": max(4096, longest)}
+    else:
+        machine = {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": args.share_gpu}
+    llm = LLM(str(path), dtype=args.dtype, tensor_parallel_size=args.tensor_parallel_size, max_model_len=longest,
+              logprobs_mode="processed_logprobs", **machine)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+
+    def sample(prompts):
+        engine = llm.llm_engine
+        for g, (ids, seed) in enumerate(prompts):
+            engine.add_request(str(g), {"prompt_token_ids": ids}, SamplingParams(
+                **vllm_sampling(args, seed), output_kind=RequestOutputKind.FINAL_ONLY))
+        while engine.has_unfinished_requests():
+            done = [out for out in engine.step() if out.finished]
+            if args.share_gpu and not engine.has_unfinished_requests():
+                llm.sleep(level=1)  # before the last rows go out, at which the trainer starts its step
+            for out in done:
+                yield int(out.request_id), [
+                    vllm_sample(tokenizer, list(c.token_ids), [at[t].logprob for at, t in zip(c.logprobs, c.token_ids)],
+                                c.finish_reason, args) for c in out.outputs]
+
+    def load(path):
+        if args.share_gpu:  # with --run and --max-staleness 0 every batch is sampled from new weights
+            llm.wake_up()
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(path)})
+        if on_cpu:
+            llm.apply_model(repack_tied_head)
+        if not llm.reset_prefix_cache():  # else a prompt seen before would start from the old weights' keys and values
+            raise ValueError("vLLM could not reset its prefix cache")
+
+    def score(token_ids):
+        params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+        [out] = llm.generate({"prompt_token_ids": token_ids}, params, use_tqdm=False)
+        return sum(at[token].logprob for at, token in zip(out.prompt_logprobs[1:], token_ids[1:]))
+
+    return sample, load, score
+
+
+def repack_tied_head(model):
+    """vLLM's CPU build multiplies by packed copies of the layers. A reload renews all of them but that of an output
+    layer tied to the embeddings: the old one would stay in use with no more than a warning."""
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+    if getattr(model.config, "tie_word_embeddings", False):
+        dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+
+
+def vllm_sampling(args, seed):
+    """Keywords of vLLM's SamplingParams for one prompt. Sample j of n has the noise of seed + j, whatever else is in
+    the batch; with `logprobs` 0 only the sampled token's is returned."""
+    return {"n": args.num_samples, "seed": seed, "max_tokens": args.max_tokens, "temperature": args.temperature,
+            "top_p": args.top_p, "top_k": args.top_k, "logprobs": 0, "detokenize": False}
+
+
+def vllm_sample(tokenizer, ids, logprobs, reason, args):
+    """What vLLM returns for a completion, as a sample; `ids` and `logprobs` include the end-of-sequence token."""
+    if reason not in ("stop", "length") or reason == "length" and len(ids) < args.max_tokens:
+        raise ValueError(f"vLLM ended a completion after {len(ids)} of {args.max_tokens} tokens ({reason}): "
+                         "its max_model_len must hold the prompt and --max-tokens")
+    return tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True), ids, logprobs, reason
+
+
+def vllm_server_engine(path, args):
+    """vLLM servers at --servers, each of which may span GPUs and machines. They need VLLM_SERVER_DEV_MODE=1,
+    --enable-scale-out (token ids in and out) and --logprobs-mode processed_logprobs, and see RUN under the same path.
+    A group goes out in requests of at most 32 samples, to the servers in turn; threads bound how many are under way.
+    Every answer names the weights that drew it: a server that was restarted gets them, and the request, again."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    servers = [url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}" for url in args.servers]
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between machines of a cluster
+    locks = {server: threading.Lock() for server in servers}
+    jobs = queue.SimpleQueue()
+    version = None  # path of the weights that the servers must have
+    per_request = min(32, args.num_samples)
+
+    def call(server, route, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(server + route, data, {"Content-Type": "application/json"})
+        try:
+            with direct.open(request, timeout=3600) as reply:  # a server silent for an hour counts as lost
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            message = f"{server}{route} answered {error.code}: {error.read().decode(errors='replace')[:500]}"
+            passing = error.code >= 500 and route != "/collective_rpc"
+            raise (ConnectionError if passing else ValueError)(message) from None
+
+    def persist(request):
+        """request(attempt), again after a lost connection: long enough for a server to be started again."""
+        for attempt in range(args.server_attempts):
+            try:
+                return request(attempt)
+            except (OSError, http.client.HTTPException) as error:
+                lost = error
+                if attempt + 1 < args.server_attempts:
+                    print(f"generate.py: {error}: trying again", file=sys.stderr)
+                    time.sleep(min(2 ** attempt, 30))
+        raise ValueError(f"no answer after {args.server_attempts} attempts: {lost}")
+
+    def check(server):
+        config = call(server, "/server_info?config_format=json")["vllm_config"]["model_config"]
+        for name, wanted in (("logprobs_mode", "processed_logprobs"), ("dtype", f"torch.{args.dtype}")):
+            if config[name] != wanted:
+                raise ValueError(f"{server} has {name} {config[name]}, not {wanted}")
+
+    def reload(server):
+        call(server, "/pause?mode=wait", {})
+        call(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": version}})
+        if not call(server, "/reset_prefix_cache", {})["success"]:
+            raise ValueError(f"{server} could not reset its prefix cache")
+        call(server, "/update_weight_version", {"new_version": version})
+        call(server, "/resume", {})
+
+    def ask(turn, ids, params):
+        def once(attempt):
+            server = servers[(turn + attempt) % len(servers)]
+            choices = call(server, "/inference/v1/generate", {"token_ids": ids, "sampling_params": params})["choices"]
+            if {span["version"] for c in choices for span in c["weight_versions"]} == {version}:
+                return sorted(choices, key=lambda c: c["index"])
+            with locks[server]:
+                if call(server, "/weight_info")["weight_version"] != version:
+                    reload(server)
+            raise ConnectionError(f"{server} had other weights than {version}, and has loaded them")
+        return persist(once)
+
+    def work():
+        while True:
+            key, job, answers = jobs.get()
+            try:
+                answers.put((key, job(), None))
+            except Exception as error:  # raised again in `answered`
+                answers.put((key, None, error))
+
+    def answered(tasks):
+        """Do [(key, function)] in the threads; yields (key, result) as they finish."""
+        answers = queue.SimpleQueue()
+        for key, job in tasks:
+            jobs.put((key, job, answers))
+        for _ in tasks:
+            key, result, error = answers.get()
+            if error:
+                raise error
+            yield key, result
+
+    def on_all(function):
+        return dict(answered([(server, functools.partial(persist, lambda attempt, server=server: function(server)))
+                              for server in servers]))
+
+    def sample(prompts):
+        tasks = []
+        for g, (ids, seed) in enumerate(prompts):
+            for first in range(0, args.num_samples, per_request):
+                params = vllm_sampling(args, seed + first) | {"n": min(per_request, args.num_samples - first)}
+                tasks.append(((g, first), functools.partial(ask, len(tasks), ids, params)))
+        parts = [{} for _ in prompts]  # per group: number of its first sample -> samples
+        for (g, first), choices in answered(tasks):
+            parts[g][first] = [
+                vllm_sample(tokenizer, c["token_ids"], [at["logprob"] for at in c["logprobs"]["content"]],
+                            c["finish_reason"], args) for c in choices]
+            if sum(map(len, parts[g].values())) == args.num_samples:
+                yield g, [one for first in sorted(parts[g]) for one in parts[g][first]]
+
+    def load(path):
+        nonlocal version
+        version = os.path.realpath(path) if os.path.isdir(path) else str(path)
+        on_all(reload)
+
+    def score(token_ids):
+        params = {"max_tokens": 1, "prompt_logprobs": 0, "detokenize": False}
+        def one(server):
+            reply = call(server, "/inference/v1/generate", {"token_ids": token_ids, "sampling_params": params})
+            return sum(at[str(token)]["logprob"] for at, token in zip(reply["prompt_logprobs"][1:], token_ids[1:]))
+        found = on_all(one)
+        if max(found.values()) - min(found.values()) > len(token_ids) * PROBE_TOLERANCE[args.dtype]:
+            raise ValueError(f"the servers do not have the same weights: log-probabilities of the probe are {found}")
+        return found[servers[0]]
+
+    for _ in range(args.server_requests * len(servers)):
+        threading.Thread(target=work, daemon=True).start()  # daemons: the end of the run does not wait for them
+    on_all(check)
+    load(path)  # whatever the servers were started with
+    return sample, load, score
+
+
+ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine, "vllm-server": vllm_server_engine}
 
 
 # -------------------------------------------------------------------------------------------------------- the stage
@@ -939,11 +1146,14 @@ def wait_for_weights(run, step, max_staleness, rows):
             raise BrokenPipeError
 
 
+PROBE_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # nats per token
+
+
 def check_probe(path, score, dtype):
     """train.py publishes a token sequence and its log-probability with every checkpoint: the engine must agree, or it
     still samples from other weights (with a stale KV cache, or with an output layer that was not replaced)."""
     probe = json.loads((Path(path) / "probe.json").read_text())
-    found, tolerance = score(probe["token_ids"]), len(probe["token_ids"]) * {"float32": 1e-4, "bfloat16": 2e-2}[dtype]
+    found, tolerance = score(probe["token_ids"]), len(probe["token_ids"]) * PROBE_TOLERANCE[dtype]
     if not abs(found - probe["logprob"]) <= tolerance:
         raise ValueError(f"the engine does not use the weights of {path}: its log-probability of the probe is "
                          f"{found:.5f}, train.py's {probe['logprob']:.5f} (tolerance {tolerance:.0e})")
@@ -1030,6 +1240,32 @@ def check_arguments(parser, args):
         parser.error("--temperature must be above 0 and --top-p in (0, 1]")
 
 
+def choose_engine(parser, args):
+    """Resolve --engine auto, and refuse the flags of other engines and what the engine cannot do."""
+    if args.engine == "auto":
+        args.engine = "transformers"
+        if importlib.util.find_spec("vllm") and args.device is None:
+            import torch
+            args.engine = "vllm" if torch.cuda.device_count() else "transformers"
+    flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
+             "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
+             "server_requests": "vllm-server", "server_attempts": "vllm-server"}
+    unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
+              if engine != args.engine and getattr(args, name) != parser.get_default(name)]
+    if unused:
+        parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
+    if args.share_gpu and (args.run is None or args.max_staleness):
+        parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
+    if args.tensor_parallel_size < 1 or not 0 < args.gpu_memory_utilization < 1:
+        parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
+    if args.engine == "vllm-server" and not args.servers:
+        parser.error("--engine vllm-server needs --servers")
+    if args.server_requests < 1 or args.server_attempts < 1:
+        parser.error("--server-requests and --server-attempts must be at least 1")
+    if args.engine != "transformers" and args.temperature < 0.01:
+        parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -1038,9 +1274,16 @@ def main():
     where.add_argument("--run", type=Path, help="run directory: follow the weights that train.py publishes in RUN/policy")
     where.add_argument("--max-staleness", type=int, default=0,
                        help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps training)")
-    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto")
+    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
+                       help="auto: vllm on a GPU where it is installed, else transformers")
     where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    where.add_argument("--device", help="default: cuda where there is one")
+    where.add_argument("--device", help="transformers engine; default: cuda where there is one")
+    where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
+    where.add_argument("--gpu-memory-utilization", type=float, default=0.9, help="vllm: its share of a GPU's memory")
+    where.add_argument("--share-gpu", action="store_true", help="vllm: gives the GPU's memory back while train.py works")
+    where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
+    where.add_argument("--server-requests", type=int, default=64, help="vllm-server: requests under way at each address")
+    where.add_argument("--server-attempts", type=int, default=15, help="vllm-server: tries of a request, in about 5 minutes")
     data = parser.add_argument_group("prompts")
     data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
     data.add_argument("--data-files", nargs="+", help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
@@ -1062,9 +1305,8 @@ def main():
     draw.add_argument("--batch-tokens", type=int, default=2**19, help="transformers engine: most tokens in the KV cache")
     args = parser.parse_args()
     check_arguments(parser, args)
-
-    if args.engine == "auto":
-        args.engine = "transformers"
+    if not args.reference:
+        choose_engine(parser, args)
 
     rows_out = os.dup(1)
     os.dup2(2, 1)  # rows own standard output: a library's print must not land among them

@@ -1039,7 +1039,7 @@ UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot
 OTHER_UNITS = set("""
     unit way people person student point time page book ball marble game car box integer number digit side edge
     solution root possibility choice coin apple block tile step inhabitant acre gallon cup ounce piece square cube
-    line prime factor term hit vote ticket card player team member mark euro rupee yen a.m. p.m. am pm o'clock
+    line prime factor term hit vote ticket card player team member mark euro rupee yen a.m p.m am pm o'clock
     combination arrangement pair triangle rectangle subset divisor multiple pencil pen child children men women boy
     girl dime nickel quarter penny pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower
     tree bag""".split())

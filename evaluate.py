@@ -688,9 +688,7 @@ def plot_curves(path, curves, names, x, ys, window):
             across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
                           for key in (x, y))  # (seeds, steps - window + 1)
             across, mean = across.mean(axis=0), scale * up.mean(axis=0)
-            ks = sorted({int(k) for c in seeds for k in c.get("k", []) if np.isfinite(k)})
-            label = f"{name} (k = {', '.join(map(str, ks))})" if ks else name
-            axis.plot(across, mean, label=label, markevery=(i, max(1, len(mean) // 8)), **style(i))
+            axis.plot(across, mean, label=name, markevery=(i, max(1, len(mean) // 8)), **style(i))
             if len(seeds) > 1:
                 error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds))
                 axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)

@@ -14,7 +14,7 @@ Adds to each row, one entry per completion:
               it, or a returned value that is not plain data)
 
 Completions are hostile text. Math: LaTeX goes to math-verify (never to eval, sympify or parse_expr) in a worker process
-with a memory limit that is killed when its time is up. Code: one forked process per run in a sandbox, see "The sandbox".
+with a memory limit that is killed when its time is up. Code: one forked process a run in a sandbox, see "The sandbox".
 Expected outputs never enter it; what comes out is data and is compared here. A grader that fails is an error (exit
 status 2), never a zero reward.
 """
@@ -84,8 +84,8 @@ def libc(cache=[]):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The sandbox. sandbox_main() is the zygote: a small interpreter (no torch, no sympy, no site-packages) that locks itself
-# into namespaces once and then forks a child per run. It is the first process of its PID namespace, so that after each
+# The sandbox. sandbox_main() is the zygote: a small interpreter (no torch, no sympy, no site-packages), which locks
+# itself into namespaces once and then forks a child per run. It is the first process of its PID namespace, so that after each
 # run `kill -1` ends whatever is left. A run is a pure function of (program, inputs): no state stays between runs.
 #
 # Modes: "call" calls the entry point on each input within one child and returns the results as data; "stdin" runs the
@@ -100,9 +100,9 @@ STATUS = {OK: "ok", CRASH: "crash", MEMORY: "memory", TIMEOUT: "timeout", OUTPUT
 REQUEST = struct.Struct("<BdQQI4I")  # mode, seconds per test, memory, room for output, tests, lengths of four texts:
 #                                      program; standard input, arguments or check; entry point; setup or template
 REPLY = struct.Struct("<B?qI")       # status, /tmp was touched, tests done, length of the output
-HEADER = struct.Struct("<qqq")       # shared with the child: tests finished (-1: not started), start of test, bytes used
+HEADER = struct.Struct("<qqq")  # shared with the child: tests finished (-1: not started), start of test, bytes used
 
-# System calls of a program, numbers for x86-64 and arm64: no exec, sockets, ptrace, namespaces, keys, bpf, io_uring, ...
+# System calls of a program, with numbers for x86-64 and arm64: no exec, socket, ptrace, namespace, key, bpf, ...
 SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
 rt_sigaction 13 134,rt_sigprocmask 14 135,rt_sigreturn 15 139,ioctl 16 29,pread64 17 67,pwrite64 18 68,readv 19 65,
 writev 20 66,access 21 -,pipe 22 -,pipe2 293 59,select 23 -,pselect6 270 72,poll 7 -,ppoll 271 73,sched_yield 24 124,
@@ -118,7 +118,8 @@ clock_nanosleep 230 115,set_robust_list 273 99,getrandom 318 278,rseq 334 293,rt
 rt_sigtimedwait 128 137,membarrier 324 283,umask 95 166,close_range 436 436,sendto 44 206,recvfrom 45 207"""
 # What the zygote does besides. In namespaces one filter, installed once (0.6 ms here), holds for it and its children:
 # there a program may fork (the next run finds none of it) and may not mount (it has no capabilities).
-ZYGOTE_SYSCALLS = "wait4 61 260,waitid 247 95,kill 62 129,recvmsg 47 212,memfd_create 319 279,pidfd_open 434 434,fork 57 -"
+ZYGOTE_SYSCALLS = ("wait4 61 260,waitid 247 95,kill 62 129,recvmsg 47 212,memfd_create 319 279,pidfd_open 434 434,"
+                   "fork 57 -")
 MACHINES = {"x86_64": (0, 0xC000003E, dict(clone=56, clone3=435, tgkill=234, prlimit64=302, pivot_root=155)),
             "aarch64": (1, 0xC00000B7, dict(clone=220, clone3=435, tgkill=131, prlimit64=261, pivot_root=41))}
 
@@ -137,7 +138,7 @@ def install_seccomp(alone):
         number = entry.split()[1 + column]
         if number != "-":
             code += [(equal, 0, 1, int(number)), (give, 0, 0, allow)]
-    code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]        # glibc then uses clone, whose flags we can see
+    code += [(equal, 0, 1, special["clone3"]), (give, 0, 0, absent)]  # glibc then uses clone, whose flags we can see
     if alone:
         code += [(equal, 0, 4, special["clone"]), (load, 0, 0, 16), (any_bit, 0, 1, 0x10000), (give, 0, 0, allow),
                  (give, 0, 0, refuse)]                                      # CLONE_THREAD
@@ -160,7 +161,8 @@ def install_seccomp(alone):
 def library_paths():
     """What programs may read: this Python's standard library, shared libraries, and numpy where it is installed."""
     import sysconfig
-    paths = {os.path.realpath(os.path.dirname(os.__file__)), "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"}
+    paths = {os.path.realpath(os.path.dirname(os.__file__)), "/lib", "/lib64", "/usr/lib", "/usr/lib64",
+             "/etc/ld.so.cache"}
     site = os.path.join(sysconfig.get_path("purelib", vars={"base": sys.prefix}))
     numpy = [os.path.join(site, name) for name in ("numpy", "numpy.libs") if os.path.isdir(os.path.join(site, name))]
     return [p for p in paths if os.path.exists(p)] + numpy, site if numpy else None
@@ -173,8 +175,8 @@ def enter_namespaces(paths):
     """
     newuser, newns, newpid, newipc, newnet, newuts = 0x10000000, 0x20000, 0x20000000, 0x8000000, 0x40000000, 0x4000000
     os.umask(0o022)
-    # Who runs the programs: if root started us, `nobody` (a second id can only be mapped from outside, hence the helper);
-    # if a user did, that user, called nobody.
+    # Who runs the programs: if root started us, `nobody` (a second id can only be mapped from outside, hence the
+    # helper); if a user did, that user, called nobody.
     uid, gid, me = os.geteuid(), os.getegid(), os.getpid()
     if uid == 0:
         wait, go = os.pipe()
@@ -264,7 +266,8 @@ def enter_landlock(paths):
 
 def sandbox_main(fd):
     """The zygote: say which protections this machine gave, then one reply per request until the channel closes."""
-    import bisect, copy, functools, gc, heapq, itertools, math, operator, string, types, typing  # noqa: what programs import
+    # what programs import most
+    import bisect, copy, functools, gc, heapq, itertools, math, operator, string, types, typing  # noqa: E401, F401
     register, os.register_at_fork = os.register_at_fork, lambda **hooks: None  # or every child would seed itself anew:
     import random                                                             # same program, same numbers
     os.register_at_fork = register
@@ -274,7 +277,7 @@ def sandbox_main(fd):
     level, notes = [], []
     paths, site = library_paths()
     with open("/proc/self/statm") as file:
-        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space: not the program's share
+        base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     null = os.open("/dev/null", os.O_RDWR)
     if "namespaces" in offer:
@@ -284,7 +287,7 @@ def sandbox_main(fd):
         except OSError as error:                                         # perhaps half-way in: start again without
             send(channel, {"failed": f"namespaces: {error}"})
             os._exit(0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as first process of the namespace we then cannot be signalled from within
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # cannot now be sent from within the namespace
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if "landlock" in offer and not level:
@@ -394,7 +397,7 @@ def run_once(mode, limit, memory, room, count, texts, extra, level, channel):
     handle = os.pidfd_open(child)
     hard = start + limit * (count + 1) + 1
     while True:
-        began = HEADER.unpack_from(shared)[1] / 1e9   # when the current test began, by the child's word: bounded by `hard`
+        began = HEADER.unpack_from(shared)[1] / 1e9  # of the current test, by the child's word; see `hard`
         left = min(began if start < began < hard else start, hard) + limit - time.monotonic()
         if select.select([handle], [], [], max(left, 0))[0]:
             status = OK
@@ -434,7 +437,7 @@ def end_all(namespaces):
         except ProcessLookupError:
             return
     try:
-        while True:  # without a PID namespace a program under seccomp has no children; --unsafe ones come to us as orphans
+        while True:  # without a PID namespace: under seccomp there are no children; --unsafe ones come to us as orphans
             if os.waitpid(-1, 0 if namespaces else os.WNOHANG)[0] == 0:
                 with open(f"/proc/self/task/{os.getpid()}/children") as file:
                     for pid in file.read().split():
@@ -466,7 +469,11 @@ def run_child(mode, room, texts, extra, shared):
                 sys.modules["threading"]._shutdown()
             if "atexit" in sys.modules:
                 sys.modules["atexit"]._run_exitfuncs()
-            sys.stdout.flush()
+            if not getattr(sys.stdout, "closed", False):
+                sys.stdout.flush()
+            main.__dict__.clear()  # files that it left open are written out
+            if not sys.__stdout__.closed:
+                sys.__stdout__.flush()
         return
     exec(compile(program.decode(), "program.py", "exec"), main.__dict__)
     if mode == SERVE:
@@ -502,8 +509,11 @@ class Unencodable(ValueError):
     pass
 
 
-def encode(value, kinds=((str, str), (bool, bool), (int, int), (float, float), (list, list), (tuple, tuple), (dict, dict),
-                         (set, set), (frozenset, frozenset), (bytes, bytes), (bytearray, bytes), (complex, complex))):
+PLAIN = (*((kind, kind) for kind in (str, bool, int, float, list, tuple, dict, set, frozenset, bytes, complex)),
+         (bytearray, bytes))
+
+
+def encode(value, kinds=PLAIN):
     """A value as JSON text; what JSON does not hold is {"~": type, "v": ...}. Subclasses count as their plain base."""
     if type(value) is int and -10**15 < value < 10**15:
         return int.__repr__(value)
@@ -561,6 +571,8 @@ def decode(text, remote=None):
             return Failed(value)
         if kind == "remote" and remote is not None:
             return remote(value)
+        if kind == "type" and remote is not None and isinstance(sys.modules["builtins"].__dict__.get(value), type):
+            return sys.modules["builtins"].__dict__[value]
         raise ValueError("not encode()'s")
     try:
         return json.loads(text, object_hook=restore)
@@ -587,11 +599,6 @@ def decode_lines(lines):
 def serve_calls(main, entry_point, channel):
     """In the program's child: evaluate what the check asks for; objects that are not plain data stay here, numbered."""
     objects = []
-
-    def revive(value):
-        if isinstance(value, list):
-            return [revive(v) for v in value]
-        return value
 
     def answer(value):
         try:
@@ -620,7 +627,7 @@ def serve_calls(main, entry_point, channel):
 
 
 def run_check(check, template, channel, shared):
-    """In a child that no model text enters: the dataset's check function, its candidate a stub that calls the program."""
+    """In a child that no model text enters: the dataset's check function, its candidate a stub for the program."""
     def ask(*message):
         send(channel, message)
         kind, *rest = receive(channel)
@@ -650,6 +657,8 @@ def run_check(check, template, channel, shared):
         def plain(value):
             if isinstance(value, Remote):
                 return {"~": "remote", "v": value.number}
+            if isinstance(value, type) and value is sys.modules["builtins"].__dict__.get(value.__name__):
+                return {"~": "type", "v": value.__name__}
             if type(value) in (list, tuple):
                 items = [plain(v) for v in value]
                 return items if type(value) is list else {"~": "tuple", "v": items}
@@ -659,7 +668,7 @@ def run_check(check, template, channel, shared):
         return json.dumps(plain(value))
 
     namespace = {"__name__": "check"}
-    try:  # HumanEval's checks use helpers of the prompt, which is the template: take them from here, not from the program
+    try:  # HumanEval's checks use helpers of the prompt, which is the template: from here, not from the program
         exec(compile(template.replace("{program}", ""), "template.py", "exec"), namespace)
     except Exception:
         namespace = {"__name__": "check"}  # the template needs the program's names: they are looked up there
@@ -689,6 +698,7 @@ import math  # noqa: E402
 import queue  # noqa: E402
 import subprocess  # noqa: E402
 import threading  # noqa: E402
+import traceback  # noqa: E402
 import zlib  # noqa: E402
 from fractions import Fraction  # noqa: E402
 
@@ -702,7 +712,7 @@ class GraderError(RuntimeError):
 
 
 def spawn(start, *flags):
-    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our end of its channel)."""
+    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our end of the channel)."""
     ours, theirs = socket.socketpair()
     process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
                                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
@@ -712,7 +722,8 @@ def spawn(start, *flags):
     return process, ours
 
 
-LOAD_SANDBOX = f"exec(open({__file__!r}).read().partition('# ---- The sandbox process')[0]); sandbox_main(int(sys.argv[1]))"
+LOAD_SANDBOX = (f"exec(open({__file__!r}).read().partition('# ---- The sandbox process')[0]); "
+                "sandbox_main(int(sys.argv[1]))")
 LOAD_MATH = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import reward; "
              "reward.math_main(int(sys.argv[1]))")
 
@@ -743,11 +754,15 @@ class Sandbox:
         """Start a run; `texts` as in REQUEST."""
         texts = [text.encode("utf-8", "replace") for text in texts]
         head = REQUEST.pack(mode, limit_s, memory_mb << 20, room, count, *map(len, texts))
-        if descriptor is not None:
-            socket.send_fds(self.channel, [head], [descriptor])
-            head = b""
         self.channel.settimeout(60)
-        self.channel.sendall(head + b"".join(texts))
+        try:
+            if descriptor is not None:
+                socket.send_fds(self.channel, [head], [descriptor])
+                head = b""
+            self.channel.sendall(head + b"".join(texts))
+        except OSError as error:
+            self.close()
+            raise GraderError(f"the sandbox process ended or stopped listening: {error}") from None
 
     def reply(self, seconds):
         """(status, tests done, output) of the run; GraderError if the zygote died or did not answer."""
@@ -787,7 +802,8 @@ def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
     if tests["type"] == "check":
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            sandbox.ask(SERVE, 2 * limit_s, memory_mb, 1 << 16, 1, program, "", entry_point, setup, descriptor=ours.fileno())
+            sandbox.ask(SERVE, 2 * limit_s, memory_mb, 1 << 16, 1, program, "", entry_point, setup,
+                        descriptor=ours.fileno())
             sandboxes[1].ask(CHECK, limit_s, memory_mb, 1 << 16, 1, "", tests["check"], entry_point,
                              tests.get("template", "{program}"), descriptor=theirs.fileno())
         status, checked, _ = sandboxes[1].reply(4 * limit_s + 30)
@@ -804,7 +820,8 @@ def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
             return outputs + [Failed("timeout")] * (total - first)
         if tests["type"] == "stdin":
             expected = tests["outputs"][first]
-            sandbox.ask(STDIN, limit_s, memory_mb, (1 << 20) + 4 * len(expected), 1, program, tests["inputs"][first], "", "")
+            room = (1 << 20) + 4 * len(expected)
+            sandbox.ask(STDIN, limit_s, memory_mb, room, 1, program, tests["inputs"][first], "", "")
             status, _, output = sandbox.reply(2 * limit_s + 30)
             outputs.append(output if status == "ok" else Failed(status))
             if stop_early and not (status == "ok" and same_output(output, expected)):
@@ -868,7 +885,10 @@ def grade_code(completion, row, settings, sandboxes):
     if not correct:
         first = outputs[passed.index(False)]
         verdict = first.why if isinstance(first, Failed) else "wrong"
-    if all(isinstance(o, Failed) for o in outputs) and tests["type"] != "check":
+    if tests["type"] == "check":  # outputs are not seen: passing programs are one class, of the others each text its own
+        text = program.encode("utf-8", "replace")
+        return score, correct, "passed" if correct else hashlib.sha256(text).hexdigest()[:16], verdict
+    if all(isinstance(o, Failed) for o in outputs):
         return score, correct, None, verdict
     shown = [" ".join(o.split()) if isinstance(o, str) and tests["type"] == "stdin" else
              [o.why] if isinstance(o, Failed) else ordered(o) for o in outputs]
@@ -911,7 +931,8 @@ def extract_grid(text):
             return grid
     runs, current = [], []
     for line in text.splitlines() + [""]:
-        cells = [int(c) for c in re.findall(r"\d", line)] if re.fullmatch(r"[\s\[|]*\d([\s,|]*\d)*[\s\],|]*", line) else None
+        digits = re.fullmatch(r"[\s\[|]*\d([\s,|]*\d)*[\s\],|]*", line)
+        cells = [int(c) for c in re.findall(r"\d", line)] if digits else None
         if cells and (not current or len(cells) == len(current[0])):
             current.append(cells)
         else:
@@ -935,10 +956,10 @@ def grade_grid(completion, row):
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Math. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one, structures
-# (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and expressions by value,
-# in exact fractions or complex floats, at three fixed points of their variables. True and False are final; None means
-# "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text but `value`, a reader of
-# arithmetic with bounded numbers.
+# (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and expressions by
+# value, in exact fractions or complex floats, at three fixed points of their variables. True and False are final; None
+# means "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text but `value`, a
+# reader of arithmetic with bounded numbers.
 # ----------------------------------------------------------------------------------------------------------------------
 
 MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
@@ -959,7 +980,7 @@ def balanced(text, start):
 
 
 def extract_answer(text):
-    r"""The last \boxed{...} that closes, else what follows the last "final answer is", "answer is", "answer:" or "####",
+    r"""The last \boxed{...} that closes, else what follows the last "(final) answer is", "answer:" or "####",
     else the last displayed or inline formula; None if there is none of these."""
     for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*(?=\{)", text))[-8:]):
         content = balanced(text, match.end())
@@ -969,32 +990,29 @@ def extract_answer(text):
     if bare:
         return bare[-1]
     text = text[-4000:]
-    for phrase in r"final answer is", r"answer is", r"answer\s*:", r"####":
-        found = re.split(rf"(?i:{phrase})[\s:*]*", text)
-        if len(found) > 1 and found[-1].strip():
-            answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
-            formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
-            tail = answer[formula.end():].strip() if formula else ""
-            if formula and not re.match(r",|and|or|\\?%", tail):
-                answer = next(g for g in formula.groups() if g)
-            else:
-                answer = re.split(r"\.\s", answer)[0]
-            return answer.strip() or None
+    found = re.split(r"(?i:answer is|answer\s*:|####)[\s:*]*", text)
+    if len(found) > 1 and found[-1].strip():
+        answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
+        formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
+        if formula and not re.match(r"\s*(,|and|or|\\?%)", answer[formula.end():]):
+            return next(g for g in formula.groups() if g).strip() or None
+        return re.split(r"\.\s", answer)[0].strip() or None
     found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)", text, re.S)
     return "".join(found[-1]).strip() or None if found else None
 
 
-SYMBOLS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ",
-                         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ",
-                         "√": r"\sqrt ", "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3",
-                         "’": "'", "“": "", "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
+SYMBOLS = str.maketrans({
+    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
+    "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
+    "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3", "’": "'", "“": "",
+    "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
 SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
     (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
     (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
     (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
     (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"), (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
-    (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),            # surely thousands
+    (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
     (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
     (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
     (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
@@ -1011,19 +1029,23 @@ WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)",
          "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset", "norealsolutions": r"\emptyset",
          "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
          **{word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}}
-UNITS = {"cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "kilometre": "kilometer",
-         "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch", "yd": "yard", "mi": "mile", "sec": "second",
-         "s": "second", "min": "minute", "hr": "hour", "h": "hour", "kg": "kilogram", "g": "gram", "lb": "pound", "sq": "square",
-         "day": "day", "week": "week", "month": "month", "year": "year", "dollar": "dollar", "cent": "cent", "degree": "degree",
-         "radian": "radian", "meter": "meter", "centimeter": "centimeter", "kilometer": "kilometer", "foot": "foot", "inch": "inch",
-         "yard": "yard", "mile": "mile", "second": "second", "minute": "minute", "hour": "hour", "kilogram": "kilogram", "gram": "gram",
-         "pound": "pound", "square": "square", "cubic": "cubic", "cube": "cubic", "liter": "liter", "litre": "liter", "ml": "milliliter",
-         "percent": "percent", "mph": "mile per hour", "per": "per", "rad": "radian", "deg": "degree", "millimeter": "millimeter", "oz": "ounce"}
-OTHER_UNITS = set("""unit way people person student point time page book ball marble game car box integer number digit side edge
-    solution root possibility choice coin apple block tile step inhabitant acre gallon cup ounce piece square cube line prime
-    factor term hit vote ticket card player team member mark euro rupee yen a.m. p.m. am pm o'clock combination arrangement
-    pair triangle rectangle subset divisor multiple pencil pen child children men women boy girl dime nickel quarter penny
-    pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower tree bag""".split())
+UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot inch yard mile second minute hour day
+    week month year kilogram gram pound ounce liter dollar cent degree radian square cubic percent per""".split()},
+    "cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "h": "hour",
+    "kilometre": "kilometer", "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch",
+    "yd": "yard", "mi": "mile", "sec": "second", "s": "second", "min": "minute", "hr": "hour", "kg": "kilogram",
+    "g": "gram", "lb": "pound", "oz": "ounce", "sq": "square", "cube": "cubic", "litre": "liter", "ml": "milliliter",
+    "mph": "mile per hour", "rad": "radian", "deg": "degree"}
+OTHER_UNITS = set("""
+    unit way people person student point time page book ball marble game car box integer number digit side edge
+    solution root possibility choice coin apple block tile step inhabitant acre gallon cup ounce piece square cube
+    line prime factor term hit vote ticket card player team member mark euro rupee yen a.m p.m am pm o'clock
+    combination arrangement pair triangle rectangle subset divisor multiple pencil pen child children men women boy
+    girl dime nickel quarter penny pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower
+    tree bag""".split())
+
+
+NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
 
 
 def singular(word):
@@ -1043,7 +1065,9 @@ def split_unit(text):
         if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
             return text, []
         number, words, power = match.groups()
-        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
+        words = re.sub(r"\s+", " ", words)
+        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS or len(w) > 3 and w.islower() and w not in NO_UNITS
+                   for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
     unit = [UNITS.get(singular(w), "?") for w in re.findall(r"[a-zA-Z'.]+", words)]
     if power:
@@ -1064,15 +1088,15 @@ def normalize(text):
             text = text[:inner.start()] + balanced(text, inner.end())
         if text.startswith("{") and balanced(text, 0) == text[1:-1]:
             text = text[1:-1]
-        text = text.strip().rstrip(".,;:").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
+        text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
     text = re.sub(r"^(the answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*", "", text, flags=re.I)
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
     if re.fullmatch(r"\\text\{[^{}]*\}", text):
         text = text[6:-1].strip().rstrip(".,;")
-    text = re.sub(r"(?<=[\d})])\s*°", "", text) if "°" in text else text
     if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
         text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
+    text = re.sub(r"(?<=[\d})])\s*°", "", text) if "°" in text else text
     text = re.sub(r"\s+", " ", text).strip()
     word = re.sub(r"\\text|[{}\s.]", "", text).lower()
     return WORDS.get(word, WORDS.get(text, text)), unit
@@ -1105,6 +1129,9 @@ UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
 RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
 VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?'*|\\text\{[^{}]*\}")
 MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
+
+
+BASED = re.compile(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?")  # 1010_2
 
 
 def every(verdicts):
@@ -1147,12 +1174,14 @@ def same(gold, pred):
         g, p = gold_text.rstrip("% "), pred_text.rstrip("% ")
         if gold_text.endswith("%") and pred_text.endswith("%") or same_part(g, p) is not False:
             return same_part(g, p)
-        return same_part(f"\\frac{{{g}}}{{100}}", p) if gold_text.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
+        if gold_text.endswith("%"):
+            return same_part(f"\\frac{{{g}}}{{100}}", p)
+        return same_part(g, f"\\frac{{{p}}}{{100}}")
     try:
         verdict = same_part(gold_text, pred_text)
-        if verdict is not True and "," in gold_text + pred_text or "," in gold + pred:  # 100,200 may be a list after all
-            raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
-            if all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw) and sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
+        raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
+        if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
+            if sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
                 return True
         return verdict
     except RecursionError:
@@ -1169,12 +1198,12 @@ def same_part(gold, pred):
     letters = [re.fullmatch(r"\(?([A-Za-z])\)?", t) for t in (gold, pred)]
     if all(letters):                                                             # choices: (C), C; variables: n
         return letters[0][1] == letters[1][1]
-    bases = [re.fullmatch(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?", t) for t in (gold, pred)]
+    bases = [BASED.fullmatch(t) for t in (gold, pred)]
     if all(bases):
         (digits, base), (other_digits, other_base) = (
             (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
         return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
-    if bases[0] or bases[1]:                                                     # 1010_2 is 1010 where the base was asked for
+    if bases[0] or bases[1]:  # 1010_2 is 1010 where the base was asked for
         return bases[0] is not None and bases[0][1] == pred
     ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
     if all(ratios):                                                              # times, and ratios in lowest terms
@@ -1210,7 +1239,7 @@ def same_part(gold, pred):
     if all(brackets):
         (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
         if (g_open, g_close) != (p_open, p_close):
-            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 and "⦃" not in g_open + p_open else False
+            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 else False
         if g_open == "⦃":
             return matching(g_items, p_items)
         return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
@@ -1307,7 +1336,7 @@ def as_pieces(text):
 
 
 def matching_pieces(gold, pred):
-    """Unions of intervals: equal as collections. An open interval may be meant as a point: then order counts just as well."""
+    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts just as well."""
     if len(gold) != len(pred):
         kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
         return None if any(len(k) == 2 for k in kinds) else False
@@ -1330,14 +1359,15 @@ def same_relation(gold_text, pred_text, gold, pred):
     lists = [split_top(t, COMMA) for t in (gold_text, pred_text)]
     if len(lists[0]) > 1 or len(lists[1]) > 1:                     # x = 1 or x = 2 against 1, 2
         values = [[split_top(item, RELATION)[-1] for item in items] for items in lists]
-        names = [[split_top(item, RELATION)[0] for item in items if len(split_top(item, RELATION)) == 2] for items in lists]
+        names = [[n for n, *v in (split_top(item, RELATION) for item in items) if len(v) == 1] for items in lists]
         if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
             if len(set(names[0] + names[1])) == 1:
                 return matching(*values)
             if names[0] and names[1]:                              # x = 1, y = 2: by name
                 named = [dict(zip(n, v)) for n, v in zip(names, values)]
                 if all(len(d) == len(v) for d, v in zip(named, values)):
-                    return set(named[0]) == set(named[1]) and every(same_part(v, named[1][k]) for k, v in named[0].items())
+                    return set(named[0]) == set(named[1]) and every(
+                        same_part(v, named[1][name]) for name, v in named[0].items())
             point = bracketed(gold_text) or bracketed(pred_text)   # (1, 2) against x = 1, y = 2
             if point:
                 values = [point[1] if bracketed(t) else v for t, v in zip((gold_text, pred_text), values)]
@@ -1358,12 +1388,15 @@ def same_relation(gold_text, pred_text, gold, pred):
             if re.sub(r"\s|[{}]", "", gold[0]) != re.sub(r"\s|[{}]", "", pred[0]):
                 return False if same_part(gold[1], pred[1]) is False else None
             verdict = same_part(gold[1], pred[1])
-            return verdict if verdict is not False or re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1])) is None else None
+            has_variables = re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1]))
+            return None if verdict is False and has_variables else verdict
+        if not re.search(r"(?<!\\)\b[a-zA-Z]", gold_text + pred_text):
+            return every(same_part(g, p) for g, p in zip(gold, pred))
         return True if proportional(gold, pred) else None
     if len(gold) > 1:
-        return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) and "text" not in gold[0] or len(gold) == 2 and \
-            VARIABLE.fullmatch(gold[0]) else None
-    return same_part(gold_text, pred[-1]) if VARIABLE.fullmatch(pred[0]) or value_or_none(gold_text) is not None else None
+        return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) else None
+    labelled = VARIABLE.fullmatch(pred[0]) or value_or_none(gold_text) is not None
+    return same_part(gold_text, pred[-1]) if labelled else None
 
 
 def proportional(gold, pred):
@@ -1403,7 +1436,8 @@ def same_value(gold, pred):
         if len(values[0]) == len(values[1]) and pairs:
             return every(close_values(g, p) for g, p in pairs) if len(pairs) == longer or longer == 1 else \
                 (False if any(close_values(g, p) is False for g, p in pairs) else None)
-    plain = [re.sub(r"\\text|[^a-z0-9]", "", t.lower()) for t in (gold, pred)]
+    drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
+    plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
     wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
     if all(wordy):
         if plain[0] == plain[1] and plain[0]:
@@ -1416,7 +1450,8 @@ def close_values(g, p):
     if type(g) is type(p) is Fraction:
         if g == p:
             return True
-        return None if abs(g - p) <= Fraction(1, 10**5) * max(1, abs(g)) and g.denominator != 1 else False
+        near = abs(g - p) <= Fraction(1, 10**5) * max(abs(g), abs(p))
+        return None if near and not g.denominator == p.denominator == 1 else False
     try:
         g, p = complex(g), complex(p)
     except OverflowError:
@@ -1426,7 +1461,7 @@ def close_values(g, p):
         return None
     if abs(g - p) <= 1e-11 * size or size < 1e-13:
         return True
-    return None if abs(g - p) <= 1e-5 * max(size, 1e-3) else False
+    return None if abs(g - p) <= 1e-5 * size else False
 
 
 FUNCTIONS = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log, "exp": cmath.exp,
@@ -1440,7 +1475,7 @@ MAX_BITS = 1 << 15
 
 
 def value(text, trial):
-    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction where it is exact, else complex.
+    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction if exact, else complex.
 
     Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined.
     """
@@ -1463,7 +1498,8 @@ def value(text, trial):
         position += 1
 
     def exact(number):
-        if isinstance(number, Fraction) and max(number.numerator.bit_length(), number.denominator.bit_length()) > MAX_BITS:
+        if isinstance(number, Fraction) and \
+                max(number.numerator.bit_length(), number.denominator.bit_length()) > MAX_BITS:
             raise Unclear("too large")
         return number
 
@@ -1484,7 +1520,7 @@ def value(text, trial):
     def starts_atom():
         c = peek()
         if c == "\\":
-            return command() in FUNCTIONS or command() in GREEK or command() in ("frac", "sqrt", "pi", "binom", "lfloor", "lceil")
+            return command() in {*FUNCTIONS, *GREEK, "frac", "sqrt", "pi", "binom", "lfloor", "lceil"}
         return c.isalnum() and c.isascii() or c in ("(", "{", "[") or c == "."
 
     def multiply():
@@ -1793,7 +1829,8 @@ def grade_math(completion, row, settings, worker):
     gold, meant = row["gold"], pred
     choices = row.get("choices") or {}
     if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
-        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0]), re.S)
+        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0])
+        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", plain, re.S)
         meant = choices.get(letter[1], pred) if letter else pred
     verdict = equal_answers(gold, meant, settings, worker)
     correct = verdict is True
@@ -1912,7 +1949,8 @@ class Grader:
         if kind == "code" and row["tests"]["type"] == "call":
             row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
                                     "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
-        reference = hashlib.sha256(json.dumps([kind, row.get("gold"), row.get("tests")]).encode()).digest()
+        reference = json.dumps([kind, row.get("gold"), row.get("tests"), row.get("choices")])
+        reference = hashlib.sha256(reference.encode()).digest()
         futures = []
         for completion in row["completions"]:
             key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()
@@ -1946,7 +1984,9 @@ class Grader:
                 return False
             verdict = same(preds[i], preds[j])
             left = end - time.monotonic()
-            return verdict if verdict is not None else left > 0 and self.worker().equal(preds[i], preds[j], left) is True
+            if verdict is None:
+                return left > 0 and self.worker().equal(preds[i], preds[j], left) is True
+            return verdict
         for i, pred in enumerate(preds):
             number = -1 if pred is None else next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
             if number == len(firsts):
@@ -2035,6 +2075,75 @@ def run(settings, out):
               f"{grader.reused} seen before; " + ", ".join(f"{v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
+def benchmark(settings):
+    """Speeds side by side in one run: programs against a fresh interpreter for each and against an empty fork; math rows
+    from standard input (one solution each) against math-verify alone, on their own answers and on the next row's."""
+    def per_second(run, count):
+        start = time.perf_counter()
+        for i in range(count):
+            run(i)
+        return count / (time.perf_counter() - start)
+
+    def fork_and_wait(count):
+        source = ("import os, sys, time\nstart = time.perf_counter()\nfor _ in range(int(sys.argv[1])):\n    pid = os.fork()\n"
+                  "    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\nprint(int(sys.argv[1]) / (time.perf_counter() - start))")
+        command = [sys.executable, "-I", "-S", "-c", source, str(count)]
+        return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    program = "a, b = map(int, input().split())\nprint(a + b)\n"
+    tests = {"type": "stdin", "inputs": ["3 4\n"], "outputs": ["7\n"]}
+    sandbox = Sandbox()
+    print("sandbox:", ", ".join(sandbox.level))
+
+    def fresh(i):
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", program], input=b"3 4\n", capture_output=True)
+        assert done.stdout == b"7\n"
+
+    def ours(i):
+        assert run_program([sandbox], program, tests, 5.0, 1024, False) == ["7\n"]
+    def usual(i):
+        done = subprocess.run([sys.executable, "-c", program], input=b"3 4\n", capture_output=True)
+        assert done.stdout == b"7\n"
+    rates = {"a fresh interpreter": [], "the same without -I -S": [], "this sandbox": [], "an empty fork": []}
+    for _ in range(5):
+        rates["a fresh interpreter"].append(per_second(fresh, 30))
+        rates["the same without -I -S"].append(per_second(usual, 15))
+        rates["this sandbox"].append(per_second(ours, 300))
+        rates["an empty fork"].append(fork_and_wait(300))
+    medians = {name: sorted(values)[2] for name, values in rates.items()}
+    for name, rate in medians.items():
+        print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
+    sandbox.close()
+    rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
+    rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
+    if not rows:
+        print("math: no rows on standard input")
+        return
+    import logging
+    from math_verify import parse, verify
+    logging.disable(logging.CRITICAL)
+    MathWorker.lock = threading.Lock()
+    worker = MathWorker()
+    worker.start()
+    for what, shift in ("their own", 0), ("the next row's", 1):
+        pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
+        verdicts = [[], []]
+
+        def alone(i):
+            verdicts[0].append(verify(parse(f"${pairs[i][0]}$"), parse(pairs[i][1])))
+
+        def mine(i):
+            verdicts[1].append(grade_math(pairs[i][1], {"gold": pairs[i][0]}, settings, worker)[1])
+        same.cache_clear(), normalize.cache_clear()
+        slow, fast = per_second(alone, len(pairs)), per_second(mine, len(pairs))
+        print(f"math answers a second, {what}: math-verify alone {slow:.0f}, here {fast:.0f} ({fast / slow:.1f}x); accepted "
+              f"{sum(verdicts[0])} and {sum(verdicts[1])} of {len(pairs)}")
+        for (gold, text), one, other in zip(pairs, *verdicts):
+            if one is not other:
+                print(f"  differ: reference {gold!r}, answer {extract_answer(text)!r}: math-verify {one}, here {other}")
+    MathWorker.nursery[0].kill()
+
+
 def arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -2047,6 +2156,7 @@ def arguments(argv=None):
     parser.add_argument("--stop-early", action="store_true", help="stdin tests: stop a program at its first failed test; "
                         "for --reward binary or signed. Votes of such programs compare what was run")
     parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
+    parser.add_argument("--benchmark", action="store_true", help="measure speeds instead; math rows from standard input")
     settings = parser.parse_args(argv)
     if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
         parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
@@ -2055,6 +2165,8 @@ def arguments(argv=None):
 
 def main():
     settings = arguments()
+    if settings.benchmark:
+        return benchmark(settings)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     status = 0
@@ -2068,6 +2180,9 @@ def main():
         status = 1
     except KeyboardInterrupt:
         status = 130
+    except Exception:  # a bug of ours: say all there is to say, and end
+        traceback.print_exc()
+        status = 1
     sys.stderr.flush()
     os._exit(status)  # the reader thread may be blocked in standard input
 

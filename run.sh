@@ -141,7 +141,25 @@ mini() {
     python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "$RESULTS/$table" --caption \
         "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seeds $(for seed in $seeds; do printf '%s ' $((100 + seed)); done)."
 }
-headline() { SEEDS=${SEEDS:-0} mini mini rloo max_loo pkpo_k8 maj_centred; }
+headline() {
+    local seeds=${SEEDS:-0} seed runs=()
+    SEEDS=$seeds mini mini rloo max_loo pkpo_k8 maj_centred
+    for seed in $seeds; do runs+=("rloo=$RUNS/mini/seed$seed/rloo" "pkpo_k8=$RUNS/mini/seed$seed/pkpo_k8"); done
+    python evaluate.py "${runs[@]}" --k 16 64 --metrics pass --out "$RUNS/mini/against-rloo" > /dev/null
+    python - "$RESULTS/mini/results.json" "$RUNS/mini/against-rloo/results.json" <<'END' | tee "$RESULTS/mini/claims.md"
+import json, sys
+to_base, to_rloo = (json.load(open(path))["methods"] for path in sys.argv[1:])
+print("\nWhat it shows, paired by prompt (difference in percentage points, in standard errors clustered by prompt):\n")
+for method, other, direction, metric, found in [
+        ("rloo", "base", 1, "pass@1", to_base), ("rloo", "base", -1, "pass@64", to_base),
+        ("pkpo_k8", "base", 1, "pass@8", to_base), ("pkpo_k8", "rloo", 1, "pass@16", to_rloo),
+        ("pkpo_k8", "rloo", 1, "pass@64", to_rloo), ("maj_centred", "base", 1, "maj@8", to_base)]:
+    d = found[method]["difference"]["metrics"][metric]
+    size = direction * d["mean"] / d["se"] if d["se"] else 0.0
+    verdict = "more than 3 standard errors" if size > 3 else "NOT SHOWN: not more than 3 standard errors"
+    print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} ({size:.1f}); {verdict}")
+END
+}
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
 mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
 mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact off_exact_loo lag_first lag_exact; }

@@ -3,6 +3,7 @@
     ... | python advantages.py --estimator pkpo_s_loo_minus_one --k 8 | python train.py --model DIR --run RUN --steps 150
     python generate.py --model DIR --reference --split sft --steps 700 | python train.py --loss sft --model DIR --run RUN --steps 700
     python train.py --init tiny --model DIR        # writes a new random model and stops
+    python train.py --benchmark --model DIR        # what a step costs, beside TRL where that is installed
 
 A step is the rows that share `step`. Its gradient is the papers' sum convention, averaged over the P prompts:
     (1/P) sum_p sum_i A_i grad log pi(y_i | x_p)
@@ -34,6 +35,7 @@ import transformers
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
 
@@ -44,8 +46,8 @@ LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not
 
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
-    and its keys and values are shared by the group's completions; with activation checkpointing, which excludes a KV
-    cache, every completion carries its own copy of the prompt. Both give the same numbers."""
+    and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention, activation
+    checkpointing) every completion carries its own copy of the prompt. Both give the same numbers."""
 
     def __init__(self, model, share_prompt=True):
         super().__init__()
@@ -55,45 +57,53 @@ class Policy(torch.nn.Module):
         """prompts: G lists of token ids; completions: U lists; group: U indices into prompts.
         Returns float32 (U, T) log-probabilities of the completions' tokens, 0 beyond their end, and, if asked for, the
         (U, T) entropies of the distributions they were drawn from, else None."""
-        device, decoder = self.model.device, self.model.base_model
-        width = max(map(len, completions))
         logprobs, entropies = [None] * len(completions), [None] * len(completions)
-        if self.share_prompt:
-            longest = max(map(len, prompts))
-            padding = [longest - len(ids) for ids in prompts]  # on the left: a prompt's last column is its last token
-            ids = torch.tensor([[0] * pad + ids for pad, ids in zip(padding, prompts)], device=device)
-            mask = torch.tensor([[0] * pad + [1] * len(ids) for pad, ids in zip(padding, prompts)], device=device)
-            out = decoder(input_ids=ids, attention_mask=mask if any(padding) else None,
-                          position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=True)
+        read = self.read_prompts(prompts) if self.share_prompt else None
         for some in by_length(completions):
-            of = torch.tensor([group[u] for u in some], device=device)
-            long = max(len(completions[u]) for u in some)
-            targets = torch.tensor([completions[u] + [0] * (long - len(completions[u])) for u in some], device=device)
-            if self.share_prompt:
-                hidden = out.last_hidden_state[of, -1:]  # (b, 1, H): predicts the first token of the completion
-                if long > 1:
-                    cache = DynamicCache(config=self.model.config)
-                    for layer, (keys, values) in enumerate((c.keys, c.values) for c in out.past_key_values.layers):
-                        cache.update(keys[of], values[of], layer)
-                    seen = torch.cat([mask[of], mask.new_ones(len(some), long - 1)], 1)
-                    rest = decoder(input_ids=targets[:, :-1], attention_mask=seen if any(padding) else None,
-                                   position_ids=mask[of].sum(1, keepdim=True) + torch.arange(long - 1, device=device),
-                                   past_key_values=cache, use_cache=True)
-                    hidden = torch.cat([hidden, rest.last_hidden_state], 1)  # (b, long, H)
-            else:
-                whole = [prompts[group[u]] + completions[u][:-1] for u in some]
-                wide = max(map(len, whole))  # padding on the right needs no mask: no token attends to what comes after it
-                ids = torch.tensor([s + [0] * (wide - len(s)) for s in whole], device=device)
-                first = torch.tensor([len(prompts[group[u]]) - 1 for u in some], device=device)
-                place = (first[:, None] + torch.arange(long, device=device)).clamp(max=wide - 1)  # (b, long)
-                hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
-                hidden = hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
-            real = torch.tensor([len(completions[u]) for u in some], device=device)[:, None] > torch.arange(long, device=device)
+            lengths = [len(completions[u]) for u in some]
+            targets = self.tensor([completions[u] + [0] * (max(lengths) - len(completions[u])) for u in some])  # (b, long)
+            hidden = (self.after_prompts(*read, self.tensor([group[u] for u in some]), targets) if self.share_prompt else
+                      self.with_prompts([prompts[group[u]] for u in some], [completions[u] for u in some]))  # (b, long, H)
+            real = self.tensor(lengths)[:, None] > torch.arange(max(lengths), device=targets.device)
             lp, ent = self.select(hidden[real], targets[real], entropy)  # tokens of padding are not computed
-            for u, a, b in zip(some, *(x.split(real.sum(1).tolist()) for x in (lp, ent))):
+            for u, a, b in zip(some, lp.split(lengths), ent.split(lengths)):
                 logprobs[u], entropies[u] = a, b
         pad = lambda rows: torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return pad(logprobs), pad(entropies) if entropy else None
+
+    def tensor(self, x):
+        return torch.tensor(x, device=self.model.device)
+
+    def read_prompts(self, prompts):
+        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; mask."""
+        longest = max(map(len, prompts))
+        ids = self.tensor([[0] * (longest - len(ids)) + ids for ids in prompts])
+        mask = self.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
+        return self.model.base_model(input_ids=ids, attention_mask=None if mask.all() else mask, use_cache=True,
+                                     position_ids=(mask.cumsum(1) - 1).clamp(min=0)), mask
+
+    def after_prompts(self, read, mask, of, targets):
+        """(b, long, H) states that predict targets (b, long) after the prompts number `of` (b,)."""
+        hidden, more = read.last_hidden_state[of, -1:], targets.shape[1] - 1  # the prompt's end predicts the first token
+        if not more:
+            return hidden
+        cache = DynamicCache(config=self.model.config)
+        for layer, prompt in enumerate(read.past_key_values.layers):
+            cache.update(prompt.keys[of], prompt.values[of], layer)
+        seen = None if mask.all() else torch.cat([mask[of], mask.new_ones(len(of), more)], 1)
+        positions = mask[of].sum(1, keepdim=True) + torch.arange(more, device=mask.device)
+        rest = self.model.base_model(input_ids=targets[:, :-1], attention_mask=seen, position_ids=positions,
+                                     past_key_values=cache, use_cache=True)
+        return torch.cat([hidden, rest.last_hidden_state], 1)
+
+    def with_prompts(self, prompts, completions):
+        """(b, long, H) states that predict the completions, of whole sequences. They are padded on the right, which needs
+        no mask: no token attends to what comes after it."""
+        whole = [prompt + ids[:-1] for prompt, ids in zip(prompts, completions)]
+        wide, long = max(map(len, whole)), max(map(len, completions))
+        hidden = self.model.base_model(input_ids=self.tensor([ids + [0] * (wide - len(ids)) for ids in whole]), use_cache=False)
+        place = self.tensor([[min(len(prompt) - 1 + t, wide - 1) for t in range(long)] for prompt in prompts])
+        return hidden.last_hidden_state.gather(1, place[..., None].expand(-1, -1, hidden.last_hidden_state.shape[-1]))
 
     def select(self, hidden, targets, entropy):
         """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
@@ -179,7 +189,8 @@ def check_row(row, first, sft, vocabulary):
         return
     if [len(ids) for ids in row["token_ids"]] != [len(logprobs) for logprobs in row["logprobs"]]:
         raise ValueError("one log-probability a token expected")
-    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]), ("logprobs", sum(row["logprobs"], []))]:
+    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]),
+                        ("logprobs", [x for logprobs in row["logprobs"] for x in logprobs])]:
         if not np.isfinite(values).all():
             raise ValueError(f"{key} must be finite numbers")
     if (temperature := row.get("sampling", {}).get("temperature", 1.0)) != 1.0:
@@ -301,13 +312,13 @@ def minibatches(batch, step, epoch, args):
     return [sorted(groups[i:i + size]) for i in range(0, len(groups), size)]
 
 
-def off_policy_advantages(batch, groups, lp, args):
-    """(G * n,) advantages of an off-policy estimator for `groups` at the current log-probabilities lp (G * n, T). The ratios
-    of whole completions are clipped first: as PPO does, or, without PPO, from above by --importance-max."""
+def off_policy_advantages(batch, groups, samples, lp, args):
+    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities lp
+    (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by --importance-max."""
     rows = [batch.rows[g] for g in groups]
-    samples = [i for i, g in enumerate(batch.group) if g in set(groups)]
-    low, high = (math.log(1 - args.clip_low), math.log(1 + args.clip_high)) if args.loss == "ppo" else (
-        -args.log_ratio_max, math.log(args.importance_max))
+    low, high = -args.log_ratio_max, math.log(args.importance_max)
+    if args.loss == "ppo":
+        low, high = math.log(1 - args.clip_low), math.log(1 + args.clip_high)
     log_ratio = ((lp - batch.sampler[samples]) * batch.mask[samples]).double().sum(1).clamp(low, high)
     values = advantages.ESTIMATORS[rows[0]["estimator"]](
         np.array([row["rewards"] for row in rows]), rows[0]["k"], votes=np.array([row["votes"] for row in rows]),
@@ -377,7 +388,7 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
     seen = defaultdict(list)  # what the updates saw of the samples they used
     for epoch in range(args.ppo_epochs):
         for groups in minibatches(batch, step, epoch, args):
-            samples = [i for i in everything if batch.group[i] in set(groups)]
+            samples = [g * n + i for g in groups for i in range(n)]
             if value:
                 losses = value_losses(value([batch.prompts[g] for g in groups])[:, None], value_old[groups, None],
                                       target.view(-1, n)[groups], args.value_clip)  # (G, n)
@@ -387,7 +398,7 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
                 seen["value_loss"].append(losses.detach().flatten())
             A = advantage[samples]
             if off_policy:
-                A = off_policy_advantages(batch, groups, batch.all_logprobs(policy, samples, budget)[samples], args)
+                A = off_policy_advantages(batch, groups, samples, batch.all_logprobs(policy, samples, budget)[samples], args)
             if args.mask_truncated:
                 A = A * batch.stopped[samples]
             used = dict(zip(samples, A.tolist()))
@@ -526,10 +537,33 @@ def publish(run, step, policy, tokenizer, args, state=None):
             shutil.rmtree(path)
 
 
+def probe_ids(model):
+    return [(7919 * i + 104729) % model.config.vocab_size for i in range(16)]
+
+
+@torch.no_grad()
+def check_logits(model, path):
+    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong."""
+    ids = torch.tensor([probe_ids(model)], device=model.device)
+    lp, _ = Policy(model, share_prompt=False)([ids[0, :1].tolist()], [ids[0, 1:].tolist()], [0])
+    expected = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1).gather(1, ids[0, 1:, None]).squeeze(1)
+    if not torch.allclose(lp[0], expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise ValueError(f"{path} ({model.config.model_type}) scales its logits in a way that train.py does not know")
+
+
+def checkpoint_activations(model):
+    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told that
+    they train, and not what is inside them: dropout stays off."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+
+
 @torch.no_grad()
 def probe(policy):
     """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
-    ids = [(7919 * i + 104729) % policy.model.config.vocab_size for i in range(16)]
+    ids = probe_ids(policy.model)
     lp, _ = policy([ids[:1]], [ids[1:]], [0])
     if not lp.isfinite().all():
         raise FloatingPointError("the updated policy's log-probabilities are not finite")
@@ -548,7 +582,7 @@ def resume(run, args):
                          f"its name, so the disk or a copy damaged it: remove {found[-1]} to resume from the one before, "
                          "or start another --run") from None
     free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "save_every", "keep_policies", "samples_every", "microbatch_tokens"}
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "tensorboard", "samples_every"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
     if changed:
@@ -571,17 +605,24 @@ def train(args):
     run, sft = args.run, args.loss == "sft"
     run.mkdir(parents=True, exist_ok=True)
     checkpoint_path, state = resume(run, args)
-    load = lambda path: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
+
+    def load(path):
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
+
+    def adam(module, lr):
+        return torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
+                                 weight_decay=args.weight_decay)
     model = load(checkpoint_path or args.model)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path or args.model)
-    sliding = "sliding_attention" in (getattr(model.config, "layer_types", None) or [])
-    policy = Policy(model, share_prompt=not sliding)
+    check_logits(model, args.model)
+    share_prompt = "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
+    policy = Policy(model, share_prompt and not args.activation_checkpointing)
+    if args.activation_checkpointing:
+        checkpoint_activations(model)
     reference = None
     if not sft and args.reference_model != "none":
-        reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt=not sliding)
+        reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt)
     value = Value(args.model).to(args.device) if args.value_lr else None
-    adam = lambda module, lr: torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr,
-                                                betas=tuple(args.betas), weight_decay=args.weight_decay)
     optimizers = {"policy": adam(policy, args.lr)} | ({"value": adam(value, args.value_lr)} if value else {})
     first, solved, seen = 0, set(), set()
     if state:
@@ -636,10 +677,11 @@ def train(args):
                 for key, v in metrics.items():
                     if v is not None:
                         tensorboard.add_scalar(key, v, step - 1)
-            if save or not sft:  # no one samples from a policy in the middle of its warm-up
-                publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             if args.samples_every and (step - 1) % args.samples_every == 0:
                 log_samples(run / "samples.log", step - 1, rows)
+            # last, so that a checkpoint never lacks the records of its steps
+            if save or not sft:  # no one samples from a policy in the middle of its warm-up
+                publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             shown = {"loss": metrics["loss"]} if sft else {
                 "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
                 "entropy": metrics["entropy"], "lag": metrics["lag"]}
@@ -700,6 +742,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
     parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],
                         help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
+    parser.add_argument("--benchmark", action="store_true", help="measure the loop and its stages on --model, beside TRL if it is installed")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -744,6 +787,7 @@ def parse_arguments(argv=None):
     machine.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                          help="bfloat16: autocast with float32 master weights; published weights are bfloat16")
     machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
+    machine.add_argument("--activation-checkpointing", action="store_true", help="less memory, more work: layers are computed twice")
     machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
@@ -759,10 +803,13 @@ def main():
     if args.init:
         init_tiny(args.model, args.seed, args.init)
         return
+    if args.benchmark:
+        from tests.benchmark_train import benchmark
+        return benchmark(args.model)
     try:
         train(args)
     except (ValueError, OSError, safetensors.SafetensorError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print("train.py:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
         print(f"train.py: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes on "
@@ -775,8 +822,8 @@ def main():
 def check_arguments(parser, args):
     """Refuse what cannot work and flags that would have no effect."""
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
-    if args.init:
-        unused = given - {"init", "model", "seed"}
+    if args.init or args.benchmark:
+        unused = given - ({"init", "model", "seed"} if args.init else {"benchmark", "model"})
     else:
         if args.run is None:
             parser.error("--run is required")

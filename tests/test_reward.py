@@ -184,9 +184,13 @@ def test_stdin(grader):
                                  "import threading, sys\nthreading.stack_size(1 << 26)\nsys.setrecursionlimit(10**6)\n"
                                  "def main(): print(sum(map(int, input().split())))\nthreading.Thread(target=main).start()",
                                  "import atexit\natexit.register(lambda: print(sum(map(int, input().split()))))",
-                                 "print(sum(map(int, input().split())))\nexit()", "print(sum(map(int, input().split())))\nexit(1)"))
-    assert row["scores"] == [1, 1, 1, 1, 0.5, 0, 1, 1, 1, 0]
-    assert row["verdicts"][4:6] == ["wrong", "wrong"] and row["verdicts"][9] == "crash"
+                                 "print(sum(map(int, input().split())))\nexit()",
+                                 "import sys\nwith sys.stdin as i, sys.stdout as o: print(sum(map(int, i.readline().split())), file=o)",
+                                 "out = open(1, 'w')\nout.write(str(sum(map(int, input().split()))))",
+                                 "import sys, io, atexit\nsys.stdout = io.StringIO()\n"
+                                 "atexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))\nprint(sum(map(int, input().split())))", "print(sum(map(int, input().split())))\nexit(1)"))
+    assert row["scores"] == [1, 1, 1, 1, 0.5, 0, 1, 1, 1, 1, 1, 1, 0]
+    assert row["verdicts"][4:6] == ["wrong", "wrong"] and row["verdicts"][-1] == "crash"
 
 
 @pytest.mark.parametrize("got,expected,equal", [
@@ -201,6 +205,8 @@ def test_check(grader):
     row = grade(grader, code_row(CHECK, "def f(x): return x + 1", "def f(x): return 2", "def f(x): return helper(x)",
                                  "def helper(x): return 0\ndef f(x): return 0", "def f(x): return Y()\nclass Y:\n    def __eq__(s, o): return True"))
     assert row["scores"] == [1, 0, 1, 0, 0]
+    types = {**CHECK, "check": "def check(candidate):\n    assert candidate([1, 'a'], str) == [1]\n"}
+    assert grade(grader, code_row(types, "def f(x, t): return [v for v in x if not isinstance(v, t)]"))["scores"] == [1]
     own_class = {"type": "check", "entry_point": "f", "template": "{program}",
                  "check": "def check(candidate):\n    assert candidate([Pair(1, 2), Pair(3, 4)]) == 4\n    assert Pair(1, 2).a == 1\n"}
     pair = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
@@ -368,7 +374,7 @@ def test_a_dead_grader_is_an_error_not_a_zero(tmp_path):
                 except ProcessLookupError:
                     pass
     assert process.stdout.readline() == "" and process.wait(20) == 2
-    assert "the sandbox process ended" in process.stderr.read()
+    assert "the sandbox process" in process.stderr.read()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -579,10 +585,10 @@ def published_rates(grader, name, rows):
 def test_mbpp(patient):
     rows = []
     for r in real("mbpp/train_valid.jsonl"):
-        check = "def check(candidate):\n" + "".join(f"    {t.strip()}\n" for t in r["test_list"])
         code = r["code"].replace("\r\n", "\n")
         called = re.findall(r"([A-Za-z_]\w*)\s*\(", r["test_list"][0].split("assert", 1)[1])
         entry = next(n for n in called if re.search(rf"def {n}\b", code))
+        check = f"def check(candidate):\n    {entry} = candidate\n" + "".join(f"    {t.strip()}\n" for t in r["test_list"])
         tests = {"type": "check", "entry_point": entry, "check": check, "template": "{program}\n" + r["test_setup_code"].replace("\r\n", "\n")}
         rows.append(({"task_id": r["task_id"], "kind": "code", "tests": tests}, code))
     right, failed, _ = published_rates(patient, "MBPP", rows)
@@ -630,12 +636,12 @@ def test_soak():
         return len(tree), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree), total // 1024, threading.active_count()
     try:
         programs = ["def f(x): return x + 1", "def f(x): return [x] * 1000", "def f(x): raise ValueError", "import os\nos._exit(0)", "def f(x:",
-                    "import os\nos.fork()\ndef f(x): return x + 1", "import threading\nthreading.Thread(target=lambda: 1).start()\ndef f(x): return x + 1"]
+                    "import os\nif os.fork() == 0:\n    while True: pass\ndef f(x): return x + 1", "import threading\nthreading.Thread(target=lambda: 1).start()\ndef f(x): return x + 1"]
         seen = []
         for batch in range(100):
-            rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i}" for j in range(10))) for i in range(10)]
+            rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i} {j}" for j in range(10))) for i in range(10)]
             for row in grade_all(made, rows):
-                assert sum(row["correct"]) in (3, 4, 5)
+                assert sum(row["correct"]) in (3, 4, 5, 6)
             if batch in (10, 99):
                 seen.append(usage())
         print(f"\nsoak: processes, descriptors, MiB, threads after 1,100 programs {seen[0]}, after 10,000 {seen[1]}")

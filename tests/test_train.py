@@ -246,6 +246,26 @@ def test_microbatches_and_padding_change_nothing(kind, share_prompt, monkeypatch
     assert close(chunked[0], alone[0], 1e-6)
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_activation_checkpointing_changes_nothing(kind):
+    model = small(kind)
+    rows = some_rows(model)
+    [plain], _ = gradient(train.Policy(model, share_prompt=False), rows, settings())
+    train.checkpoint_activations(model)
+    forwards = []
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: forwards.append(1))
+    [checkpointed], _ = gradient(train.Policy(model, share_prompt=False), rows, settings())
+    assert close(checkpointed, plain, 1e-6) and len(forwards) == 2  # forward, and again in backward
+
+
+def test_unknown_logits_are_refused():
+    model = small()
+    train.check_logits(small("gemma2"), "gemma"), train.check_logits(model, "qwen")
+    model.register_forward_hook(lambda module, inputs, out: setattr(out, "logits", 0.5 * out.logits))
+    with pytest.raises(ValueError, match="scales its logits"):
+        train.check_logits(model, "other")
+
+
 def test_microbatches_keep_to_the_budget():
     model = small()
     batch = train.Batch(some_rows(model, P=5, n=6), False, "cpu")
@@ -395,7 +415,7 @@ def test_a_run_and_its_files(run, stream, tmp_path):
 
 
 @pytest.mark.parametrize("flags", ["", "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1",
-                                   "--dtype bfloat16"])
+                                   "--dtype bfloat16 --activation-checkpointing"])
 def test_killed_and_resumed_is_undisturbed(run, stream, tiny, tmp_path, flags):
     """SIGKILL at a random place of a random step, over a pipe; then the same command to the end."""
     steps, flags, rng = ["--steps", "9"], flags.split(), random.Random()

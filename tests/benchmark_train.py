@@ -1,5 +1,6 @@
 """python train.py --benchmark --model DIR: what a step of the loop costs, beside floors and, where it is installed, TRL."""
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -96,7 +97,8 @@ def benchmark(model, P=64, n=16, steps=22, repeats=3):
         whole = seconds(lambda s: loop(s, estimator, "--reference-model none"))
         report(f"**the loop, {estimator}**", whole, f"the stages alone take {total / whole:.2f} of it")
     report("the loop, rloo, KL to the reference logged", seconds(lambda s: loop(s, "rloo", "")))
-    clock = [min(run(loop(steps, "rloo", "--reference-model none", staleness), on=2)[1] for _ in range(repeats)) for staleness in (0, 1)]
+    clock = [min(run(loop(steps, "rloo", "--reference-model none", staleness), on=2)[1] for _ in range(repeats))
+             for staleness in (0, 1)]
     report("the loop, rloo, two cores, staleness 1", clock[1], f"by the clock; {clock[0] / clock[1]:.2f} x staleness 0")
     shutil.rmtree(scratch)
 
@@ -154,6 +156,7 @@ def trl_step(path, rows, n, batch, steps=8):
             per_device_train_batch_size=batch, gradient_accumulation_steps=len(rows) * n // batch, max_completion_length=10,
             beta=0.0, loss_type="dr_grpo", learning_rate=1e-9, adam_beta2=0.98, report_to="none", save_strategy="no",
             logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
-        GRPOTrainer(path, reward_funcs=reward, args=config, callbacks=[Clock()],
-                    train_dataset=Dataset.from_dict({"prompt": [row["prompt"] for row in rows]})).train()
+        with contextlib.redirect_stdout(sys.stderr):  # TRL prints its own summary
+            GRPOTrainer(path, reward_funcs=reward, args=config, callbacks=[Clock()],
+                        train_dataset=Dataset.from_dict({"prompt": [row["prompt"] for row in rows]})).train()
     return min(times)

@@ -172,7 +172,7 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # model of the same architecture, two steps, a few local rows from DATA (default ../shared/data). What a preset needs in
 # memory is computed in the README; none has been run at full size, so no time is given.
 
-# preset TABLE: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
+# preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
 #   EVALS    "name|generate flags|reward flags|k ..."; the name "eval" brings the training curves along
 preset() {
@@ -207,7 +207,7 @@ preset() {
             graded "$dir/$method/$label.jsonl" "--dtype bfloat16 --model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
             if [ "$label" = eval ]; then runs+=("$method=$dir/$method"); else runs+=("$method=$dir/$method/$label.jsonl"); fi
         done
-        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/$name/$label"
+        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/${2:-$name}/$label"
     done
 }
 # data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
@@ -255,7 +255,7 @@ tang_table2() {  # the policies of table 1 on TACO
     local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"
     EVALS=("easy|$(data taco easy taco/card_example.json) $eval|--reward binary --stop-early|1 10 100"
            "hard|$(data taco hard taco/card_example.json easy) $eval|--reward binary --stop-early|1 10 100")
-    TABLE="--paper tang-table2"; preset tang-table1
+    TABLE="--paper tang-table2"; preset tang-table1 tang-table2
 }
 
 # Tang et al. 2025, MATH and HARP (figures: by level, against KL).
@@ -349,8 +349,8 @@ maxk_methods() {
              "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")                 # ours: not expanded
 }
 maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
-maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2; }  # max@1 of the same runs
-maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2; }           # all k of the same runs
+maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2 maxk-table3; }  # max@1 of the same runs
+maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2 maxk-table6; }           # all k of the same runs
 maxk_table4() { # the off-policy estimator, one PPO iteration and three, one epoch and four
     maxk
     local first="--estimator bon_off_policy_first_order --k 8|--reward fraction"

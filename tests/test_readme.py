@@ -28,12 +28,18 @@ def test_the_readme_names_what_run_sh_knows():
     assert old.returncode == 2 and "nopython" in old.stderr
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One directory for runs/ and results/ of all commands: tables of the same runs share them, as they do for a user."""
+    return tmp_path_factory.mktemp("readme")
+
+
 @pytest.fixture
-def miniature(tmp_path, shell):
-    """Runs a command of the README in miniature, its runs/ and results/ in a temporary directory."""
+def miniature(place, shell):
+    """Runs a command of the README in miniature."""
     def run(command):
-        done = shell(f"export SMOKE=1 RUNS={tmp_path}/runs RESULTS={tmp_path}/results; "
-                     + command.replace("runs/", f"{tmp_path}/runs/"), timeout=1500)
+        done = shell(f"export SMOKE=1 RUNS={place}/runs RESULTS={place}/results; "
+                     + command.replace("runs/", f"{place}/runs/"), timeout=1500)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
     return run
@@ -45,39 +51,39 @@ def needs_installed_environment():
 
 
 @pytest.mark.slow
-def test_first_command_and_the_stages_one_shot(miniature, tmp_path):
+def test_first_command_and_the_stages_one_shot(miniature, place):
     needs_installed_environment()
     printed = miniature("bash run.sh")
     assert "pkpo_k8" in printed and "best possible list" in printed
-    results = json.loads((tmp_path / "results" / "mini" / "results.json").read_text())
+    results = json.loads((place / "results" / "mini" / "results.json").read_text())
     assert {"base", "rloo", "max_loo", "pkpo_k8", "maj_centred"} <= set(results["methods"])
-    assert (tmp_path / "results" / "mini" / "metric_at_k.png").stat().st_size > 10_000
+    assert (place / "results" / "mini" / "metric_at_k.png").stat().st_size > 10_000
     again = miniature("bash run.sh")  # complete: nothing is trained again, the table is the same
     assert again == printed
     stages = [c for c in COMMANDS if re.match(r"python (generate|reward|advantages|train|evaluate)\.py", c)][:5]
     for command in stages:
         for name in ("c", "r", "a"):
-            command = re.sub(rf"\b{name}\.jsonl", f"{tmp_path}/{name}.jsonl", command)
+            command = re.sub(rf"\b{name}\.jsonl", f"{place}/{name}.jsonl", command)
         miniature(command)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["mini-tang", "mini-pkpo", "mini-maxk", "mini-vote"])
-def test_small_tables(miniature, tmp_path, table):
+def test_small_tables(miniature, place, table):
     needs_installed_environment()
     assert f"bash run.sh {table}" in COMMANDS
     miniature(f"SEEDS=0 bash run.sh {table}")
-    assert (tmp_path / "results" / table / "table.md").exists()
+    assert (place / "results" / table / "table.md").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_in_miniature(miniature, tmp_path, preset):
+def test_presets_in_miniature(miniature, place, preset):
     needs_installed_environment()
     if not SHARED.exists():
         pytest.skip(f"no local rows of the datasets at {SHARED}")
     miniature(f"bash run.sh {preset}")
-    tables = list((tmp_path / "results").rglob("table.md"))
+    tables = list((place / "results" / preset).rglob("table.md"))
     assert tables and all("|" in table.read_text() for table in tables)
 
 

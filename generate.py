@@ -139,16 +139,16 @@ def rules_prompt(seed, split, index):
         key = "-".join(sorted(labelled))
         if (hashlib.sha256(key.encode()).digest()[0] % 5 == 0) == (split == "test"):
             break
-    unseen = [j for j in range(len(ITEMS)) if j not in shown]
-    outputs = [mask >> j & 1 for j in unseen]
-    count = {value: outputs.count(value) for value in (0, 1)}
+    outputs = [mask >> j & 1 for j in range(len(ITEMS))]
+    unseen = [outputs[j] for j in range(len(ITEMS)) if j not in shown]
+    weight = {value: unseen.count(1 - value) or 1 for value in (0, 1)}  # right positives and negatives weigh one half each
     row = {
         "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
         "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
-        # score = balanced accuracy: right positives and right negatives weigh one half each
+        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not count
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
-                  "inputs": [[ITEMS[j]] for j in unseen], "outputs": outputs,
-                  "weights": [count[1 - value] or 1 for value in outputs]},
+                  "inputs": [[item] for item in ITEMS], "outputs": outputs,
+                  "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},
     }
     if split == "test":
         positives = sum(1 << j for j in shown if mask >> j & 1)

@@ -793,6 +793,7 @@ class Sandbox:
         self.channel.close()
 
 
+MAX_RUNS = 4096   # programs whose outputs are kept
 MAX_TIMEOUTS = 3  # tests that a program may run out of time on before the rest count as failed
 
 
@@ -863,15 +864,24 @@ def extract_program(completion):
     return blocks[-1] if blocks else completion
 
 
-def grade_code(completion, row, settings, sandboxes):
-    """(score, correct, pred, verdict) of one completion."""
+def grade_code(completion, row, settings, sandboxes, runs):
+    """(score, correct, pred, verdict) of one completion. `runs`: outputs by (program, inputs), kept between rows: what a
+    program answers does not depend on what is expected of it. A test of weight 0 is run but does not count."""
     tests = row["tests"]
     program = completion if tests.get("extract") is False else extract_program(completion)
     if not program.strip():
         return 0.0, False, None, "no answer"
     program = tests.get("template", "{program}").replace("{program}", program)
-    outputs = run_program(sandboxes, program, tests, tests.get("time_limit_s") or settings.timeout_s,
-                          int(tests.get("memory_limit_mb") or settings.memory_mb), settings.stop_early)
+    limits = tests.get("time_limit_s") or settings.timeout_s, int(tests.get("memory_limit_mb") or settings.memory_mb)
+    if tests["type"] == "call":
+        key = program, tests["entry_point"], tests.get("setup"), tests["inputs_json"], tests["room"], limits
+        outputs = runs.get(key)
+        if outputs is None:
+            outputs = runs[key] = run_program(sandboxes, program, tests, *limits, settings.stop_early)
+            if len(runs) > MAX_RUNS:
+                runs.pop(next(iter(runs)), None)
+    else:
+        outputs = run_program(sandboxes, program, tests, *limits, settings.stop_early)
     if tests["type"] == "check":
         passed = [outputs[0] is True]
     elif tests["type"] == "stdin":
@@ -879,6 +889,8 @@ def grade_code(completion, row, settings, sandboxes):
     else:
         passed = [not isinstance(o, Failed) and safe_equal(o, e) for o, e in zip(outputs, tests["outputs"])]
     weights = tests.get("weights") or [1] * len(passed)
+    counted = [i for i, w in enumerate(weights) if w > 0]
+    outputs, passed, weights = ([values[i] for i in counted] for values in (outputs, passed, weights))
     correct = all(passed)
     score = 1.0 if correct else sum(w for w, p in zip(weights, passed) if p) / sum(weights)
     verdict = "ok"
@@ -1896,7 +1908,7 @@ class Grader:
     def __init__(self, settings):
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
-        self.cache, self.ready, self.helpers = collections.OrderedDict(), set(), []
+        self.cache, self.runs, self.ready, self.helpers = collections.OrderedDict(), {}, set(), []
         self.offer = "namespaces", "landlock", "seccomp"
         MathWorker.lock = threading.Lock()
         self.reused = 0
@@ -1915,7 +1927,7 @@ class Grader:
 
     def one(self, completion, row):
         if row["kind"] == "code":
-            return grade_code(completion, row, self.settings, self.sandboxes(row["tests"]["type"] == "check"))
+            return grade_code(completion, row, self.settings, self.sandboxes(row["tests"]["type"] == "check"), self.runs)
         if row["kind"] == "math":
             return grade_math(completion, row, self.settings, self.worker())
         return grade_grid(completion, row)
@@ -1946,6 +1958,8 @@ class Grader:
         if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
             row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
                                                        ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
+            if row["tests"].get("weights") and not any(row["tests"]["weights"]):
+                raise BadRow(f"{row.get('task_id')}: --max-tests {self.settings.max_tests} leaves no test of positive weight")
         if kind == "code" and row["tests"]["type"] == "call":
             row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
                                     "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}

@@ -648,3 +648,15 @@ def test_soak():
         assert seen[1][0] == seen[0][0] and seen[1][1] == seen[0][1] and seen[1][3] == seen[0][3] and seen[1][2] <= seen[0][2] + 60
     finally:
         made.close()
+
+
+def test_tests_of_weight_zero_do_not_count_and_runs_are_shared(grader):
+    """Two rows with one list of inputs and other weights and outputs: the program runs once, each row counts its own."""
+    tests = {"type": "call", "entry_point": "f", "inputs": [[1], [2], [3]], "outputs": [1, 2, 0], "weights": [1, 1, 0]}
+    program = "def f(x):\n    return x"
+    first = grade(grader, {"task_id": "a", "kind": "code", "tests": tests, "completions": [program]})
+    second = grade(grader, {"task_id": "b", "kind": "code", "completions": [program],
+                            "tests": {**tests, "outputs": [0, 2, 3], "weights": [1, 0, 3]}})
+    assert (first["correct"], first["scores"], first["verdicts"]) == ([True], [1.0], ["ok"])
+    assert (second["correct"], second["scores"], second["verdicts"]) == ([False], [0.75], ["wrong"])
+    assert len([key for key in grader.runs if key[0] == program]) == 1

@@ -1217,6 +1217,8 @@ def check_arguments(parser, args):
         parser.error("--run needs --steps, the number of steps of the whole run")
     if args.run and (args.top_p < 1 or args.top_k):
         parser.error("--top-p below 1 and --top-k bias the probability ratio: not with --run")
+    if args.run and args.temperature != 1:
+        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with --run")
     if args.dataset == "rules":
         if args.split not in ("train", "test", "sft"):
             parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")

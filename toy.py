@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 import advantages  # noqa: E402
-from advantages import ESTIMATORS, max_at_k, subset_share  # noqa: E402
+from advantages import ESTIMATORS, subset_share  # noqa: E402
 
 plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.dpi": 100, "font.size": 9, "legend.frameon": False,
                      "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25})

@@ -87,10 +87,12 @@ if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16; else SFT_S
 mini_base() {  # seed
     local dir=$RUNS/mini/seed$1
     mkdir -p "$dir"
-    [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
-    python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps $SFT_STEPS --seed "$1" |
-        python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps $SFT_STEPS --lr 6e-3 --weight-decay 0.01 \
-            --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
+    if [ ! -e "$dir/base/policy-$(printf %06d $SFT_STEPS)/trainer.pt" ]; then
+        [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
+        python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps $SFT_STEPS --seed "$1" |
+            python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps $SFT_STEPS --lr 6e-3 --weight-decay 0.01 \
+                --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
+    fi
     mini_eval "$1" base
 }
 mini_rl() {  # seed name

@@ -646,6 +646,8 @@ def train(args):
         publish(run, 0, policy, tokenizer, args, state_after(0))
     if args.steps is not None and first >= args.steps:
         print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
+        for _ in sys.stdin:  # a stage that writes all the same is not to fail for want of a reader
+            pass
         return
     (run / "rollouts").mkdir(exist_ok=True)
     tensorboard = open_tensorboard(run, first) if args.tensorboard else None

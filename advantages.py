@@ -585,10 +585,10 @@ USES_LOG_RATIO = {"bon_off_policy_first_order", "bon_off_policy", "bon_off_polic
 
 
 def k_schedule(text, step):
-    """k in force at a training step: "8" is always 8; "8@0 1@1500" is 8 until step 1500, then 1 (PKPO's annealing).
-    ValueError if the text is not that, or step not an integer >= 0."""
+    """k in force at a training step: "8" is always 8; "8@0 1@1500" is 8 until step 1500, then 1 (PKPO's annealing);
+    a comma separates as well as a space. ValueError if the text is not that, or step not an integer >= 0."""
     try:
-        pairs = [part.split("@") for part in text.split()] if "@" in text else [(text, 0)]
+        pairs = [part.split("@") for part in text.replace(",", " ").split()] if "@" in text else [(text, 0)]
         ks, starts = zip(*((int(k), int(start)) for k, start in pairs))
     except ValueError:
         raise ValueError(f"k schedule {text!r}: expected an integer or K@STEP pairs such as '8@0 1@1500'") from None

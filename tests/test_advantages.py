@@ -692,7 +692,7 @@ def test_metrics_refuse_bad_input():
 
 def test_k_schedule():
     assert [advantages.k_schedule("8@0 1@1500", step) for step in (0, 1, 1499, 1500, 10**6)] == [8, 8, 8, 1, 1]
-    assert advantages.k_schedule("4", 7) == 4
+    assert advantages.k_schedule("4", 7) == 4 and advantages.k_schedule("8@0,1@9", 9) == 1
     for bad in ("", "x", "8@", "8@1", "8@0 4", "8@0 4@0", "8@0 4@9 2@5", "0", "-1@0", "8@0@3", "8 4", "2.5"):
         with pytest.raises(ValueError, match="k schedule"):
             advantages.k_schedule(bad, 0)

@@ -346,16 +346,17 @@ maxk_table1() { # GRPO with binary and with continuous rewards
 }
 maxk_methods() {
     METHODS=("base|||" "max-second|--estimator bon_max_second --k 8|$1|" "max-mean|--estimator bon_max_mean --k 8|$1|"
-             "loo-1|--estimator pkpo_s_loo_minus_one --k 8|$1|" "bon-mean|--estimator bon_mean --k 8|$1|"
-             "off-policy|--estimator bon_off_policy_first_order --k 8|$1|--ppo-epochs 3"   # 3 PPO iterations
-             "off-policy-exact|--estimator bon_off_policy --k 8|$1|--ppo-epochs 3")                 # ours: not expanded
+             "loo-1|--estimator pkpo_s_loo_minus_one --k 4|$1|"   # k is not stated; BoN mean needs k < n = 8; ours: 4
+             "bon-mean|--estimator bon_mean --k 4|$1|"
+             "off-policy|--estimator bon_off_policy_first_order --k 4|$1|--ppo-epochs 3"   # 3 PPO iterations
+             "off-policy-exact|--estimator bon_off_policy_loo_minus_one --k 4|$1|--ppo-epochs 3")                 # ours: not expanded
 }
 maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
 maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2 maxk-table3; }  # max@1 of the same runs
 maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2 maxk-table6; }           # all k of the same runs
 maxk_table4() { # the off-policy estimator, one PPO iteration and three, one epoch and four
     maxk
-    local first="--estimator bon_off_policy_first_order --k 8|--reward fraction"
+    local first="--estimator bon_off_policy_first_order --k 4|--reward fraction"
     METHODS=("base|||" "1-epoch|$first|" "4-epochs|$first||$((4 * STEPS))" "ppo3-1-epoch|$first|--ppo-epochs 3"
              "ppo3-4-epochs|$first|--ppo-epochs 3|$((4 * STEPS))")
     TABLE="--paper maxk-table4"; preset maxk-table4

@@ -16,6 +16,7 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 """
 
 import argparse
+import fcntl
 import gzip
 import json
 import math
@@ -606,6 +607,11 @@ def resume(run, args):
 def train(args):
     run, sft = args.run, args.loss == "sft"
     run.mkdir(parents=True, exist_ok=True)
+    lock = open(run / "lock", "w")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another train.py is at work in {run}") from None
     checkpoint_path, state = resume(run, args)
 
     def load(path):

@@ -1,5 +1,6 @@
 """train.py against a float64 reference that computes one token at a time, and its runs: kills, resumes, full disks, bad rows."""
 
+import fcntl
 import gzip
 import io
 import itertools
@@ -22,6 +23,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForC
 import advantages
 import train
 from conftest import ROOT
+from test_pipe import group_members, wait_for
 
 V = 13  # vocabulary of the small models; token 1 ends a sequence
 SIZES = {"vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -445,18 +447,16 @@ def test_ten_kills_of_any_stage(tiny, tmp_path, shell):
     assert shell(pipe(tmp_path / "whole")).returncode == 0
     rng, log = random.Random(), tmp_path / "killed" / "metrics.jsonl"
     for kill in range(10):
-        with subprocess.Popen(["bash", "-c", pipe(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        with subprocess.Popen(["bash", "-c", pipe(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL,
+                              start_new_session=True) as process:
             goal, end = rng.randint(1, 6) + (len(log.read_text().splitlines()) // 4 * 4 if log.exists() else 0), time.monotonic() + 120
             while time.monotonic() < end and not (log.exists() and log.read_text().count("\n") >= min(goal, 39)):
                 time.sleep(0.005)
             time.sleep(rng.random() * 0.3)
             victim = rng.choice(["generate.py", "reward.py", "advantages.py", "train.py"])
             subprocess.run(["pkill", "-KILL", "-g", str(process.pid), "-f", victim])
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                pytest.fail(f"kill {kill}: the pipe went on without {victim}")
+            # the shell's command line names all stages, so it is killed too: wait for the stages themselves
+            wait_for(lambda: not group_members(process.pid), 60)
     done = shell(pipe(tmp_path / "killed"))
     assert done.returncode == 0, done.stderr
     assert same(tmp_path / "whole", tmp_path / "killed")
@@ -674,3 +674,11 @@ def test_sft_is_maximum_likelihood():
     lp = torch.cat([plain_logprobs(double, row["prompt_token_ids"], ids)[0] for row in rows for ids in row["token_ids"]])
     assert metrics["loss"] == pytest.approx(-lp.mean().item(), rel=1e-5)
     assert close(capture.gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(-lp.mean(), list(double.parameters()))]), 1e-5)
+
+
+def test_a_second_trainer_on_the_same_run_is_refused(run, stream, tmp_path):
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run" / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        status, err = run(stream)
+    assert status == 2 and "another train.py is at work" in err

@@ -1152,13 +1152,13 @@ def every(verdicts):
     return False if False in verdicts else None if None in verdicts else True
 
 
-def matching(gold, pred):
-    """Equal as unordered collections, in three-valued logic."""
+def matching(gold, pred, equal):
+    """Equal as unordered collections of what `equal` compares, in three-valued logic."""
     if len(gold) != len(pred):
         return False
     left, doubt = list(pred), False
     for g in gold:
-        verdicts = [same_part(g, p) for p in left]
+        verdicts = [equal(g, p) for p in left]
         if True in verdicts:
             left.pop(verdicts.index(True))
         elif None in verdicts:
@@ -1253,12 +1253,12 @@ def same_part(gold, pred):
         if (g_open, g_close) != (p_open, p_close):
             return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 else False
         if g_open == "⦃":
-            return matching(g_items, p_items)
+            return matching(g_items, p_items, same_part)
         return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
     if any(brackets) and (len(lists[0]) > 1 or len(lists[1]) > 1):
         bracket, items = (brackets[0], lists[1]) if brackets[0] else (brackets[1], lists[0])
         if bracket[0] == "⦃":
-            return matching(bracket[1], items)
+            return matching(bracket[1], items, same_part)
         if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
             return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
         return False
@@ -1272,7 +1272,7 @@ def same_part(gold, pred):
         if len(lists[0]) == len(lists[1]) and all(re.fullmatch(r"[A-Za-z .'-]{2,}", w) for w in lists[0]) \
                 and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
             return every(same_part(g, p) for g, p in zip(*lists))
-        return matching(*lists)
+        return matching(*lists, same_part)
     return same_value(gold, pred)
 
 
@@ -1291,7 +1291,7 @@ def shape(text):
 
 def expand_signs(bracket, other):
     values = plus_minus(other)
-    return matching(bracket[1], values) if bracket[0] == "⦃" and len(values) > 1 else False
+    return matching(bracket[1], values, same_part) if bracket[0] == "⦃" and len(values) > 1 else False
 
 
 def plus_minus(text):
@@ -1352,17 +1352,12 @@ def matching_pieces(gold, pred):
     if len(gold) != len(pred):
         kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
         return None if any(len(k) == 2 for k in kinds) else False
-    left, doubt = list(pred), False
-    for g in gold:
-        verdicts = [False if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0) else
-                    every(same_part(a, b) for a, b in zip(g[1:3], p[1:3])) for p in left]
-        if True in verdicts:
-            left.pop(verdicts.index(True))
-        elif None in verdicts:
-            doubt = True
-        else:
+
+    def equal(g, p):
+        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
             return False
-    return None if doubt else True
+        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
+    return matching(gold, pred, equal)
 
 
 def same_relation(gold_text, pred_text, gold, pred):
@@ -1374,7 +1369,7 @@ def same_relation(gold_text, pred_text, gold, pred):
         names = [[n for n, *v in (split_top(item, RELATION) for item in items) if len(v) == 1] for items in lists]
         if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
             if len(set(names[0] + names[1])) == 1:
-                return matching(*values)
+                return matching(*values, same_part)
             if names[0] and names[1]:                              # x = 1, y = 2: by name
                 named = [dict(zip(n, v)) for n, v in zip(names, values)]
                 if all(len(d) == len(v) for d, v in zip(named, values)):

@@ -553,7 +553,7 @@ def panels(count, width=3.6, height=3.0):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    plt.rcParams |= {"svg.hashsalt": "evaluate", "savefig.dpi": 200, "font.size": 9, "axes.spines.top": False,
+    plt.rcParams |= {"svg.hashsalt": "evaluate", "font.size": 9, "axes.spines.top": False,
                      "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True,
                      "lines.linewidth": 1.4, "lines.markersize": 4.5}
     columns, lines = min(count, 3), -(-count // 3)
@@ -573,7 +573,7 @@ def save(figure, path):
     columns = max(1, int(letters // (max(map(len, handles)) + 17)))
     columns = len(handles) if sum(len(label) + 17 for label in handles) < letters else columns
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
-    figure.savefig(f"{path}.png")
+    figure.savefig(f"{path}.png", dpi=200)
     figure.savefig(f"{path}.svg", metadata={"Date": None})
     plt.close(figure)
 

@@ -1791,26 +1791,36 @@ def math_worker(channel):
         send(channel, reply)
 
 
-class MathWorker:
-    nursery = lock = None
+class Nursery:
+    """The process that has math-verify loaded, started when the first answer needs it; it dies with its workers."""
 
     def __init__(self):
-        self.channel = None
+        self.lock, self.process = threading.Lock(), None
 
-    def start(self):
-        with MathWorker.lock:
-            if MathWorker.nursery is None:
-                MathWorker.nursery = spawn(LOAD_MATH)
-                receive(MathWorker.nursery[1], 120)
-            self.channel, theirs = socket.socketpair()
+    def fork(self):
+        """(pid, channel) of a new worker."""
+        with self.lock:
+            if self.process is None or self.process.poll() is not None:
+                self.process, self.channel = spawn(LOAD_MATH)
+                receive(self.channel, 120)
+            ours, theirs = socket.socketpair()
             with theirs:
-                send(MathWorker.nursery[1], "fork", [theirs.fileno()])
-                self.pid = receive(MathWorker.nursery[1], 60)
+                send(self.channel, "fork", [theirs.fileno()])
+            return receive(self.channel, 60), ours
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+
+
+class MathWorker:
+    def __init__(self, nursery):
+        self.nursery, self.channel = nursery, None
 
     def equal(self, gold, pred, limit_s):
         """True, False, "timeout" or "memory"."""
         if self.channel is None:
-            self.start()
+            self.pid, self.channel = self.nursery.fork()
         try:
             send(self.channel, [gold, pred])
             return receive(self.channel, limit_s)
@@ -1904,8 +1914,7 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.runs, self.ready, self.helpers = collections.OrderedDict(), {}, set(), []
-        self.offer = "namespaces", "landlock", "seccomp"
-        MathWorker.lock = threading.Lock()
+        self.offer, self.nursery = ("namespaces", "landlock", "seccomp"), Nursery()
         self.reused = 0
 
     def sandboxes(self, check):
@@ -1917,7 +1926,7 @@ class Grader:
 
     def worker(self):
         if not hasattr(self.local, "worker"):
-            self.local.worker = MathWorker()
+            self.local.worker = MathWorker(self.nursery)
         return self.local.worker
 
     def one(self, completion, row):
@@ -2006,8 +2015,7 @@ class Grader:
     def close(self):
         for helper in self.helpers:
             helper.process.kill()
-        if MathWorker.nursery:
-            MathWorker.nursery[0].kill()
+        self.nursery.close()
 
 
 SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
@@ -2131,8 +2139,8 @@ def benchmark(settings):
     import logging
     from math_verify import parse, verify
     logging.disable(logging.CRITICAL)
-    MathWorker.lock = threading.Lock()
-    worker = MathWorker()
+    nursery = Nursery()
+    worker = MathWorker(nursery)
     worker.start()
     for what, shift in ("their own", 0), ("the next row's", 1):
         pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
@@ -2150,7 +2158,7 @@ def benchmark(settings):
         for (gold, text), one, other in zip(pairs, *verdicts):
             if one is not other:
                 print(f"  differ: reference {gold!r}, answer {extract_answer(text)!r}: math-verify {one}, here {other}")
-    MathWorker.nursery[0].kill()
+    nursery.close()
 
 
 def arguments(argv=None):

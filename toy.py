@@ -26,12 +26,12 @@ import numpy as np  # noqa: E402
 import advantages  # noqa: E402
 from advantages import ESTIMATORS, subset_share  # noqa: E402
 
-plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.dpi": 100, "font.size": 9, "legend.frameon": False,
+plt.rcParams.update({"figure.constrained_layout.use": True, "font.size": 9, "legend.frameon": False,
                      "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25})
 
 
 def save(fig, out, name):
-    fig.savefig(out / f"{name}.png")
+    fig.savefig(out / f"{name}.png", dpi=100)
     plt.close(fig)
 
 

@@ -46,16 +46,24 @@ setup() {
 }
 
 # -------------------------------------------------------------------------------------------------------------- the pipe
+# SAMPLE_GPUS=0,1 and TRAIN_GPUS=2,3 divide a machine's GPUs between the first stage and the last; several that train hold
+# the model together (FSDP2)
+SAMPLER="${SAMPLE_GPUS:+env CUDA_VISIBLE_DEVICES=$SAMPLE_GPUS }python generate.py"
+TRAINER="${TRAIN_GPUS:+env CUDA_VISIBLE_DEVICES=$TRAIN_GPUS }python train.py"
+if [[ ${TRAIN_GPUS:-} == *,* ]]; then
+    TRAINER="${TRAINER%python*}torchrun --standalone --nproc-per-node $(($(tr -cd , <<< "$TRAIN_GPUS" | wc -c) + 1)) -- train.py"
+fi
+
 # loop RUN MODEL STEPS "generate's flags" "reward's" "advantages'" "train's": four resident stages, back through RUN/policy
 loop() {
-    python generate.py --run "$1" --steps "$3" $4 | python reward.py $5 | python advantages.py $6 |
-        python train.py --model "$2" --run "$1" --steps "$3" $7
+    $SAMPLER --run "$1" --steps "$3" $4 | python reward.py $5 | python advantages.py $6 |
+        $TRAINER --model "$2" --run "$1" --steps "$3" $7
 }
 
 # graded FILE "generate's flags" "reward's": completions of fixed weights; FILE appears whole or not at all
 graded() {
     if [ ! -s "$1" ]; then
-        python generate.py $2 | python reward.py $3 > "$1.new"
+        $SAMPLER $2 | python reward.py $3 > "$1.new"
         mv "$1.new" "$1"
     fi
 }
@@ -170,7 +178,8 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
 # it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
-# ENGINE_FLAGS (of generate.py: where and how to sample). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
+# ENGINE_FLAGS (of generate.py: where and how to sample), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
+# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
 # model of the same architecture, two steps, a few local rows from DATA (default ../shared/data). What a preset needs in
 # memory is computed in the README; none has been run at full size, so no time is given.
 
@@ -194,7 +203,8 @@ preset() {
         if [ "$label" != base ]; then
             say "$name: training $label"
             if [ -n "${SMOKE:-}" ]; then own=2; fi
-            loop "$dir/$label" "$model" "${own:-$STEPS}" "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" "$rew" "$adv" "$TRAIN $tra $smoke_train"
+            loop "$dir/$label" "$model" "${own:-$STEPS}" "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" \
+                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} $smoke_train"
         fi
     done
     for eval in "${EVALS[@]}"; do
@@ -278,8 +288,8 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
     # "SFT warm-up on the train set": the dataset's own solutions through the same pipe; lr and length not stated; ours
     local base=$RUNS/$6/sft
     if [ -z "${SMOKE:-}" ]; then
-        python generate.py --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
-            python train.py --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16
+        $SAMPLER --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
+            $TRAINER --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16 ${TRAIN_FLAGS:-}
         MODEL=$base/policy
     fi
     preset "$6"

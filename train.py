@@ -2,6 +2,7 @@
 
     ... | python advantages.py --estimator pkpo_s_loo_minus_one --k 8 | python train.py --model DIR --run RUN --steps 150
     python generate.py --model DIR --reference --split sft --steps 700 | python train.py --loss sft --model DIR --run RUN --steps 700
+    ... | torchrun --standalone --nproc-per-node 8 -- train.py ...      # sharded over 8 GPUs (FSDP2)
     python train.py --init tiny --model DIR        # writes a new random model and stops
     python train.py --benchmark --model DIR        # what a step costs, beside TRL where that is installed
 
@@ -16,6 +17,7 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 """
 
 import argparse
+import datetime
 import fcntl
 import gzip
 import json
@@ -32,7 +34,10 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import torch
+import torch.distributed as dist
 import transformers
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
@@ -41,6 +46,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 import advantages
 
 LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not grow with T * V
+RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
 
 # ------------------------------------------------------------------------------------------------ log-probabilities
@@ -48,7 +54,7 @@ LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
     and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention, activation
-    checkpointing) every completion carries its own copy of the prompt. Both give the same numbers."""
+    checkpointing, several ranks) every completion carries its own copy of the prompt. Both give the same numbers."""
 
     def __init__(self, model, share_prompt=True):
         super().__init__()
@@ -60,7 +66,8 @@ class Policy(torch.nn.Module):
         (U, T) entropies of the distributions they were drawn from, else None."""
         logprobs, entropies = [None] * len(completions), [None] * len(completions)
         read = self.read_prompts(prompts) if self.share_prompt else None
-        for some in by_length(completions):
+        # ranks must enter the layers equally often, so with several of them the microbatch is not divided further
+        for some in by_length(completions) if RANKS == 1 else [range(len(completions))]:
             lengths = [len(completions[u]) for u in some]
             targets = self.tensor([completions[u] + [0] * (max(lengths) - len(completions[u])) for u in some])  # (b, long)
             hidden = (self.after_prompts(*read, self.tensor([group[u] for u in some]), targets) if self.share_prompt else
@@ -221,20 +228,32 @@ class Batch:
         width = max(map(len, rows))
         return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
 
-    def microbatches(self, samples, budget):
-        """Split `samples` into lists whose distinct (prompt, completion) pairs hold at most `budget` tokens, a prompt
-        counted once a list. Identical completions of a group stay together: they are computed once."""
-        micro, seen, cost, previous = [], None, 0, None
-        for i in sorted(samples, key=lambda i: (self.group[i], len(self.tokens[i]), self.tokens[i])):
+    def microbatches(self, samples, policy, budget):
+        """This rank's [(list of samples, weight)]: the distinct (prompt, completion) pairs of a list hold at most `budget`
+        tokens, with the prompt counted once a list where the policy shares it, else as often as it is computed, and with
+        the padding. Identical completions of a group stay together: they are computed once. The weight is 1; or 0 on a rank
+        that repeats a list because the others have one more, as all must take part in every pass."""
+        def whole(i):
+            return len(self.prompts[self.group[i]]) + len(self.tokens[i])
+
+        def order(i):
+            return (0 if policy.share_prompt else whole(i), self.group[i], len(self.tokens[i]), self.tokens[i])
+        if RANKS > 1:  # work for each
+            budget = min(budget, sum(map(whole, samples)) // RANKS)
+        micro, seen, pairs, cost, previous = [], None, 0, 0, None
+        for i in sorted(samples, key=order):
             new = (self.group[i], self.tokens[i])
             if new != previous:
-                extra = len(self.tokens[i]) + (len(self.prompts[self.group[i]]) if self.group[i] != seen else 0)
-                if micro and cost + extra > budget or not micro:
+                pairs += 1
+                cost = (cost + (len(self.tokens[i]) if self.group[i] == seen else whole(i)) if policy.share_prompt else
+                        pairs * whole(i))
+                if not micro or cost > budget:
                     micro.append([])
-                    cost, extra = 0, len(self.tokens[i]) + len(self.prompts[self.group[i]])
-                cost, seen, previous = cost + extra, self.group[i], new
+                    pairs, cost = 1, whole(i)
+                seen, previous = self.group[i], new
             micro[-1].append(i)
-        return micro
+        mine = [(samples, 1.0) for samples in micro[RANK::RANKS]]
+        return mine + [(micro[0], 0.0)] * (-(-len(micro) // RANKS) - len(mine))
 
     def logprobs(self, policy, samples, entropy=False):
         """(b, T) log-probabilities (and entropies) of `samples` under `policy`: each distinct completion of a group goes
@@ -249,19 +268,19 @@ class Batch:
     def all_logprobs(self, policy, samples, budget):
         """(B, T) log-probabilities without a graph; 0 for samples that are not in `samples`."""
         result = torch.zeros_like(self.mask)
-        for micro in self.microbatches(samples, budget):
+        for micro, weight in self.microbatches(samples, policy, budget):
             lp, _ = self.logprobs(policy, micro)
-            result[micro, :lp.shape[1]] = lp
-        return result
+            result[micro, :lp.shape[1]] += weight * lp
+        return over_ranks(result)
 
 
 # --------------------------------------------------------------------------------------------------------- the loss
 
 def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
-    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts; and the ratios rho.
+    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts.
 
     lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those under
-    which the samples were drawn; advantage (b,); mask (b, T). rho is (b, T), or (b, 1) with --ratio sequence.
+    which the samples were drawn; advantage (b,); mask (b, T).
     --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
         truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
     --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
@@ -282,7 +301,7 @@ def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
             per_token = per_token * ~torch.where(A > 0, rho > 1 + args.clip_high, rho < 1 - args.clip_low)
         elif not off_policy:
             per_token = per_token * rho.detach().clamp(max=args.importance_max)
-    return length_norm(per_token, mask, args), rho.detach()
+    return length_norm(per_token, mask, args)
 
 
 def ratio(numerator, denominator, mask, args):
@@ -340,11 +359,11 @@ class Value(torch.nn.Module):
         torch.nn.init.zeros_(self.head.weight), torch.nn.init.zeros_(self.head.bias)
 
     def forward(self, prompts):
-        """P lists of token ids -> (P,) values, read at the prompt's last token."""
+        """P lists of token ids -> (P, 1) values, read at the prompt's last token."""
         device, width = self.head.weight.device, max(map(len, prompts))
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts], device=device)
         hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
-        return self.head(hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]]).squeeze(1)
+        return self.head(hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]])
 
 
 def value_losses(value, old, target, clip):
@@ -353,16 +372,85 @@ def value_losses(value, old, target, clip):
     return 0.5 * torch.maximum((value - target) ** 2, (clipped - target) ** 2)
 
 
+class Adam8bit(torch.optim.Optimizer):
+    """AdamW with a byte for each moment, 2.03 bytes a parameter instead of 8: 256 numbers share a scale, and each is one of
+    at most 256 levels that lie close together near 0 (dynamic block-wise quantization, Dettmers et al., arXiv 2110.02861).
+    Kept are the first moment and the root of the second, which has half the range and here no level 0 to divide by."""
+
+    BLOCK, AT_ONCE = 256, 2**24
+
+    def __init__(self, params, lr, betas, weight_decay, eps=1e-8):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": eps})
+
+    @staticmethod
+    def levels(name, device):
+        """Ascending levels in [-1, 1], or in (0, 1]: of seven decades, each has twice as many as the one below."""
+        signed, decades = name == "exp_avg", []
+        for decade in range(7):
+            edges = torch.linspace(0.1, 1, 2 ** (decade + (not signed)) + 1, device=device)
+            decades.append(10.0 ** (decade - 6) * (edges[1:] + edges[:-1]) / 2)
+        positive = torch.cat(decades)
+        positive[-1] = 1.0  # the block's largest number is exact
+        return torch.cat([-positive.flip(0), positive.new_zeros(1), positive]) if signed else positive
+
+    def pack(self, name, x):
+        """(N,) float32 -> (N,) codes and (N / 256,) scales."""
+        blocks = torch.nn.functional.pad(x, (0, -len(x) % self.BLOCK)).view(-1, self.BLOCK)
+        scale, levels = blocks.abs().amax(1), self.levels(name, x.device)
+        codes = torch.bucketize(blocks / scale.clamp(min=1e-38)[:, None], (levels[1:] + levels[:-1]) / 2, out_int32=True)
+        return codes.to(torch.uint8).flatten()[:len(x)], scale
+
+    def unpack(self, name, codes, scale):
+        return self.levels(name, codes.device)[codes.int()] * scale.repeat_interleave(self.BLOCK)[:len(codes)]
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                if not self.state[p]:
+                    zeros = torch.zeros_like(p)
+                    self.write(p, {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_rms": zeros})
+                state = self.state[p]
+                state["step"] += 1
+                rate, bias = lr / (1 - beta1 ** state["step"].item()), math.sqrt(1 - beta2 ** state["step"].item())
+                weights, gradient = local(p).view(-1), local(p.grad).reshape(-1)
+                for start in range(0, len(weights), self.AT_ONCE):  # the moments are whole for a part of a layer at a time
+                    part, blocks = slice(start, start + self.AT_ONCE), slice(start // 256, (start + self.AT_ONCE) // 256)
+                    w, g = weights[part], gradient[part]
+                    (m, m_scale), (v, v_scale) = ((codes[part], scale[blocks]) for codes, scale in
+                                                  (state["exp_avg"], state["exp_avg_rms"]))
+                    mean = self.unpack("exp_avg", m, m_scale).lerp_(g, 1 - beta1)
+                    rms = self.unpack("exp_avg_rms", v, v_scale).square_().mul_(beta2).addcmul_(g, g, value=1 - beta2).sqrt_()
+                    w.mul_(1 - lr * group["weight_decay"]).addcdiv_(mean, rms / bias + eps, value=-rate)
+                    for name, moment, codes, scale in ("exp_avg", mean, m, m_scale), ("exp_avg_rms", rms, v, v_scale):
+                        new_codes, new_scale = self.pack(name, moment)
+                        codes.copy_(new_codes), scale.copy_(new_scale)
+
+    def read(self, p):
+        """The state of `p` with float32 moments, sharded as `p` is."""
+        def as_p(x):
+            x = x.view(local(p).shape)
+            return DTensor.from_local(x, p.device_mesh, p.placements, shape=p.shape, stride=p.stride()) if isinstance(p, DTensor) else x
+        return {name: x if name == "step" else as_p(self.unpack(name, *x)) for name, x in self.state[p].items()}
+
+    def write(self, p, state):
+        """The inverse of `read`: what was packed once is packed the same way again."""
+        self.state[p] = {name: x.clone() if name == "step" else self.pack(name, local(x).float().reshape(-1))
+                         for name, x in state.items()}
+
+
 def sft_step(batch, step, policy, optimizer, args):
     """Maximum likelihood of the completions, a mean over tokens. Returns the step's metrics."""
     tokens, total = batch.mask.sum(), 0.0
     optimizer.zero_grad()
-    for micro in batch.microbatches(range(len(batch.tokens)), args.microbatch_tokens):
-        loss = -batch.logprobs(policy, micro)[0].sum() / tokens
+    for micro, weight in batch.microbatches(range(len(batch.tokens)), policy, args.microbatch_tokens):
+        loss = weight * -batch.logprobs(policy, micro)[0].sum() / tokens
         refuse_nonfinite("loss", loss.item(), step, batch, micro)
-        loss.backward()
+        (RANKS * loss).backward()  # FSDP averages over ranks, where the loss is a sum
         total += loss.item()
-    return {"loss": total, "grad_norm": update(optimizer, policy, step, batch, range(len(batch.tokens)), args)}
+    return {"loss": over_ranks(tokens.new_tensor(total)).item(),
+            "grad_norm": update(optimizer, policy, step, batch, range(len(batch.tokens)), args)}
 
 
 def rl_step(batch, step, policy, reference, value, optimizers, args):
@@ -385,14 +473,14 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
         with torch.no_grad():
             value_old = value(batch.prompts)
         target, scale = (batch.rewards, n) if estimator == "rloo" else (batch.advantages, 1)
-        advantage = (target - value_old[batch.group]) / scale
+        advantage = (target - value_old[batch.group, 0]) / scale
 
     seen = defaultdict(list)  # what the updates saw of the samples they used
     for epoch in range(args.ppo_epochs):
         for groups in minibatches(batch, step, epoch, args):
             samples = [g * n + i for g in groups for i in range(n)]
             if value:
-                losses = value_losses(value([batch.prompts[g] for g in groups])[:, None], value_old[groups, None],
+                losses = value_losses(value([batch.prompts[g] for g in groups]), value_old[groups],
                                       target.view(-1, n)[groups], args.value_clip)  # (G, n)
                 optimizers["value"].zero_grad()
                 losses.mean().backward()
@@ -412,14 +500,14 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
             tokens = batch.mask[samples].sum()
 
             optimizers["policy"].zero_grad()
-            total = 0.0
-            for micro in batch.microbatches(used, budget):
+            total, current = torch.zeros_like(tokens), torch.zeros_like(batch.mask)
+            # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
+            own = args.old_logprobs == "recomputed" and not seen["loss"]
+            for micro, weight in batch.microbatches(used, policy, budget):
                 lp, entropy = batch.logprobs(policy, micro, entropy=args.entropy_bonus > 0)  # (b, T)
                 mask, sampler = batch.mask[micro, :lp.shape[1]], batch.sampler[micro, :lp.shape[1]]
-                # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
-                own = args.old_logprobs == "recomputed" and not seen["loss"]
-                losses, rho = sample_losses(lp, lp.detach() if own else old[micro, :lp.shape[1]], sampler,
-                                            lp.new_tensor([used[i] for i in micro]), mask, args, off_policy)
+                losses = sample_losses(lp, lp.detach() if own else old[micro, :lp.shape[1]], sampler,
+                                       lp.new_tensor([used[i] for i in micro]), mask, args, off_policy)
                 if args.beta:
                     anchor = (ref if args.kl_to == "reference" else batch.sampler)[micro, :lp.shape[1]]
                     losses = losses + args.beta / n * length_norm(kl_estimate(lp, anchor) * mask, mask, args)
@@ -427,15 +515,17 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
                 if args.entropy_bonus:
                     loss = loss - args.entropy_bonus * (entropy * mask).sum() / tokens
                 refuse_nonfinite("loss", loss.item(), step, batch, micro)
-                loss.backward()
+                (RANKS * weight * loss).backward()  # FSDP averages over ranks, where the loss is a sum
 
-                total += loss.item()
-                real = mask.bool()
-                seen["ratio"].append(rho[real] if rho.shape == mask.shape else rho.flatten())
-                seen["kl_behaviour"].append((kl_estimate(sampler, lp.detach()) * mask).sum(1))
-                if not seen["loss"]:
-                    seen["mismatch"].append((lp.detach() - sampler)[real].abs())
-            seen["loss"].append(torch.tensor([total]))
+                total += weight * loss.detach()
+                current[micro, :lp.shape[1]] += weight * lp.detach()
+            current, mask, sampler = over_ranks(current)[list(used)], batch.mask[list(used)], batch.sampler[list(used)]
+            rho = ratio(current, current if own else old[list(used)], mask, args)
+            seen["ratio"].append(rho[mask.bool()] if args.ratio == "token" else rho.flatten())
+            seen["kl_behaviour"].append((kl_estimate(sampler, current) * mask).sum(1))
+            if not seen["loss"]:
+                seen["mismatch"].append((current - sampler)[mask.bool()].abs())
+            seen["loss"].append(over_ranks(total)[None])
             seen["grad_norm"].append(torch.tensor([update(optimizers["policy"], policy, step, batch, used, args)]))
 
     def of(name, reduce=torch.mean):  # None: no sample was used
@@ -453,12 +543,13 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
 
 def update(optimizer, module, step, batch, samples, args):
     """Clip the gradient, set the learning rate of `step`, update. Returns the norm before clipping."""
-    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf)
+    norm = whole(torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf))
     refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * lr_factor(step, args)
     optimizer.step()
-    if not all(torch.isfinite(p).all() for p in module.parameters()):
+    broken = not all(torch.isfinite(local(p)).all() for p in module.parameters())
+    if over_ranks(norm.new_tensor(float(broken))):
         refuse_nonfinite("largest weight after the update", math.nan, step, batch, samples)
     return norm.item()
 
@@ -505,7 +596,96 @@ def row_metrics(rows, step, solved, seen):
     }
 
 
+# ---------------------------------------------------------------------------------------------------- several ranks
+# Under torchrun every rank has all rows of a step and does the same arithmetic on them; the passes through the models are
+# divided (Batch.microbatches), and parameters, gradients and Adam's moments are sharded (FSDP2). Rank 0 reads the pipe and
+# writes the run's directory.
+
+def start_ranks(args):
+    """Join the other ranks, each with a device of its own."""
+    if args.device.startswith("cuda"):
+        args.device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(args.device)
+    # no one gives up while rank 0 waits for the sampler
+    dist.init_process_group("cpu:gloo,cuda:nccl" if args.device.startswith("cuda") else "gloo",
+                            timeout=datetime.timedelta(days=7))
+
+
+def shard(module, args):
+    """Divide the parameters of `module` over the ranks, layer by layer: one layer at a time is whole on the device."""
+    precision = MixedPrecisionPolicy()
+    if args.dtype == "bfloat16":
+        precision = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    mesh = dist.init_device_mesh(torch.device(args.device).type, (RANKS,))
+    for layer in [m for m in module.modules() if isinstance(m, GradientCheckpointingLayer)]:
+        fully_shard(layer.float(), mesh=mesh, mp_policy=precision)
+    for parameter in module.parameters():  # what is outside the layers; master weights are float32
+        if not isinstance(parameter, DTensor):
+            parameter.data = parameter.data.float()
+    fully_shard(module, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
+
+
+def over_ranks(x):
+    """The sum of `x` over the ranks, in place."""
+    if RANKS > 1:
+        dist.all_reduce(x)
+    return x
+
+
+def from_rank_0(f):
+    """What f() is on rank 0, for all ranks."""
+    found = [f() if RANK == 0 else None]
+    if RANKS > 1:
+        dist.broadcast_object_list(found, device=torch.device("cpu"))
+    return found[0]
+
+
+def whole(x):
+    """All of a tensor that may be sharded; a plain one as it is."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def local(x):
+    """This rank's part of a tensor that may be sharded."""
+    return x.to_local() if isinstance(x, DTensor) else x
+
+
+def on_host(x, dtype=None):
+    """whole(x), on the CPU of rank 0; None on the other ranks, whose part in this is only to give theirs."""
+    x = whole(x.detach())
+    return x.to("cpu", dtype or x.dtype) if RANK == 0 else None
+
+
+def like(x, parameter):
+    """A whole tensor on the devices of `parameter`, sharded as it is."""
+    x = x.to(parameter.device)
+    return distribute_tensor(x, parameter.device_mesh, parameter.placements) if isinstance(parameter, DTensor) else x
+
+
 # ------------------------------------------------------------------------------------------- checkpoints and resume
+
+def weights_of(module, dtype=None):
+    return {name: on_host(tensor, dtype) for name, tensor in module.state_dict().items()}
+
+
+def load_weights(module, weights):
+    own = module.state_dict()
+    module.load_state_dict({name: like(tensor, own[name]) for name, tensor in weights.items()})
+
+
+def moments_of(module, optimizer):
+    """{parameter: Adam's state}, whole whatever the number of ranks, so that a run can go on with another number."""
+    read = optimizer.read if isinstance(optimizer, Adam8bit) else optimizer.state.get
+    return {name: {key: on_host(x) for key, x in read(p).items()}
+            for name, p in module.named_parameters() if p in optimizer.state}
+
+
+def load_moments(module, optimizer, moments):
+    write = optimizer.write if isinstance(optimizer, Adam8bit) else optimizer.state.__setitem__
+    for name, p in module.named_parameters():
+        if name in moments:
+            write(p, {key: x if key == "step" else like(x, p) for key, x in moments[name].items()})
+
 
 def replace_link(link, target):
     """Point `link` to `target` in one atomic step."""
@@ -519,17 +699,23 @@ def publish(run, step, policy, tokenizer, args, state=None):
     """Write the weights after `step` updates as RUN/policy-<step>, complete before it has its name, and flip RUN/policy.
     With `state` the directory can be resumed from. Older ones go, but for what a lagging sampler may still load."""
     final, new = run / f"policy-{step:06d}", run / "policy.new"
-    shutil.rmtree(new, ignore_errors=True)
     dtype = getattr(torch, args.dtype)
-    weights = {name: tensor.to(dtype) for name, tensor in policy.model.state_dict().items()}
+    weights, probed = weights_of(policy.model, dtype), probe(policy)
+    if state and dtype != torch.float32:
+        state["weights"] = weights_of(policy.model)
+    if RANK:
+        return
+    shutil.rmtree(new, ignore_errors=True)
     try:
         policy.model.save_pretrained(new, state_dict=weights)
         tokenizer.save_pretrained(new)
-        (new / "probe.json").write_text(json.dumps(probe(policy)))
+        (new / "probe.json").write_text(json.dumps(probed))
         if state:
-            torch.save(state | ({"weights": policy.model.state_dict()} if dtype != torch.float32 else {}), new / "trainer.pt")
+            torch.save(state, new / "trainer.pt")
     except (RuntimeError, safetensors.SafetensorError) as error:  # what the two libraries make of a failed write
         raise OSError(f"cannot write {new}: {error}") from None
+    if torch.cuda.is_available():  # a sampler on the same GPU takes its memory back as soon as it sees the new weights
+        torch.cuda.empty_cache()
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
     replace_link(run / "policy", final.name)
@@ -573,17 +759,21 @@ def probe(policy):
     return {"token_ids": ids, "logprob": lp.sum().item()}
 
 
+def read_state(path):
+    try:
+        return torch.load(path / "trainer.pt", map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path / 'trainer.pt'} cannot be read ({error}). Every checkpoint is complete before it has "
+                         f"its name, so the disk or a copy damaged it: remove {path} to resume from the one before, "
+                         "or start another --run") from None
+
+
 def resume(run, args):
-    """The newest checkpoint of RUN with its state, or (None, None). Turns RUN/policy back to it, drops what came after."""
+    """The newest checkpoint of RUN that has a state, or None. Turns RUN/policy back to it, drops what came after."""
     found = sorted(path.parent for path in run.glob("policy-??????/trainer.pt"))
     if not found:
-        return None, None
-    try:
-        state = torch.load(found[-1] / "trainer.pt", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{found[-1] / 'trainer.pt'} cannot be read ({error}). Every checkpoint is complete before it has "
-                         f"its name, so the disk or a copy damaged it: remove {found[-1]} to resume from the one before, "
-                         "or start another --run") from None
+        return None
+    state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "tensorboard", "samples_every"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
@@ -601,68 +791,87 @@ def resume(run, args):
         kept = [line for line in lines if json.loads(line)["step"] < state["step"]]
         metrics.with_suffix(".new").write_text("".join(kept))
         os.replace(metrics.with_suffix(".new"), metrics)
-    return found[-1], state
+    return found[-1]
+
+
+def lock(run):
+    """A file that keeps every other train.py out of RUN as long as it is held."""
+    run.mkdir(parents=True, exist_ok=True)
+    file = open(run / "lock", "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another train.py is at work in {run}") from None
+    return file
 
 
 def train(args):
     run, sft = args.run, args.loss == "sft"
-    run.mkdir(parents=True, exist_ok=True)
-    lock = open(run / "lock", "w")  # held until this process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"another train.py is at work in {run}") from None
-    checkpoint_path, state = resume(run, args)
+    if RANKS > 1:
+        start_ranks(args)
+    held = lock(run) if RANK == 0 else None  # until train() returns
+    checkpoint_path = from_rank_0(lambda: resume(run, args))
+    state = read_state(checkpoint_path) if checkpoint_path else None
 
     def load(path):
+        if RANKS > 1:  # in its own dtype on the host; shard() takes it to the device layer by layer
+            return AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
 
     def adam(module, lr):
-        return torch.optim.AdamW([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
-                                 weight_decay=args.weight_decay)
+        kind = Adam8bit if args.adam_bits == 8 else torch.optim.AdamW
+        return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
+                    weight_decay=args.weight_decay)
     model = load(checkpoint_path or args.model)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path or args.model)
-    check_logits(model, args.model)
-    share_prompt = "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
+    if RANK == 0:
+        check_logits(model, args.model)
+    share_prompt = RANKS == 1 and "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
     policy = Policy(model, share_prompt and not args.activation_checkpointing)
-    if args.activation_checkpointing:
-        checkpoint_activations(model)
     reference = None
     if not sft and args.reference_model != "none":
         reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt)
-    value = Value(args.model).to(args.device) if args.value_lr else None
-    optimizers = {"policy": adam(policy, args.lr)} | ({"value": adam(value, args.value_lr)} if value else {})
+    value = Value(args.model).to("cpu" if RANKS > 1 else args.device) if args.value_lr else None
+    if args.activation_checkpointing:
+        for module in [model] + ([value.backbone] if value else []):
+            checkpoint_activations(module)
+    if RANKS > 1:
+        for module in filter(None, [policy, reference, value]):
+            shard(module, args)
+    modules = {"policy": policy} | ({"value": value} if value else {})
+    optimizers = {name: adam(module, args.value_lr if module is value else args.lr) for name, module in modules.items()}
     first, solved, seen = 0, set(), set()
     if state:
         first, solved, seen = state["step"], set(state["solved"]), set(state["seen"])
         if "weights" in state:
-            policy.model.load_state_dict(state["weights"])
+            load_weights(policy.model, state["weights"])
         if value:
-            value.load_state_dict(state["value"])
-        for name, optimizer in optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            load_weights(value, state["value"])
+        for name, module in modules.items():
+            load_moments(module, optimizers[name], state["optimizers"][name])
 
     def state_after(step):
-        return {"step": step, "solved": sorted(solved), "seen": sorted(seen), "value": value and value.state_dict(),
-                "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+        return {"step": step, "solved": sorted(solved), "seen": sorted(seen), "value": value and weights_of(value),
+                "optimizers": {name: moments_of(module, optimizers[name]) for name, module in modules.items()},
                 "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
                          for name, v in vars(args).items()}}
 
     if not state:
         publish(run, 0, policy, tokenizer, args, state_after(0))
     if args.steps is not None and first >= args.steps:
-        print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
-        for _ in sys.stdin:  # a stage that writes all the same is not to fail for want of a reader
-            pass
+        if RANK == 0:
+            print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
+            for _ in sys.stdin:  # a stage that writes all the same is not to fail for want of a reader
+                pass
         return
     (run / "rollouts").mkdir(exist_ok=True)
-    tensorboard = open_tensorboard(run, first) if args.tensorboard else None
-    bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True)
-    with open(run / "metrics.jsonl", "a") as metrics_file, bar:
+    tensorboard = open_tensorboard(run, first) if args.tensorboard and RANK == 0 else None
+    bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True, disable=RANK > 0)
+    with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
         step, lines = first, enumerate(sys.stdin, 1)
         while args.steps is None or step < args.steps:
             started = time.perf_counter()
-            rows = read_step(lines, step, sft, model.config.get_text_config().vocab_size)
+            rows = from_rank_0(lambda: read_step(lines, step, sft, model.config.get_text_config().vocab_size))
             if rows is None and args.steps is None:
                 break
             if rows is None:
@@ -675,7 +884,7 @@ def train(args):
                             rl_step(batch, step, policy, reference, value, optimizers, args))
             step += 1
             save = step % args.save_every == 0 or step == args.steps
-            if not sft:
+            if not sft and RANK == 0:
                 write_rollouts(run / "rollouts" / f"step-{step - 1:06d}.jsonl.gz", rows)
             work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
             metrics |= {"lr": args.lr * lr_factor(step - 1, args), "tokens": tokens,
@@ -688,7 +897,7 @@ def train(args):
                 for key, v in metrics.items():
                     if v is not None:
                         tensorboard.add_scalar(key, v, step - 1)
-            if args.samples_every and (step - 1) % args.samples_every == 0:
+            if args.samples_every and (step - 1) % args.samples_every == 0 and RANK == 0:
                 log_samples(run / "samples.log", step - 1, rows)
             # last, so that a checkpoint never lacks the records of its steps
             if save or not sft:  # no one samples from a policy in the middle of its warm-up
@@ -792,6 +1001,7 @@ def parse_arguments(argv=None):
     step.add_argument("--lr", type=float, default=1e-3)
     step.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.98], help="of AdamW")
     step.add_argument("--weight-decay", type=float, default=0.0, help="0: Adam")
+    step.add_argument("--adam-bits", type=int, choices=[32, 8], default=32, help="of each of Adam's two moments")
     step.add_argument("--warmup", type=int, default=5, help="steps of linear warm-up")
     step.add_argument("--schedule", choices=["constant", "linear", "cosine"], default="constant")
     step.add_argument("--lr-final", type=float, default=0.1, help="share of --lr at the end of a linear or cosine schedule")
@@ -822,13 +1032,14 @@ def main():
     if args.benchmark:
         from tests.benchmark_train import benchmark
         return benchmark(args.model)
+    me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
     try:
         train(args)
     except (ValueError, OSError, safetensors.SafetensorError) as error:
-        print("train.py:", " ".join(str(error).split()), file=sys.stderr)
+        print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
-        print(f"train.py: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes "
+        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes "
               "on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup", file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ import time
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -268,16 +269,33 @@ def test_unknown_logits_are_refused():
         train.check_logits(model, "other")
 
 
-def test_microbatches_keep_to_the_budget():
+@pytest.mark.parametrize("share_prompt", [True, False])
+def test_microbatches_keep_to_the_budget(share_prompt):
     model = small()
-    batch = train.Batch(some_rows(model, P=5, n=6), False, "cpu")
-    micro = batch.microbatches(range(30), 25)
-    assert sorted(i for samples in micro for i in samples) == list(range(30))
-    for samples in micro:
+    batch, policy = train.Batch(some_rows(model, P=5, n=6), False, "cpu"), train.Policy(model, share_prompt)
+    micro = batch.microbatches(range(30), policy, 25)
+    assert sorted(i for samples, _ in micro for i in samples) == list(range(30)) and {weight for _, weight in micro} == {1.0}
+    for samples, _ in micro:
         distinct = {(batch.group[i], tuple(batch.tokens[i])) for i in samples}
         cost = sum(len(ids) for _, ids in distinct) + sum(len(batch.prompts[g]) for g in {g for g, _ in distinct})
+        if not share_prompt:
+            cost = len(distinct) * max(len(batch.prompts[g]) + len(ids) for g, ids in distinct)
         assert cost <= 25 or len(distinct) == 1
-    assert len(batch.microbatches(range(30), 10_000)) == 1
+    assert len(batch.microbatches(range(30), policy, 10_000)) == 1
+
+
+def test_ranks_divide_the_microbatches(monkeypatch):
+    """Every sample on one rank with weight 1, equally many passes on each."""
+    model = small()
+    batch, policy = train.Batch(some_rows(model, P=5, n=6), False, "cpu"), train.Policy(model, share_prompt=False)
+    monkeypatch.setattr(train, "RANKS", 4)
+    for samples, budget in (range(30), 25), (range(30), 10_000), ([3], 25):
+        found = []
+        for rank in range(4):
+            monkeypatch.setattr(train, "RANK", rank)
+            found.append(batch.microbatches(samples, policy, budget))
+        assert len({len(micro) for micro in found}) == 1 and all(map(len, found))
+        assert sorted(i for micro in found for some, weight in micro if weight for i in some) == list(samples)
 
 
 # ---------------------------------------------------------------------------- off-policy max@k on a policy of bandit size
@@ -287,6 +305,7 @@ class Bandit(torch.nn.Module):
 
     def __init__(self, logits):
         super().__init__()
+        self.share_prompt = True
         self.logits = torch.nn.Parameter(torch.tensor(logits))
 
     def forward(self, prompts, completions, group, entropy=False):
@@ -682,3 +701,101 @@ def test_a_second_trainer_on_the_same_run_is_refused(run, stream, tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         status, err = run(stream)
     assert status == 2 and "another train.py is at work" in err
+
+
+# ---------------------------------------------------------------------------------------------- Adam with a byte a moment
+
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_rms"])
+def test_8_bit_levels(name):
+    """Round-off is within a level's width over seven decades, and what was packed once is packed the same way again."""
+    generator = torch.Generator().manual_seed(0)
+    adam = train.Adam8bit([torch.nn.Parameter(torch.zeros(1))], 1e-3, (0.9, 0.98), 0.0)
+    x = 10 ** (-6 * torch.rand(2000, generator=generator)) * 3e-4
+    x = x * (1 - 2 * torch.randint(2, (2000,), generator=generator)) if name == "exp_avg" else x
+    codes, scale = adam.pack(name, x)
+    back = adam.unpack(name, codes, scale)
+    assert codes.dtype == torch.uint8 and codes.shape == x.shape and scale.shape == (8,)
+    top = x.abs() > 0.1 * scale.repeat_interleave(256)[:2000]  # the top decade: 64 levels, unsigned 128
+    assert ((back - x).abs() / x.abs())[top].max() < (0.075 if name == "exp_avg" else 0.038)
+    assert (back - x).abs().max() < 0.011 * scale.max() and ((back > 0) == (x > 0))[x.abs() > 1e-6 * scale.max()].all()
+    again = adam.pack(name, back)
+    assert torch.equal(again[0], codes) and torch.equal(again[1], scale)
+    levels = adam.levels(name, "cpu")
+    assert len(levels) <= 256 and (levels[1:] > levels[:-1]).all() and levels[-1] == 1 and (levels.min() > 0) == (name != "exp_avg")
+
+
+def test_8_bit_adam_follows_adamw(tiny):
+    """The same 40 steps of maximum likelihood: the loss falls as far, with a quarter of the state."""
+    from transformers import AutoModelForCausalLM
+    losses, sizes = {}, {}
+    for kind in torch.optim.AdamW, train.Adam8bit:
+        model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+        ids = torch.randint(2, 200, (8, 24), generator=torch.Generator().manual_seed(0))
+        optimizer = kind(model.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        losses[kind] = []
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = model(input_ids=ids, labels=ids).loss
+            loss.backward()
+            optimizer.step()
+            losses[kind].append(loss.item())
+        tensors = [x for state in optimizer.state.values() for pair in state.values() for x in (pair if isinstance(pair, tuple) else [pair])]
+        sizes[kind] = sum(x.nbytes for x in tensors) / sum(p.numel() for p in model.parameters())
+    plain, packed = losses[torch.optim.AdamW], losses[train.Adam8bit]
+    assert plain[-1] < 0.5 * plain[0] and packed[-1] == pytest.approx(plain[-1], rel=0.05)
+    assert sizes[torch.optim.AdamW] == pytest.approx(8, abs=0.01) and sizes[train.Adam8bit] == pytest.approx(2.03, abs=0.01)
+
+
+# ------------------------------------------------------------------------------------------------------- several ranks
+
+def on_two_ranks(lines, *argv):
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", "train.py", *argv],
+                          cwd=ROOT, input="".join(lines), capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags, tolerance, of_weights", [
+    ("--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1 --entropy-bonus 0.01 --microbatch-tokens 60", 1e-5, 1e-5),
+    ("--ratio token --old-logprobs recomputed --ppo-epochs 2 --adam-bits 8 --activation-checkpointing", 1e-5, 5e-4),  # its blocks end elsewhere
+    ("--loss pg --microbatch-tokens 30", 1e-5, 1e-5), ("--loss sft", 1e-5, 1e-5),
+    ("--dtype bfloat16 --activation-checkpointing", 2e-2, 2e-3)])  # at most neighbouring bfloat16 numbers
+def test_two_ranks_are_one(run, stream, tiny, tmp_path, flags, tolerance, of_weights):
+    """Sharded over two ranks: the losses of one process, its weights, and a checkpoint with which one process goes on."""
+    flags = [*flags.split(), "--lr", "1e-4"]
+    assert run(stream, *flags, path=tmp_path / "one")[0] == 0
+    status, err = on_two_ranks(stream, "--model", str(tiny), "--run", str(tmp_path / "two"), "--save-every", "3", "--steps", "3", *flags)
+    assert status == 0, err
+    status, err = run(stream, *flags, path=tmp_path / "two")
+    assert status == 0, err
+    one, two = metrics_of(tmp_path / "one"), metrics_of(tmp_path / "two")
+    assert len(one) == len(two) == 6
+    for a, b in zip(one, two):
+        for key in [key for key in a if a[key] is not None]:
+            assert b[key] == pytest.approx(a[key], rel=10 * tolerance if key == "grad_norm" else tolerance, abs=tolerance), (a["step"], key)
+    weights = [safetensors.torch.load_file(tmp_path / name / "policy" / "model.safetensors") for name in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name in weights[0]:
+        assert (weights[0][name] - weights[1][name]).abs().max() < of_weights, name
+
+
+@pytest.mark.slow
+def test_two_ranks_off_policy(run, tiny, tmp_path):
+    """The exact off-policy estimator, re-weighted with log-probabilities that come from both ranks."""
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    lines = [json.dumps(row | {"step": step, "policy_step": step}) + "\n" for step in range(3)
+             for row in some_rows(model, "bon_off_policy_loo_minus_one", 2, seed=step)]
+    flags = ["--steps", "3", "--ppo-epochs", "3", "--minibatch-prompts", "2", "--microbatch-tokens", "40"]
+    assert run(lines, *flags, path=tmp_path / "one")[0] == 0
+    status, err = on_two_ranks(lines, "--model", str(tiny), "--run", str(tmp_path / "two"), *flags)
+    assert status == 0, err
+    for a, b in zip(metrics_of(tmp_path / "one"), metrics_of(tmp_path / "two"), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], abs=1e-5) and b["updates"] == a["updates"] == 6
+
+
+@pytest.mark.slow
+def test_two_ranks_refuse_a_bad_row(stream, tiny, tmp_path):
+    status, err = on_two_ranks([*stream[:4], "{}\n"], "--model", str(tiny), "--run", str(tmp_path / "run"), "--steps", "6")
+    assert status != 0 and "train.py, rank 0: row 5, task_id None" in err
+    assert [line["step"] for line in metrics_of(tmp_path / "run")] == [0]

@@ -179,7 +179,7 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
 # it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
 # ENGINE_FLAGS (of generate.py: where and how to sample), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
-# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
+# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
 # model of the same architecture, two steps, a few local rows from DATA (default ../shared/data). What a preset needs in
 # memory is computed in the README; none has been run at full size, so no time is given.
 
@@ -203,7 +203,8 @@ preset() {
         if [ "$label" != base ]; then
             say "$name: training $label"
             if [ -n "${SMOKE:-}" ]; then own=2; fi
-            loop "$dir/$label" "$model" "${own:-$STEPS}" "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $smoke_gen" \
+            loop "$dir/$label" "$model" "${own:-$STEPS}" \
+                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen" \
                 "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} $smoke_train"
         fi
     done

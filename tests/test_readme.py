@@ -87,6 +87,17 @@ def test_presets_in_miniature(miniature, place, preset):
     assert tables and all("|" in table.read_text() for table in tables)
 
 
+@pytest.mark.slow
+def test_a_preset_on_two_ranks(tmp_path, miniature):
+    needs_installed_environment()
+    if not SHARED.exists():
+        pytest.skip(f"no local rows of the datasets at {SHARED}")
+    miniature(f'RUNS={tmp_path}/two RESULTS={tmp_path}/tables TRAIN_GPUS=0,1 TRAIN_FLAGS="--activation-checkpointing --adam-bits 8" '
+              "bash run.sh maxk-table1")
+    log = [json.loads(line) for line in (tmp_path / "two" / "maxk-table1" / "binary" / "metrics.jsonl").open()]
+    assert [line["step"] for line in log] == [0, 1]
+
+
 def pasted(tmp_path, script, name, example):
     """A copy of the scripts with an example pasted after the statement that defines `name`."""
     for file in ROOT.glob("*.py"):

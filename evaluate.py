@@ -361,11 +361,14 @@ def mixed(methods):
             notes.append(f"{key} differs: " + "; ".join(dict.fromkeys(f"{name} {show(v)}" for name, v in found)))
         elif len(found[0][1]) > 1:
             notes.append(f"{key} is mixed within each file: {show(found[0][1])}")
-    first = files[0][1]
-    for _, f in files[1:]:
-        if not np.array_equal(f["tasks"], first["tasks"]):
-            notes.append(f"problems differ: {f['path']} has {len(f['tasks'])}, {first['path']} has "
-                         f"{len(first['tasks'])}, they share {len(np.intersect1d(first['tasks'], f['tasks']))}")
+    # a seed may have evaluation problems of its own, the same for every method
+    problems = {name: np.unique(np.concatenate([f["tasks"] for f in seeds])) for name, seeds in methods.items()}
+    first, *others = problems
+    for name in others:
+        shared = len(np.intersect1d(problems[first], problems[name]))
+        if not shared == len(problems[first]) == len(problems[name]):
+            notes.append(f"problems differ: {name} has {len(problems[name])}, {first} has {len(problems[first])}, they share "
+                         f"{shared}")
     return notes
 
 
@@ -954,10 +957,10 @@ def report(args, paths, curves, place):
                 for column, entry in entries.items():
                     entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
     levels = by_level(methods, columns, args.resamples)
-    ideal = next((f["limits"] for files in methods.values() for f in files if f["limits"] is not None), None)
+    ideal = [f["limits"] for f in next(iter(methods.values()))]  # every method has these problems, or a note says so
     limits = {}
-    if ideal is not None:
-        limits = dict(zip(("best possible list", "posterior sampling"), ideal.mean(axis=0).tolist()))
+    if all(found is not None for found in ideal):
+        limits = dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
     # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
     same = "pass" in metrics and all(f["binary"] for files in methods.values() for f in files)
     shown = [m for m in metrics if m != "max" or not same]

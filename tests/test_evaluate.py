@@ -336,6 +336,17 @@ def test_what_is_not_alike_is_said(tmp_path, monkeypatch, capsys):
     assert "NOT ALIKE" not in run(monkeypatch, capsys, tmp_path / "a.jsonl")[1]
 
 
+def test_seeds_may_have_problems_of_their_own(tmp_path, monkeypatch, capsys):
+    """The same ones for every method: nothing to say. One seed missing: said."""
+    def of(name, seed):
+        rows = make_rows(P=5, seed=seed, task_id=lambda i: f"seed {seed}/{i}")
+        return f"{name}={write(tmp_path / f'{name}{seed}.jsonl', rows)}"
+    ours, theirs = [[of(name, seed) for seed in range(3)] for name in ("ours", "theirs")]
+    status, out, _ = run(monkeypatch, capsys, *ours, *theirs, "--k", 1)
+    assert status == 0 and "NOT ALIKE" not in out and "15 clusters" in out
+    assert "problems differ: theirs has 10, ours has 15, they share 10" in run(monkeypatch, capsys, *ours, *theirs[:2], "--k", 1)[1]
+
+
 def test_training_curves_alone(tmp_path, monkeypatch, capsys):
     write(tmp_path / "run/metrics.jsonl", [{"step": s, "k": 1, "reward": 0.5, "entropy": 1.0} for s in range(5)])
     status, out, err = run(monkeypatch, capsys, tmp_path / "run", "--out", tmp_path / "out")

@@ -1252,6 +1252,8 @@ def choose_engine(parser, args):
     flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
              "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
              "server_requests": "vllm-server", "server_attempts": "vllm-server"}
+    if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
+        flags["max_prompt_tokens"] = "vllm"
     unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
               if engine != args.engine and getattr(args, name) != parser.get_default(name)]
     if unused:

@@ -221,7 +221,7 @@ def test_reference_rows_hold_the_solution(tiny, shell):
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
     ("--model X --limit 1 --num-samples 0", "--num-samples"), ("--model X --limit 1 --temperature 0", "--temperature"),
     ("--model X --dataset nonesuch", "nonesuch"), ("--model /nonexistent --limit 1", "/nonexistent"),
-    ("--model tests --limit 1", "tests"),
+    ("--model tests --limit 1", "tests"), ("--model X --limit 1 --max-prompt-tokens 50", "--max-prompt-tokens"),
 ])
 def test_bad_flags_are_refused_in_one_line(shell, flags, expected):
     done = shell(f"python generate.py {flags}")

@@ -124,6 +124,7 @@ mini_rl() {  # seed name
         off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
         lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+        lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
     esac
     loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
         "--schedule linear --seed $1 $train"
@@ -172,7 +173,7 @@ END
 }
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
 mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
-mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact off_exact_loo lag_first lag_exact; }
+mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact off_exact_loo lag_first lag_exact lag_exact_loo; }
 mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_centred; }
 
 # -------------------------------------------------------------------------------------------------- the papers' tables

@@ -19,6 +19,7 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 import argparse
 import datetime
 import fcntl
+import functools
 import gzip
 import json
 import math
@@ -252,7 +253,7 @@ class Batch:
                     pairs, cost = 1, whole(i)
                 seen, previous = self.group[i], new
             micro[-1].append(i)
-        mine = [(samples, 1.0) for samples in micro[RANK::RANKS]]
+        mine = [(some, 1.0) for some in micro[RANK::RANKS]]
         return mine + [(micro[0], 0.0)] * (-(-len(micro) // RANKS) - len(mine))
 
     def logprobs(self, policy, samples, entropy=False):
@@ -383,6 +384,7 @@ class Adam8bit(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": eps})
 
     @staticmethod
+    @functools.cache
     def levels(name, device):
         """Ascending levels in [-1, 1], or in (0, 1]: of seven decades, each has twice as many as the one below."""
         signed, decades = name == "exp_avg", []
@@ -416,7 +418,8 @@ class Adam8bit(torch.optim.Optimizer):
                 rate, bias = lr / (1 - beta1 ** state["step"].item()), math.sqrt(1 - beta2 ** state["step"].item())
                 weights, gradient = local(p).view(-1), local(p.grad).reshape(-1)
                 for start in range(0, len(weights), self.AT_ONCE):  # the moments are whole for a part of a layer at a time
-                    part, blocks = slice(start, start + self.AT_ONCE), slice(start // 256, (start + self.AT_ONCE) // 256)
+                    end = start + self.AT_ONCE
+                    part, blocks = slice(start, end), slice(start // self.BLOCK, end // self.BLOCK)
                     w, g = weights[part], gradient[part]
                     (m, m_scale), (v, v_scale) = ((codes[part], scale[blocks]) for codes, scale in
                                                   (state["exp_avg"], state["exp_avg_rms"]))
@@ -431,7 +434,9 @@ class Adam8bit(torch.optim.Optimizer):
         """The state of `p` with float32 moments, sharded as `p` is."""
         def as_p(x):
             x = x.view(local(p).shape)
-            return DTensor.from_local(x, p.device_mesh, p.placements, shape=p.shape, stride=p.stride()) if isinstance(p, DTensor) else x
+            if isinstance(p, DTensor):
+                x = DTensor.from_local(x, p.device_mesh, p.placements, shape=p.shape, stride=p.stride())
+            return x
         return {name: x if name == "step" else as_p(self.unpack(name, *x)) for name, x in self.state[p].items()}
 
     def write(self, p, state):
@@ -598,8 +603,8 @@ def row_metrics(rows, step, solved, seen):
 
 # ---------------------------------------------------------------------------------------------------- several ranks
 # Under torchrun every rank has all rows of a step and does the same arithmetic on them; the passes through the models are
-# divided (Batch.microbatches), and parameters, gradients and Adam's moments are sharded (FSDP2). Rank 0 reads the pipe and
-# writes the run's directory.
+# divided (Batch.microbatches; the value model's are not), and parameters, gradients and Adam's moments are sharded (FSDP2).
+# Rank 0 reads the pipe and writes the run's directory.
 
 def start_ranks(args):
     """Join the other ranks, each with a device of its own."""

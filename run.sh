@@ -168,7 +168,8 @@ for method, other, direction, metric, found in [
     d = found[method]["difference"]["metrics"][metric]
     size = direction * d["mean"] / d["se"] if d["se"] else 0.0
     verdict = "more than 3 standard errors" if size > 3 else "NOT SHOWN: not more than 3 standard errors"
-    print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} ({size:.1f}); {verdict}")
+    seeds = f"; over seeds {direction * d['mean'] / d['se_seeds']:.1f}" if d.get("se_seeds") else ""
+    print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} ({size:.1f}{seeds}); {verdict}")
 END
 }
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }

@@ -576,7 +576,7 @@ def save(figure, path):
     columns = max(1, int(letters // (max(map(len, handles)) + 17)))
     columns = len(handles) if sum(len(label) + 17 for label in handles) < letters else columns
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
-    figure.savefig(f"{path}.png", dpi=200)
+    figure.savefig(f"{path}.png", dpi=120)
     figure.savefig(f"{path}.svg", metadata={"Date": None})
     plt.close(figure)
 

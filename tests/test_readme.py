@@ -28,6 +28,15 @@ def test_the_readme_names_what_run_sh_knows():
     assert old.returncode == 2 and "nopython" in old.stderr
 
 
+def test_the_numbers_are_those_of_the_results():
+    """Every mean with an interval stands in a table that a command wrote, every claim in claims.md."""
+    tables = "".join(path.read_text() for path in (ROOT / "results").glob("*/table.md"))
+    cells = re.findall(r"[\d.]+ \[[\d.]+, [\d.]+\](?: ±[\d.]+)?", TEXT)
+    assert len(cells) > 100 and not [cell for cell in cells if cell not in tables]
+    claims = re.findall(r"^- .*standard errors$", (ROOT / "results" / "mini" / "claims.md").read_text(), re.M)
+    assert len(claims) == 6 and not [claim for claim in claims if claim not in TEXT]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """One directory for runs/ and results/ of all commands: tables of the same runs share them, as they do for a user."""

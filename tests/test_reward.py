@@ -637,6 +637,15 @@ def test_code_contests(patient):
 
 
 @pytest.mark.slow
+def test_benchmark_command():
+    rows = [math_row(r"\frac{1}{2}", r"so \boxed{0.5}"), math_row("x+1", r"so \boxed{1+x}")]
+    done = subprocess.run([sys.executable, "reward.py", "--benchmark"], input="".join(json.dumps(row) + "\n" for row in rows),
+                          capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("programs a second") == 4 and done.stdout.count("accepted 2 and 2 of 2") == 1
+
+
+@pytest.mark.slow
 def test_soak():
     """10,000 programs: no growth in processes, descriptors or memory of the grader or its sandboxes."""
     made = reward.Grader(settings(workers=2))

@@ -746,6 +746,14 @@ def test_8_bit_adam_follows_adamw(tiny):
     assert sizes[torch.optim.AdamW] == pytest.approx(8, abs=0.01) and sizes[train.Adam8bit] == pytest.approx(2.03, abs=0.01)
 
 
+@pytest.mark.slow
+def test_benchmark_in_miniature(tiny):
+    code = f"from tests.benchmark_train import benchmark; benchmark({str(tiny)!r}, P=4, n=4, steps=4, repeats=1)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the loop, ") == 5 and "bare sampling loop" in done.stdout
+
+
 # ------------------------------------------------------------------------------------------------------- several ranks
 
 def on_two_ranks(lines, *argv):

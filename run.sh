@@ -12,6 +12,7 @@ RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
+if [[ $RUNS$RESULTS${MODEL:-}${DATA:-} == *[[:space:]]* ]]; then die "RUNS, RESULTS, MODEL and DATA may not contain blanks"; fi
 
 # ---------------------------------------------------------------------------------------------------------------- set-up
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }

@@ -26,6 +26,8 @@ def test_the_readme_names_what_run_sh_knows():
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "tang-table1" in unknown.stderr
     old = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": "nopython"})
     assert old.returncode == 2 and "nopython" in old.stderr
+    blank = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "RUNS": "my runs"})
+    assert blank.returncode == 2 and "blanks" in blank.stderr
 
 
 def test_the_numbers_are_those_of_the_results():

@@ -745,3 +745,11 @@ def test_filter_stops_at_a_bad_row_with_one_line_and_status_2(bad, flags, messag
 def test_filter_refuses_a_bad_schedule_before_reading():
     done = run_filter([ROW], "--k", "8@5")
     assert done.returncode == 2 and done.stdout == "" and "k schedule '8@5'" in done.stderr
+
+
+@pytest.mark.slow
+def test_benchmark_times_every_estimator_and_its_loop_agrees(capsys):
+    advantages.benchmark(P=32)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[0] for line in lines] == list(ESTIMATORS)
+    assert max(float(line[-1]) for line in lines) < 1e-9

@@ -130,8 +130,23 @@ def maj_at_k(scores, votes, k):
     Ties are split evenly: the expectation under a uniform draw. An abstention takes a seat and never wins; a set in
     which all abstain scores their mean. If an answer's voters differ in score, it scores their mean in the set."""
     scores = check("maj_at_k", scores, k, n_min=1)
-    _, counts, sums = tally("maj_at_k", relative(scores), votes)
-    return scores[:, 0] + majority_value(counts, sums, scores.shape[1], k)
+    n, low = scores.shape[1], scores.min(axis=1)
+    _, counts, sums = tally("maj_at_k", scores - low[:, None], votes)
+    if k == n:
+        return low + majority_value(counts, sums, n, k)
+    value = low + subset_share(n, k, 0)[counts[0]] * sums[0] / np.maximum(counts[0], 1)  # all k abstain
+    # Only answers that score more than the lowest count: of 0/1 scores one in each problem, the right one.
+    answer, problem = np.nonzero(sums[1:])
+    own, others = counts[1:][answer, problem], counts[1:, problem].T.copy()
+    others[np.arange(len(own)), answer] = 0
+    others = np.sort(others, axis=1)[:, ::-1]
+    order = np.lexsort((-own, (others > 0).sum(axis=1)))  # alike ones together: they cost what the largest of them does
+    wins, step = np.zeros(len(own)), max(1, 2**20 // k**2)
+    for some in (order[i:i + step] for i in range(0, len(order), step)):
+        some = some[np.argsort(-own[some], kind="stable")]
+        wins[some] = win_probability_of(own[some], others[some], n, k)
+    np.add.at(value, problem, wins * sums[1:][answer, problem] / own)
+    return value
 
 
 def binary(name, rewards):
@@ -207,12 +222,7 @@ def win_probability(profiles, n, k):
     tie by z: t ties leave the winner 1/(1+t) = integral of z^t over [0, 1], which Gauss-Legendre points give exactly.
     All terms are positive, so nothing cancels.
     """
-    U = len(profiles)
-    p = k / n
-    coins = np.zeros((k + 1, n + 1))  # coins[u, c]: probability of u heads among c coins
-    coins[0] = (1 - p) ** np.arange(n + 1)
-    for c in range(n):
-        coins[1:, c + 1] = (1 - p) * coins[1:, c] + p * coins[:-1, c]
+    U, coins = len(profiles), heads_of_coins(n, k)
     wins = np.zeros((U, n + 1))
     for v in range(1, min(k, int(profiles.max(initial=0))) + 1):
         A = int((profiles >= v).any(axis=0).sum())  # those after the A-th never reach v votes: as good as abstentions
@@ -232,6 +242,30 @@ def win_probability(profiles, n, k):
             after = add_answer(after, heads[a], z)
         wins += with_v_votes
     return wins / coins[k, n]
+
+
+def win_probability_of(own, others, n, k):
+    """The same for one answer a group, with own (U,) votes, in descending order, against others (U, A). Returns (U,)."""
+    coins, wins = heads_of_coins(n, k), np.zeros(len(own))
+    for v in range(1, min(k, int(own.max(initial=0))) + 1):
+        U = np.searchsorted(-own, -v, side="right")  # those after the U-th never have v votes
+        A = int((others[:U] >= v).any(axis=0).sum())
+        z, dz = np.polynomial.legendre.leggauss(min(A, k // v - 1) // 2 + 1)
+        z, dz = (1 + z[:, None]) / 2, dz / 2
+        poly = np.repeat(coins[:k - v + 1, None, n - own[:U] - others[:U, :A].sum(axis=1)], len(z), axis=1)
+        for a in range(A):
+            poly = add_answer(poly, coins[:v + 1, others[:U, a]], z)
+        wins[:U] += coins[v, own[:U]] * (dz @ poly[k - v])
+    return wins / coins[k, n]
+
+
+def heads_of_coins(n, k):
+    """(k + 1, n + 1): entry [u, c] is the probability of u heads among c coins of heads probability k/n."""
+    p, coins = k / n, np.zeros((k + 1, n + 1))
+    coins[0] = (1 - p) ** np.arange(n + 1)
+    for c in range(n):
+        coins[1:, c + 1] = (1 - p) * coins[1:, c] + p * coins[:-1, c]
+    return coins
 
 
 # ------------------------------------------------------------------------------------------- the mean objective, E[r]

@@ -41,19 +41,10 @@ import scipy.stats
 from advantages import maj_at_k, max_at_k, pass_at_k
 
 
-def majority(correct, scores, votes, k):
-    """maj@k of `correct`. Exact counting is slow for large k; problems with none or all correct do not need it."""
-    result = correct.all(axis=1).astype(float)
-    open_ = correct.any(axis=1) & ~correct.all(axis=1)
-    if open_.any():
-        result[open_] = maj_at_k(correct[open_].astype(float), votes[open_], k)
-    return result
-
-
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "pass": lambda correct, scores, votes, k: pass_at_k(correct, k),
     "max": lambda correct, scores, votes, k: max_at_k(scores, k),
-    "maj": majority,
+    "maj": lambda correct, scores, votes, k: maj_at_k(correct, votes, k),
 }
 REQUIRED = ("task_id", "correct", "scores", "votes")
 OPTIONAL = ("completions", "logprobs", "finish_reasons", "posterior")  # in all rows of a file or in none

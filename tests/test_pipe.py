@@ -73,7 +73,8 @@ def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
 
 def test_interrupt_leaves_no_process(warm, tmp_path):
     with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
-                          stderr=subprocess.PIPE, text=True, start_new_session=True) as pipe:
+                          stderr=subprocess.PIPE, text=True, start_new_session=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as pipe:  # tests may run in the background
         wait_for(lambda: (tmp_path / "metrics.jsonl").exists() and len(metrics(tmp_path)) > 1)
         os.killpg(pipe.pid, signal.SIGINT)
         assert pipe.wait(timeout=20) != 0

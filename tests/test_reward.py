@@ -354,7 +354,8 @@ def none_left(path):
 def test_no_process_stays_behind(tmp_path, how):
     path = copied(tmp_path)
     process = subprocess.Popen([sys.executable, "reward.py", "--workers", "2", "--timeout-s", "60"], cwd=path, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # tests may run in the background
     rows = [math_row("1", r"\boxed{1}", r"\boxed{\int_0^1 x dx}"), code_row(CALL, "def f(x): return x + 1")]
     if how != "end":
         rows.append(code_row(CALL, "import os\nos.fork()\nwhile True: pass"))

@@ -69,22 +69,25 @@ graded() {
     fi
 }
 
-# two_lanes JOB...: jobs 1, 3, 5, ... beside jobs 2, 4, 6, ...; a job that fails, and Ctrl-C, end both lanes at once
+# two_lanes JOB...: two at a time, in order; a job that fails, and Ctrl-C, end both lanes at once
 two_lanes() {
+    local taken; taken=$(mktemp -d)
     set -m  # a process group for each lane
-    lane 0 "$@" & local first=$!
-    lane 1 "$@" & local second=$!
+    lane 0 "$taken" "$@" & local first=$!
+    lane 1 "$taken" "$@" & local second=$!
     set +m
-    trap "kill -- -$first -$second 2>/dev/null || true" EXIT
+    trap "kill -- -$first -$second 2>/dev/null || true; rm -rf '$taken'" EXIT
     trap 'exit 130' INT TERM
     while kill -0 $first 2>/dev/null && kill -0 $second 2>/dev/null; do sleep 0.2; done
     if kill -0 $first 2>/dev/null; then wait $second; wait $first; else wait $first; wait $second; fi
     trap - EXIT INT TERM
+    rm -rf "$taken"
 }
 lane() {
-    local number=$1 i=0 job; shift
+    local number=$1 taken=$2 i=0 job; shift 2
     for job in "$@"; do
-        if [ $((i++ % 2)) = "$number" ]; then TQDM_POSITION=$number $job; fi
+        i=$((i + 1))
+        if mkdir "$taken/$i" 2>/dev/null; then TQDM_POSITION=$number $job; fi  # the lane that makes it has the job
     done
 }
 

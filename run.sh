@@ -185,9 +185,10 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
 # it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
 # ENGINE_FLAGS (of generate.py: where and how to sample), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
-# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns). SMOKE=1 runs the same preset in miniature on CPU: a tiny random
-# model of the same architecture, two steps, a few local rows from DATA (default ../shared/data). What a preset needs in
-# memory is computed in the README; none has been run at full size, so no time is given.
+# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns). SMOKE=1 runs the same preset in
+# miniature on CPU: a tiny random model of the same architecture, two steps, a few local rows from DATA (default
+# ../shared/data). None has been run at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods,
+# every completion at its limit) are estimates, computed as the README says.
 
 # preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
@@ -242,7 +243,7 @@ data() {
 }
 
 # Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. The tables' model is
-# MODEL=meta-llama/Llama-3.1-70B-Instruct.
+# MODEL=meta-llama/Llama-3.1-70B-Instruct. 8B: 4 + 4 GPUs, TRAIN_FLAGS="--adam-bits 8" (two models train), 420 hours.
 tang_code() {
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
     STEPS=${STEPS:-6400}                             # "tables at 6,400" of 8k updates
@@ -277,7 +278,7 @@ tang_table2() {  # the policies of table 1 on TACO
     TABLE="--paper tang-table2"; preset tang-table1 tang-table2
 }
 
-# Tang et al. 2025, MATH and HARP (figures: by level, against KL).
+# Tang et al. 2025, MATH and HARP (figures: by level, against KL). 4 + 4 GPUs, 37 hours each.
 tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B} ARCHITECTURE=tiny-llama   # Llama 3 3B, 8B and 70B there
     STEPS=${STEPS:-1000}                             # not stated; ours
@@ -305,6 +306,7 @@ tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
 tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
 
 # Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
+# 1 + 1 GPUs and 60 hours each (math, code); 4 + 4 and 150 (ARC).
 pkpo() {
     STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
     GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
@@ -335,7 +337,8 @@ pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve r
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
-# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3.
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 0.61 hours (table 1),
+# 2.5 (the runs of tables 2, 3 and 6), 4.7 (table 4).
 maxk() {
     MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
     STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -37,6 +38,25 @@ def test_the_numbers_are_those_of_the_results():
     assert len(cells) > 100 and not [cell for cell in cells if cell not in tables]
     claims = re.findall(r"^- .*standard errors$", (ROOT / "results" / "mini" / "claims.md").read_text(), re.M)
     assert len(claims) == 6 and not [claim for claim in claims if claim not in TEXT]
+
+
+def test_the_hours_are_computed_as_it_says():
+    def hours(billions, gpus, steps, samples, prompt, completion, flop, overlap=False):
+        decode = math.ceil(samples / (128 * gpus)) * completion * 2 * 2e9 * billions / 3.35e12  # seconds a step
+        train = samples * (prompt + completion) * flop * 1e9 * billions / (gpus * 0.4 * 989e12)
+        return steps * (max(decode, train) if overlap else decode + train) / 3600
+
+    plain, value, three_epochs = 6 + 2 + 2, 6 + 2 + 2 + 8, 3 * (6 + 2) + 2
+    pkpo = hours(2.6, 1, 7 * 750, 256, 1024, 1024, plain)
+    expected = {"tang-table1": hours(8.0, 4, 6 * 6400, 16, 4096, 4096, (plain + value) / 2, overlap=True),
+                "tang-math": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
+                "tang-harp": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
+                "pkpo-math": pkpo, "pkpo-code": pkpo, "pkpo-arc": hours(8.0, 4, 7 * 750, 256, 6144, 1024, plain),
+                "maxk-table1": hours(7.6, 4, 2 * 156, 128, 512, 256, plain),
+                "maxk-table2": hours(7.6, 4, 6 * 156, 128, 512, 256, (4 * plain + 2 * three_epochs) / 6),
+                "maxk-table4": hours(7.6, 4, 10 * 156, 128, 512, 256, (plain + three_epochs) / 2)}
+    stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+) \|$", TEXT, re.M))
+    assert {name: float(text) for name, text in stated.items()} == {name: float(f"{h:.2g}") for name, h in expected.items()}
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,7 @@ mini_rl() {  # seed name
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
         lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
     esac
+    while [ ! -s "$dir/base/eval.jsonl" ]; do sleep 0.2; done  # the other lane is at it
     loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
         "--schedule linear --seed $1 $train"
     mini_eval "$1" "$2"
@@ -143,11 +144,8 @@ mini_eval() {  # seed name
 mini() {
     local table=$1 seeds=${SEEDS:-0 1 2} seed method jobs=() runs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-    say "$table: the base model of seeds $seeds, 1 to 2 minutes each"
+    say "$table, seeds $seeds, two runs at a time: the base models, 2 minutes each; then RL with $*, 1 to 2 minutes each"
     for seed in $seeds; do jobs+=("mini_base $seed"); done
-    two_lanes "${jobs[@]}"
-    say "$table: RL with $* and evaluation, about 2 minutes each, two at a time"
-    jobs=()
     for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
     two_lanes "${jobs[@]}"
     for method in base "$@"; do

@@ -1018,6 +1018,7 @@ SYMBOLS = str.maketrans({
     "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
     "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3", "’": "'", "“": "",
     "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
+MAGNITUDES = {"thousand": "3", "million": "6", "billion": "9"}
 SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
     (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
@@ -1025,22 +1026,27 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
     (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"), (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
     (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
+    (r"(?<![\d.,]\s)(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,/]|\s*\d)", lambda m: m[0].replace(" ", "")),
     (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
     (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
     (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
      r"\\text"),
-    (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
+    (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])", lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
+    (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
     (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
     (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
     (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."), (r"\\cdot|\\times|\\ast", "*"),
     (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"), (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
     (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"), (r"\\i?math(?![a-z])", "i"),
     (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|pi|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1"),
+    (r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)", ":"),
     (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
 WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
          "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset", "norealsolutions": r"\emptyset",
          "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
-         **{word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}}
+         **{word: str(n) for n, word in enumerate((
+             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+             "eighteen nineteen twenty").split())}}
 UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot inch yard mile second minute hour day
     week month year kilogram gram pound ounce liter dollar cent degree radian square cubic percent per""".split()},
     "cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "h": "hour",
@@ -1072,7 +1078,7 @@ def split_unit(text):
             and not re.fullmatch(r"\s*(and|or|if|to)\s*", match[2]):
         number, words, power = match.groups()
     else:
-        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|(?<=\s)[mgshL]|per|/)(?:[\s/]+(?:[a-zA-Z'.]+))*)\s*(?:\^\s*\{?\s*([23])\s*\}?)?",
+        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|/)(?:[\s/]+[a-zA-Z'.]+)*|[mgshL]\s*/\s*[a-z]+)\s*(?:\^\s*\{?\s*([23])\s*\}?)?",
                              text, re.S)
         if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
             return text, []
@@ -1081,10 +1087,15 @@ def split_unit(text):
         if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS or len(w) > 3 and w.islower() and w not in NO_UNITS
                    for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
-    unit = [UNITS.get(singular(w), "?") for w in re.findall(r"[a-zA-Z'.]+", words)]
+    unit = [u for w in re.findall(r"[a-zA-Z'.]+", words) for u in UNITS.get(singular(w), "?").split()]
     if power:
         unit = [{"2": "square", "3": "cubic"}[power]] + unit
     return number.strip(), unit
+
+
+def split_letter(text):
+    match = re.fullmatch(r"(.*[\d})])\s*([mgshL])", text, re.S)
+    return (match[1], [UNITS.get(match[2], "?")]) if match else (text, [])
 
 
 @functools.lru_cache(4096)
@@ -1108,14 +1119,20 @@ def normalize(text):
         text = text[6:-1].strip().rstrip(".,;")
     if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
         text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
-    text = re.sub(r"(?<=[\d})])\s*°", "", text) if "°" in text else text
+    if "°" in text:
+        text = re.sub(r"(?<=[\d})])\s*°", r"\\frac{\\pi}{180}" if TRIGONOMETRIC.search(text) else "", text)
     text = re.sub(r"\s+", " ", text).strip()
     word = re.sub(r"\\text|[{}\s.]", "", text).lower()
     return WORDS.get(word, WORDS.get(text, text)), unit
 
 
 def canonical(text):
-    return re.sub(r"(?<![a-zA-Z])\s+|\s+(?![a-zA-Z])", "", normalize(text)[0])
+    return squeeze(normalize(text)[0])
+
+
+def squeeze(text):
+    "Without the blanks, but for those between two words and between two numbers: 3 1/2 is not 31/2."
+    return re.sub(r"(?<![a-zA-Z\d])\s+|\s+(?![a-zA-Z\d])|(?<=\d)\s+(?=[a-zA-Z])|(?<=[a-zA-Z])\s+(?=\d)", "", text)
 
 
 def split_top(text, separators):
@@ -1136,6 +1153,7 @@ def split_top(text, separators):
     return [p.strip() for p in parts + [text[last:]]]
 
 
+TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
 COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
 UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
 RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
@@ -1143,6 +1161,7 @@ VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*
 MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
 
 
+CHOICE = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)(?:\s*\}\s*|\s+)(\S.*)")  # \text{(B)} 12
 BASED = re.compile(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?")  # 1010_2
 
 
@@ -1176,11 +1195,26 @@ def same(gold, pred):
     (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
     if not pred_text:
         return False
+    # 5 m: five meters where the other side has a unit, else five times m
+    if gold_unit and not pred_unit:
+        pred_text, pred_unit = split_letter(pred_text)
+    elif pred_unit and not gold_unit:
+        gold_text, gold_unit = split_letter(gold_text)
     known = [u for u in (gold_unit, pred_unit) if u and "?" not in u]
-    if len(known) == 2 and set(known[0]) != set(known[1]):
+    if len(known) == 2 and {*known[0]} - {"per"} != {*known[1]} - {"per"}:
         return False
+    if r"\approx" in pred_text:  # of 12\sqrt{2} \approx 16.97 the first counts
+        pred_text = pred_text.partition(r"\approx")[0].strip() or pred_text
     if gold_text == pred_text:
         return True
+    choices = [CHOICE.fullmatch(t) for t in (gold_text, pred_text)]  # (B) 12 is B and is 12
+    if all(choices):
+        return choices[0][1] == choices[1][1]
+    if any(choices):
+        choice, other = (choices[0], pred_text) if choices[0] else (choices[1], gold_text)
+        return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
+    if "=" in gold_text and not has_variables(gold_text) and "=" not in pred_text:  # 0.56 = 56\%
+        return any(same(side, pred_text) for side in gold_text.split("="))
     # 73\% is 73 (a unit) and 0.73
     if (gold_text.endswith("%") or pred_text.endswith("%")) and "," not in gold_text + pred_text:
         g, p = gold_text.rstrip("% "), pred_text.rstrip("% ")
@@ -1203,7 +1237,7 @@ def same(gold, pred):
 def same_part(gold, pred):
     """`same` for texts that are normalized: by structure first."""
     gold, pred = gold.strip(), pred.strip()
-    if re.sub(r"\s", "", gold) == re.sub(r"\s", "", pred):
+    if squeeze(gold) == squeeze(pred):
         return True
     if not gold or not pred:
         return False
@@ -1223,7 +1257,7 @@ def same_part(gold, pred):
         return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
     if any(ratios):                                                              # 1:4 against 1/4
         (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
-        if "/" in other or "frac" in other:
+        if "/" in other or "frac" in other or b == "1":
             return same_part(f"\\frac{{{a}}}{{{b}}}", other)
     shapes = {shape(gold), shape(pred)}
     if len(shapes) == 2 and None not in shapes:
@@ -1235,6 +1269,10 @@ def same_part(gold, pred):
             return False
         return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
     if any(matrices):
+        matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
+        point, entries = bracketed(other), re.split("[&¶]", matrix[2].strip().strip("¶"))
+        if point and point[0] + point[2] == "()" and not ("&" in matrix[2] and "¶" in matrix[2].strip().strip("¶")):
+            return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
         return None
     infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
     if infinite:
@@ -1248,6 +1286,9 @@ def same_part(gold, pred):
         return same_relation(gold, pred, *relations)
     lists = [split_top(t, COMMA) for t in (gold, pred)]
     brackets = [bracketed(t) for t in (gold, pred)]
+    signed = [[w for t in items for w in plus_minus(t)] for items in lists]
+    if any(brackets) and any(bracketed(items[0]) and len(items) > len(before) for items, before in zip(signed, lists)):
+        return matching(*signed, same_part)                                      # (\pm 1, 2)
     if all(brackets):
         (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
         if (g_open, g_close) != (p_open, p_close):
@@ -1267,7 +1308,7 @@ def same_part(gold, pred):
         if bracket[0] == "⦃" and len(bracket[1]) == 1:
             return same_part(bracket[1][0], other)
         return expand_signs(bracket, other)
-    lists = [[w for t in items for w in plus_minus(t)] for items in lists]
+    lists = signed
     if len(lists[0]) > 1 or len(lists[1]) > 1:
         if len(lists[0]) == len(lists[1]) and all(re.fullmatch(r"[A-Za-z .'-]{2,}", w) for w in lists[0]) \
                 and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
@@ -1317,7 +1358,9 @@ def as_pieces(text):
     r"""Pieces of a union, [(open, low, high, close) | ('⦃', element)], for an interval, a union, x \in ..., or a simple
     inequality; None for anything else."""
     text = re.sub(r"^[a-zA-Z]\s*\\in(?![a-z])\s*", "", text)
-    set_of = re.fullmatch(r"⦃\s*[a-zA-Z]\s*(?:\||:)(.*)⦄", text)
+    text = re.sub(r"^(?:[a-zA-Z]\s*\\ne(?![a-z])|\(-\\infty,\\infty\)\s*\\(?:setminus|backslash)\s*⦃)\s*([^,⦃⦄]+)⦄?$",
+                  r"(-\\infty,\1)\\cup(\1,\\infty)", text)
+    set_of = re.fullmatch(r"⦃\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)(.*)⦄", text)
     text = set_of[1].strip() if set_of else text
     pieces = []
     for part in split_top(text, re.compile(UNION.pattern + r"|(?<=\s)or(?=\s)|\\text\{\s*or\s*\}|\\lor(?![a-z])")):
@@ -1364,7 +1407,8 @@ def same_relation(gold_text, pred_text, gold, pred):
     """Equations, as split at their relation signs."""
     signs = [set(m.group() for m in RELATION.finditer(t)) for t in (gold_text, pred_text)]
     lists = [split_top(t, COMMA) for t in (gold_text, pred_text)]
-    if len(lists[0]) > 1 or len(lists[1]) > 1:                     # x = 1 or x = 2 against 1, 2
+    if len(lists[0]) > 1 or len(lists[1]) > 1:                     # x = 1 or x = 2 against 1, 2 or {1, 2}
+        lists = [b[1] if (b := bracketed(t)) and b[0] == "⦃" else items for t, items in zip((gold_text, pred_text), lists)]
         values = [[split_top(item, RELATION)[-1] for item in items] for items in lists]
         names = [[n for n, *v in (split_top(item, RELATION) for item in items) if len(v) == 1] for items in lists]
         if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
@@ -1395,9 +1439,8 @@ def same_relation(gold_text, pred_text, gold, pred):
             if re.sub(r"\s|[{}]", "", gold[0]) != re.sub(r"\s|[{}]", "", pred[0]):
                 return False if same_part(gold[1], pred[1]) is False else None
             verdict = same_part(gold[1], pred[1])
-            has_variables = re.search(r"[a-zA-Z]", re.sub(r"\\[a-z]+", "", gold[1]))
-            return None if verdict is False and has_variables else verdict
-        if not re.search(r"(?<!\\)\b[a-zA-Z]", gold_text + pred_text):
+            return None if verdict is False and has_variables(gold[1]) else verdict
+        if not has_variables(gold_text + pred_text):
             return every(same_part(g, p) for g, p in zip(gold, pred))
         return True if proportional(gold, pred) else None
     if len(gold) > 1:
@@ -1406,11 +1449,15 @@ def same_relation(gold_text, pred_text, gold, pred):
     return same_part(gold_text, pred[-1]) if labelled else None
 
 
+def has_variables(text):
+    return re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
+
+
 def proportional(gold, pred):
     """The constant factor between left minus right of the one and of the other, if it is the same at all points."""
     ratios = []
     try:
-        for trial in range(3):
+        for trial in POINTS:
             g, p = (value(sides[0], trial) - value(sides[1], trial) for sides in (gold, pred))
             ratios.append(complex(g) / complex(p))
     except (Unclear, ZeroDivisionError, OverflowError):
@@ -1428,8 +1475,9 @@ def value_or_none(text):
 def same_value(gold, pred):
     """Expressions by value, else texts by their letters."""
     values = [[], []]
+    positive = r"\sqrt" in gold + pred and "|" not in gold + pred  # \sqrt{ab} is \sqrt{a}\sqrt{b}
     for found, text in zip(values, (gold, pred)):
-        for trial in range(3 if re.search("[a-zA-Z]", text) else 1):
+        for trial in (POSITIVE_POINTS if positive else POINTS)[:3 if re.search("[a-zA-Z]", text) else 1]:
             try:
                 found.append(value(text, trial))
             except ZeroDivisionError:
@@ -1479,6 +1527,7 @@ GREEK = set("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu 
             "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split())
 MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
 MAX_BITS = 1 << 15
+POINTS, POSITIVE_POINTS = (0, 1, 2), (0, 3, 4)  # where expressions are compared: fixed random values of their variables
 
 
 def value(text, trial):
@@ -1708,7 +1757,7 @@ def value(text, trial):
             name += "_" + index[1].strip("{}")
             position = index.end()
         code = zlib.crc32(f"{name}/{trial}".encode())
-        return Fraction(code % 1997 + 503, 1009) * (-1 if trial and code >> 20 & 1 else 1)
+        return Fraction(code % 1997 + 503, 1009) * (-1 if trial not in POSITIVE_POINTS and code >> 20 & 1 else 1)
 
     result = add_up()
     if peek():

@@ -339,6 +339,385 @@ a=3, b=4 | b=4, a=3
 \frac{2}{\sqrt{\pi}} | \frac{2\sqrt\pi}{\pi}
 \text{July 4} | July 4
 2+\sqrt{3} | \frac{4+2\sqrt3}{2}
+\frac{3}{8} | 0.375
+\frac{3}{8} | 37.5\%
+\dfrac{-7}{9} | -\frac{7}{9}
+2\tfrac{3}{4} | \frac{11}{4}
+2\tfrac{3}{4} | 2.75
+(2x-3)(x+4) | 2x^2+5x-12
+\sqrt{50} | 5\sqrt2
+\frac{6}{\sqrt{3}} | 2\sqrt{3}
+\frac{\sqrt{6}+\sqrt{2}}{4} | \frac{\sqrt2(\sqrt3+1)}{4}
+\cos 15^\circ | \frac{\sqrt{6}+\sqrt{2}}{4}
+\left(\frac{1}{2}, \infty\right) | x > \frac12
+(-\infty, 3) \cup (3, \infty) | x \neq 3
+(-\infty, 3) \cup (3, \infty) | \mathbb{R} \setminus \{3\}
+(1,4) | 1<x<4
+[0,2\pi) | 0 \le \theta < 2\pi
+\{-2, 5\} | -2, 5
+\{-2, 5\} | x=-2 \text{ or } x=5
+\{-2, 5\} | 5 \text{ and } -2
+1\pm\sqrt{2} | 1+\sqrt{2}, 1-\sqrt{2}
+1\pm\sqrt{2} | \{1-\sqrt2,1+\sqrt2\}
+2,400 | 2400
+2400 | 2{,}400
+2400 | 2.4\times 10^3
+2400 | 2.4 \times 10^{3}
+3,000,000 | 3 \times 10^6
+3{,}000{,}000 | 3000000
+12\text{ cm} | 12 \; \mathrm{cm}
+12\text{ cm} | 12~\text{cm}
+12\text{ cm} | 12
+25\pi \text{ cm}^2 | 25\pi
+25\pi | 25 \pi \text{ square inches}
+\$12.50 | 12.50
+\$12.50 | \$12.5
+\$1,250 | 1250
+75\% | 0.75
+75\% | \frac34
+75\% | 75
+y = -\frac{2}{3}x + 4 | y=4-\frac{2x}{3}
+y = -\frac{2}{3}x + 4 | 2x+3y=12
+y=\frac12 x - 1 | y = 0.5x - 1
+x^2+y^2=25 | x^2 + y^2 - 25 = 0
+(x-1)^2+(y+2)^2=9 | (y+2)^2 + (x-1)^2 = 3^2
+f(x)=2x-7 | 2x - 7
+a_n = 3n-2 | 3n-2
+x = -4 | -4
+t=\frac{3}{2} | 1.5
+(x,y)=(2,-1) | (2,-1)
+(x,y)=(2,-1) | x=2,\ y=-1
+(2,-1) | x = 2 \text{ and } y = -1
+(2,-1) | (2, -1.0)
+(1,2,3) | \left( 1,2,3 \right)
+\langle 1,2,3 \rangle | (1,2,3)
+\begin{pmatrix}1\\2\\3\end{pmatrix} | \begin{bmatrix}1\\2\\3\end{bmatrix}
+\begin{pmatrix}1&0\\0&1\end{pmatrix} | \begin{bmatrix} 1 & 0 \\ 0 & 1 \end{bmatrix}
+\begin{pmatrix}1/2&0\\0&1\end{pmatrix} | \begin{pmatrix} 0.5 & 0 \\ 0 & 1 \end{pmatrix}
+3+4i | 4i + 3
+\frac{1+i}{2} | \frac12+\frac{i}{2}
+e^{i\pi/3} | \frac12+\frac{\sqrt3}{2}i
+2e^{i\pi/2} | 2i
+\frac{1}{2}\ln 3 | \ln\sqrt{3}
+\ln 8 | 3\ln 2
+\log_{10} 1000 | 3
+\log_4 8 | \frac{3}{2}
+\frac{1}{1-x} | -\frac{1}{x-1}
+\frac{x}{x+1} | 1 - \frac{1}{x+1}
+\frac{x^2-1}{x-1} | x+1
+n(n+1)/2 | \frac{n^2+n}{2}
+\frac{n(n+1)}{2} | \binom{n+1}{2}
+2^{n+1}-1 | 2\cdot 2^n - 1
+a^2-b^2 | (a-b)(a+b)
+6! | 720
+\binom{10}{3} | 120
+\frac{8!}{3!5!} | 56
+\sum_{k=1}^{10} k | 55
+0.1\overline{6} | \frac16
+0.\overline{142857} | \frac{1}{7}
+.125 | \frac{1}{8}
+1011_2 | 1011_{2}
+ABC_{16} | \text{ABC}_{16}
+\text{(B)} | B
+\text{(B)}\ 12 | B
+\text{B} | (B)
+B | \textbf{(B) }
+\text{increasing} | increasing
+\text{Yes} | yes
+\text{True} | true
+\text{Tuesday} | \text{tuesday}
+\text{no solutions} | \text{no solution}
+\text{red} | \text{ red}
+\sqrt{\frac{2}{3}} | \frac{\sqrt6}{3}
+\sqrt[4]{16} | 2
+\sqrt[3]{-8} | -2
+4^{3/2} | 8
+x^{1/2} | \sqrt{x}
+\frac{1}{x^2} | x^{-2}
+-3\le x\le 5 | [-3,5]
+x\in(-3,5] | (-3,5]
+3 \text{ to } 2 | 3:2
+\frac{3}{2} | 3:2
+5:00 \text{ PM} | 5:00 pm
+2\sqrt{5}\text{ units} | 2\sqrt5
+\frac{7}{12}\text{ hours} | \frac{7}{12}
+17\text{ students} | 17
+17 | 17 students
+1\text{ million} | 1000000
+0.001 | 10^{-3}
+100! | 100!
+7^{100} | 7^{100}
+\tan 60^\circ | \sqrt{3}
+\sin\frac{\pi}{6} | \frac{1}{2}
+\arcsin \frac{1}{2} | \frac{\pi}{6}
+\pi/4 | \frac{\pi}{4}
+k \geq 4 | [4,\infty)
+[-1, 0) \cup (0, 1] | [-1,1]\setminus\{0\}
+\frac{a+b}{2} | \frac{1}{2}(a+b)
+4x^3y^2 | 4 y^2 x^3
+-x^2+3x | x(3-x)
+5,12,13 | 13, 12, 5
+5,12,13 | 5, 12, \text{ and } 13
+(0,0), (1,1) | (1,1), (0,0)
+\frac{1}{3}\pi r^2 h | \frac{\pi r^2 h}{3}
+\approx 3.14 | 3.14
+15 | +15
+15 | 15.
+15 | fifteen
+-0.5 | -.5
+-\frac{1}{2} | -0.5
+1/3 | \frac{1}{3}
+\frac{10}{4} | 2.5
+1\frac{1}{2} | 1.5
+\left\{ \frac12, 3 \right\} | 3, 0.5
+2 \cdot 3^4 | 162
+2^3\cdot 5^2 | 200
+\dfrac{\sqrt{3}}{3} | \frac{1}{\sqrt{3}}
+10\text{ minutes} | 10 min
+45^{\circ} | 45
+\angle A = 45^\circ | 45^\circ
+-1 \text{ and } 3 | -1, 3
+x=2, x=-3 | \{2,-3\}
+\infty | \text{infinity}
+3.0 | 3
+\text{A and C} | A, C
+\frac{2x+4}{2} | x+2
+\frac{\pi^2}{6} | \pi^2/6
+1-\frac{1}{e} | \frac{e-1}{e}
+\lceil 2.1 \rceil | 3
+\gcd(12,18) | 6
+5\% | 0.05
+120\text{ cubic inches} | 120 \text{ in}^3
+2,3,5 | \{2,3,5\}
+(3,\frac{\pi}{2}) | (3, \pi/2)
+\sqrt{x+1} | (x+1)^{1/2}
+y^2=4x | 4x = y^2
+\frac{1}{2}x^2 + C | \frac{x^2}{2} + C
+2m | 2 m
+3 h | 3h
+\frac{1}{2} m | \frac{m}{2}
+5 g | 5g
+2x m | 2xm
+12 s | 12 seconds
+x m | mx
+3 1/2 | 3.5
+a_1 + a_2 | a_2+a_1
+2 L | 2L
+\pi r^2 h | \pi h r^2
+\sqrt{2} m | m\sqrt{2}
+\frac{5}{6} | 0.8\overline{3}
+\frac{5}{6} | 5 / 6
+\frac{5}{6} | \left(\frac{5}{6}\right)
+-\frac{11}{4} | -2\frac{3}{4}
+-\frac{11}{4} | -2.75
+4\sqrt{5} | \sqrt{80}
+\frac{4\sqrt{5}}{5} | \frac{4}{\sqrt{5}}
+3+\sqrt{7} | \sqrt{7}+3
+\sqrt{3}-1 | -1+\sqrt{3}
+\frac{\sqrt{3}-1}{2} | \frac{1}{2}(\sqrt{3}-1)
+\sqrt{2}+\sqrt{3} | \sqrt{5+2\sqrt{6}}
+12\sqrt{2} | 12\sqrt{2} \approx 16.97
+12\pi | 12 \pi \text{ cubic units}
+\frac{9\pi}{2} | 4.5\pi
+9-\frac{9\pi}{4} | \frac{36-9\pi}{4}
+(-2,3] | -2<x\leq 3
+(-2,3] | \{x : -2 < x \le 3\}
+(-2,3] | \{x \mid -2 < x \leq 3\}
+(-\infty,-1)\cup(2,\infty) | x<-1 \text{ or } x>2
+(-\infty,-1)\cup(2,\infty) | (2,\infty) \cup (-\infty,-1)
+(-\infty, 5] | x \leq 5
+[0,\infty) | x\ge 0
+[0,\infty) | [0, +\infty)
+\{1, 4, 9\} | 1, 4, 9
+\{1, 4, 9\} | \{9,4,1\}
+-7, 2 | x = -7, x = 2
+-7, 2 | 2 \text{ and } -7
+-7, 2 | \{-7, 2\}
+-7, 2 | x=-7 \text{ or } 2
+\pm 4 | 4, -4
+\pm 4 | x = \pm 4
+\pm 4 | \{-4,4\}
+2\pm 3i | 2+3i, 2-3i
+(4,-1) | (x,y) = (4,-1)
+(4,-1) | x=4, y=-1
+(\tfrac{1}{2}, -3) | (0.5, -3)
+(1,1), (-1,1) | (-1,1), (1,1)
+(1,1), (-1,1) | (\pm 1, 1)
+\begin{pmatrix} -1 \\ 4 \\ 2 \end{pmatrix} | (-1,4,2)
+\begin{bmatrix} 2 & 0 \\ 1 & 3 \end{bmatrix} | \begin{pmatrix} 2 & 0 \\ 1 & 3 \end{pmatrix}
+y = 3x - 5 | 3x - y = 5
+y = 3x - 5 | y=3x-5
+y=3x-5 | y = -5 + 3x
+x + 2y = 8 | y = 4 - \frac{x}{2}
+\frac{x^2}{9}+\frac{y^2}{4}=1 | 4x^2+9y^2=36
+(x+3)(x-5) | x^2 - 2x - 15
+3x^2(x-2) | 3x^3-6x^2
+\frac{x+2}{x-3} | \frac{-x-2}{3-x}
+(x^2+1)(x-1)(x+1) | x^4-1
+2x^2 + 3x - 5 | -5+3x+2x^2
+\frac{1}{x}+\frac{1}{y} | \frac{x+y}{xy}
+2^{2n} | 4^n
+3^{-2} | \frac19
+\log_2 \frac{1}{8} | -3
+\ln e^5 | 5
+e^{2\ln 3} | 9
+\sin \frac{\pi}{4} | \frac{\sqrt{2}}{2}
+\cos 60^\circ | 0.5
+\sin 75^\circ | \frac{\sqrt{6}+\sqrt{2}}{4}
+\tan^{-1} 1 | \frac{\pi}{4}
+\arccos 0 | \frac{\pi}{2}
+5i | 0+5i
+-2+2i\sqrt{3} | -2 + 2\sqrt{3}i
+\frac{2-i}{5} | \frac{2}{5}-\frac{1}{5}i
+1{,}234{,}567 | 1234567
+1,234,567 | 1\,234\,567
+45{,}000 | 4.5 \times 10^4
+0.00052 | 5.2 \times 10^{-4}
+2^{64} | 18446744073709551616
+\$1{,}500 | 1500
+\$1{,}500 | 1,500 dollars
+25\% | \frac{1}{4}
+25\% | 25
+12.5\% | 0.125
+72^\circ | 72
+72^\circ | 72^{\circ}
+72 | 72 degrees
+6\text{ feet} | 6 ft
+6\text{ feet} | 6
+36\text{ square inches} | 36 \text{ in}^2
+36 | 36 \text{ square feet}
+55 \text{ mph} | 55 \text{ miles per hour}
+4\text{ hours} | 4 hr
+8\text{ apples} | 8
+11 \text{ ways} | 11
+\text{Saturday} | Saturday
+\text{Saturday} | \textbf{Saturday}
+\text{isosceles} | isosceles
+\text{ellipse} | Ellipse
+\text{Yes} | \text{Yes.}
+\text{(D)} | D
+\text{(D)} | \boxed{D}
+D | \textbf{(D)}\ 14
+D | \mathrm{(D)}
+\textbf{(E) } 30 | E
+\text{Peter} | Peter
+2:5 | \frac{2}{5}
+2:5 | 2 \text{ to } 5
+7:30 \text{ p.m.} | 7:30 pm
+212_3 | 212_{3}
+1\text{A}5_{12} | 1A5_{12}
+7! | 5040
+\binom{8}{2} | 28
+13 | x = 13
+13 | 13.0
+13 | \text{thirteen}
+0 | 0.0
+-6 | - 6
+n^2+n+1 | 1+n+n^2
+2n(n-1) | 2n^2-2n
+a+b+c | c+b+a
+\frac{a}{b+c} | a/(b+c)
+\frac{ab}{2} | \frac{1}{2}ab
+\sqrt{ab} | \sqrt{a}\sqrt{b}
+x\sqrt{x} | x^{3/2}
+\frac{4}{3}\pi r^3 | \frac{4 \pi r^3}{3}
+bh/2 | \frac12 bh
+p^2q | q p^2
+\lambda = 3 | 3
+\theta = \frac{\pi}{3} | \frac{\pi}{3}
+k=2\text{ or }k=-5 | 2, -5
+r = 4 | r=4\text{ cm}
+A = 36\pi | 36\pi
+P(x) = x^2 - 4 | x^2-4
+f^{-1}(x) = \frac{x-1}{2} | \frac{x-1}{2}
+\emptyset | \text{no solutions}
+\text{none} | None
+\text{infinitely many} | infinitely many
+\text{DNE} | DNE
+1-2\sin^2 x | \cos 2x
+\frac{\sin x}{\cos x} | \tan x
+\left|a\right| | |a|
+\lfloor \pi \rfloor | 3
+\text{January 5} | January 5
+3\text{ quarters} | 3
+-1 \le k \le 1 | [-1,1]
+a \ge 2 | a \geq 2
+x \le -1 \text{ or } x \ge 4 | (-\infty,-1] \cup [4,\infty)
+0 < m < 4 | (0,4)
+\frac{41\pi}{4} | 10.25\pi
+2+2\sqrt{2}+2\sqrt{3} | 2(1+\sqrt{2}+\sqrt{3})
+\tfrac{6400}{27} | 237\frac{1}{27}
+40,\!320 | 8!
+\left[ \frac{\pi^2}{4}, \frac{9 \pi^2}{4} \right] | [\pi^2/4, 9\pi^2/4]
+\left[ \frac{\pi^2}{4}, \frac{9 \pi^2}{4} \right] | \frac{\pi^2}{4} \le y \le \frac{9\pi^2}{4}
+\tfrac{4\sqrt{14}}{3} | \frac{4}{3}\sqrt{14}
+\left( -1, \frac{35}{12} \right) | \left(-1, 2\frac{11}{12}\right)
+\begin{pmatrix} 7 \\ -8 \end{pmatrix} | \begin{bmatrix} 7 \\ -8 \end{bmatrix}
+(-9x^2+x+2)(9x^2+x+2) | -(9x^2-x-2)(9x^2+x+2)
+[0,2) | 0 \leq x < 2
+y = -\frac{10}{3} | -\frac{10}{3}
+y = -\frac{10}{3} | y = -3\frac{1}{3}
+2 \sec x | 2\sec(x)
+2 \sec x | \dfrac{2}{\cos x}
+\frac{\sqrt{6}}{4} | \sqrt{\frac{3}{8}}
+(0,9) | 0<x<9
+(0,9) | \{x \mid 0<x<9\}
+-4 - 2i | -2(2+i)
+48\pi-72\sqrt{3} | 24(2\pi - 3\sqrt{3})
+[2,5) | \{ x \in \mathbb{R} : 2 \le x < 5 \}
+2 + \sqrt{3} | \frac{1}{2-\sqrt{3}}
+4x^3+4x^2 | 4x^2(x+1)
+-12x -3 | -3(4x+1)
+\dfrac{81}{\pi} | 81/\pi
+12x - 4y + 3z - 169 = 0 | 12x-4y+3z=169
+6\frac{1}{6}\text{ feet} | \frac{37}{6}\text{ ft}
+2400 \mbox{ cm}^2 | 2400\, \text{cm}^{2}
+2400 \mbox{ cm}^2 | 2400\text{ square centimeters}
+100,\!000 | 10^5
+100,\!000 | 100 000
+5225 \text{ cubic inches} | 5225 \text{ in}^{3}
+-x^2+19x+29 | 29 + 19x - x^2
+(3, -1) | x=3,\; y=-1
+(3, -1) | (x, y) = (3, -1)
+\frac{35}{2} \pi | \frac{35 \pi}{2} \text{ cm}^3
+8y^{11}+6y^9-2y^7 | 2y^7(4y^4+3y^2-1)
+(8\sqrt3, 14, 2, 4) | (8\sqrt{3}, 14, 2, 4)
+(8\sqrt3, 14, 2, 4) | k=8\sqrt{3}, l=14, m=2, n=4
+\$ 54.60 | \$54.6
+\$ 54.60 | 54.60 \text{ dollars}
+x^6-5832 | (x^2-18)(x^4+18x^2+324)
+12^{1/7} | \sqrt[7]{12}
+0.4\mbox{ miles} | 0.4 mi
+0.56 = 56\% | 56\%
+0.56 = 56\% | 0.56
+27^\circ | 27 \text{ degrees}
+3 + 6 \sqrt{2} | 3(1+2\sqrt2)
+1101001_2 | 1101001
+\frac{5\sqrt{5}}{3} | \frac{5}{3}\sqrt{5}
+10x \sqrt{21x} | 10\sqrt{21}x^{3/2}
+10x \sqrt{21x} | 10\sqrt{21} x \sqrt{x}
+2\sqrt{2} | \sqrt{8} \approx 2.828
+(-4,-\frac{1}{2}) | -4 < x < -0.5
+40\text{ feet} | 40 \, \text{ft}
+7 \text{ days} | 7 \, \text{days}
+203_7 | 203_{\text{seven}}
+33,\!800,\!000 | 33.8 \text{ million}
+2\sqrt{6} | \sqrt{24}
+\frac{1}{3}, \frac{1}{8} | \frac{1}{8} \text{ and } \frac{1}{3}
+\frac{1}{3}, \frac{1}{8} | x = \frac13 \text{ or } x=\frac18
+\frac{1-\sqrt{2}}{2} | \frac12 - \frac{\sqrt2}{2}
+( \frac 45, \frac 25 ) | (0.8, 0.4)
+0.979 | \frac{979}{1000}
+10\sqrt{5}-20 | 10(\sqrt{5}-2)
+23:17 | \frac{23}{17}
+37:1 | 37
+3\sqrt3 - \pi | 3\sqrt{3}-\pi \text{ square units}
+58\frac{1}{2} | 58 \frac12
+\dfrac{5}{2\pi}\text{ in} | \frac{5}{2\pi} inches
+115^\circ | \angle ABC = 115^\circ
+1 | 100\%
+32\text{ mph} | 32 miles/hour
+150^\circ | 150^\circ \text{ (or } \frac{5\pi}{6} \text{ radians)}
 """
 
 DIFFERENT = r"""
@@ -490,8 +869,323 @@ y=x^2 | y=2x
 \text{none of these} | \text{all of these}
 A | B
 6 | 9
+\frac{3}{8} | 0.38
+\frac{3}{8} | \frac{8}{3}
+\frac{3}{8} | 3.8
+\frac{1}{3} | 0.33
+\frac{2}{3} | 0.667
+\sqrt{2} | 1.41
+\pi | 3.14
+e | 2.718
+2\tfrac{3}{4} | \frac{6}{4}
+2\tfrac{3}{4} | 1.5
+(2x-3)(x+4) | 2x^2+5x+12
+\sqrt{50} | 25\sqrt{2}
+\frac{3\pi}{4} | \frac{4\pi}{3}
+(1,4) | 1\le x \le 4
+(1,4) | [1,4)
+(1,4) | \{1,4\}
+(1,4) | 1.4
+1,4 | 14
+1,4 | 1.4
+[0,2\pi) | [0,2\pi]
+\{-2,5\} | \{2,-5\}
+\{-2,5\} | -2
+\{-2,5\} | -2,5,5,6
+1\pm\sqrt{2} | 1+\sqrt{2}
+1\pm\sqrt2 | 2\pm\sqrt{2}
+2400 | 24000
+2400 | 240
+2,400 | 2.4
+2400 | 2.4\times 10^2
+12\text{ cm} | 12\text{ m}
+12\text{ cm} | 12\text{ cm}^2
+12\text{ cm} | 120
+25\pi | 25
+25\pi | 25\pi^2
+75\% | 7.5
+75\% | 0.0075
+y = -\frac{2}{3}x + 4 | y=-\frac32 x+4
+y=2x+1 | y=2x-1
+y=2x+1 | x=2y+1
+x^2+y^2=25 | x^2+y^2=5
+x^2+y^2=25 | x^2-y^2=25
+(x-1)^2+(y+2)^2=9 | (x+1)^2+(y-2)^2=9
+f(x)=2x-7 | 2x+7
+x=-4 | 4
+(2,-1) | (-1,2)
+(2,-1) | (2,1)
+(2,-1) | 2
+(2,-1) | [2,-1]
+(1,2,3) | (1,3,2)
+(1,2,3) | (1,2)
+(1,2,3) | 1
+(1,2,3) | (1,2,3,4)
+\begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}1&2\end{pmatrix}
+\begin{pmatrix}1&0\\0&1\end{pmatrix} | \begin{pmatrix}0&1\\1&0\end{pmatrix}
+\begin{pmatrix}1&0\\0&1\end{pmatrix} | 1
+3+4i | 3-4i
+3+4i | 5
+3+4i | 7
+2i | 2
+\frac12\ln 3 | \ln 3
+\ln 8 | 8\ln 2
+\log_4 8 | 2
+\frac{1}{1-x} | \frac{1}{x-1}
+\frac{x}{x+1} | 1+\frac{1}{x+1}
+n(n+1)/2 | n(n-1)/2
+2^{n+1}-1 | 2^n-1
+a^2-b^2 | (a-b)^2
+a^2-b^2 | b^2-a^2
+6! | 6
+6! | 120
+\binom{10}{3} | \binom{10}{4}
+0.1\overline{6} | 0.16
+0.\overline{12} | 0.12
+1011_2 | 1011_3
+1011_2 | 1101_2
+\text{(B)} | \text{(C)}
+B | \text{(D)}
+B | 8
+\text{increasing} | \text{decreasing}
+\text{Yes} | \text{No}
+\text{True} | \text{False}
+\text{no solutions} | \text{infinitely many}
+\sqrt[3]{-8} | 2
+4^{3/2} | 6
+x^{1/2} | x/2
+-3\le x\le 5 | -3<x<5
+x>3 | x\geq 3
+x>3 | 3
+3:2 | 2:3
+3:2 | 3.2
+5:00 | 17
+\frac{7}{12} | \frac{12}{7}
+17 | 71
+17 | -17
+17 | 1.7
+17 | 17.5
+17 | 17x
+17 | 17, 18
+1\text{ million} | 1
+0.001 | 10^{-4}
+100! | 99!
+7^{100} | 7^{101}
+\tan 60^\circ | \frac{\sqrt3}{3}
+2\pi | 180^\circ
+(-\infty,2)\cup(2,\infty) | (-\infty,\infty)
+k\ge 4 | k \ge 5
+4x^3y^2 | 4x^2y^3
+4x^3y^2 | 4x^3+y^2
+5,12,13 | 5,12
+5,12,13 | 5,12,14
+(0,0),(1,1) | (0,1),(0,1)
+\frac13\pi r^2h | \pi r^2 h
+\frac13\pi r^2h | \frac13\pi r h^2
+2\cdot 3^4 | 6^4
+1-\frac1e | \frac{1}{e}
+\sqrt{x+1} | \sqrt{x}+1
+y^2=4x | x^2=4y
+\triangle ABC | \triangle ABD
+\angle A | \angle B
+p | q
+m+n | mn
+2^x | x^2
+\sin 2x | 2\sin x
+\sin x | \sin y
+-x | x
+10\% | 10.5\%
+\$5 | \$6
+1,2,3,4 | 1234
+1/2/3 | 1/2
+12:30 | 12:03
+\emptyset | \{0\}
+\mathbb{R} | \mathbb{Z}
+\text{Alice} | \text{Bob}
+\text{June} | \text{July}
+\frac{1}{0} | 0
+3 1/2 | 31/2
+3\frac12 | 31/2
+1 2 | 12
+3 h | 3
+2 m | 3 m
+5 | 5h
+\frac{5}{6} | 0.83
+\frac{5}{6} | \frac{6}{5}
+-\frac{11}{4} | \frac{11}{4}
+4\sqrt{5} | 5\sqrt{4}
+4\sqrt{5} | 8.94
+12\pi | 12
+12\pi | 37.7
+9-\frac{9\pi}{4} | 9+\frac{9\pi}{4}
+(-2,3] | [-2,3)
+(-2,3] | -2\le x\le 3
+(-2,3] | \{-2,3\}
+(-\infty,-1)\cup(2,\infty) | (-1,2)
+(-\infty,-1)\cup(2,\infty) | x<-1
+(-\infty,5] | x<5
+(-\infty,5] | x\ge 5
+(-\infty,5] | 5
+\{1,4,9\} | \{1,4\}
+\{1,4,9\} | 14
+-7,2 | 7,-2
+-7,2 | 2
+-7,2 | (−7,2]
+-7,2 | -5
+\pm 4 | 4
+\pm 4 | -4
+\pm 4 | \pm 2
+2\pm 3i | 2+3i
+2\pm 3i | 3\pm 2i
+(4,-1) | (-1,4)
+(4,-1) | (4,1)
+(4,-1) | x=-1,y=4
+(\tfrac12,-3) | (2,-3)
+(1,1),(-1,1) | (1,1)
+(1,1),(-1,1) | (1,-1),(1,1)
+\begin{pmatrix} -1 \\ 4 \\ 2 \end{pmatrix} | \begin{pmatrix} -1 \\ 4 \\ -2 \end{pmatrix}
+\begin{bmatrix} 2 & 0 \\ 1 & 3 \end{bmatrix} | \begin{bmatrix} 2 & 1 \\ 0 & 3 \end{bmatrix}
+y=3x-5 | y=3x+5
+y=3x-5 | y=-5x+3
+x+2y=8 | 2x+y=8
+\frac{x^2}{9}+\frac{y^2}{4}=1 | \frac{x^2}{4}+\frac{y^2}{9}=1
+\frac{x^2}{9}+\frac{y^2}{4}=1 | \frac{x^2}{9}-\frac{y^2}{4}=1
+(x+3)(x-5) | (x-3)(x+5)
+3x^2(x-2) | 3x^3-2
+\frac{x+2}{x-3} | \frac{x-3}{x+2}
+x^4-1 | x^4+1
+x^4-1 | (x-1)^4
+\frac1x+\frac1y | \frac{1}{x+y}
+2^{2n} | 2^{n}
+2^{2n} | 2n^2
+3^{-2} | -9
+3^{-2} | 9
+\log_2\frac18 | 3
+\sin\frac{\pi}{4} | \frac12
+\cos 60^\circ | \frac{\sqrt3}{2}
+\arccos 0 | 0
+5i | 5
+5i | -5i
+-2+2i\sqrt3 | -2-2i\sqrt3
+1{,}234{,}567 | 1234576
+45{,}000 | 45
+45{,}000 | 4500
+0.00052 | 0.0052
+2^{64} | 2^{63}
+\$1{,}500 | 15
+\$1{,}500 | \$1{,}050
+\$0.75 | 7.5
+25\% | 2.5
+25\% | \frac12
+72^\circ | 18^\circ
+72^\circ | 108^\circ
+6\text{ feet} | 6\text{ inches}
+6\text{ feet} | 72
+36\text{ square inches} | 36\text{ inches}
+55\text{ mph} | 55\text{ km/h}
+\text{Saturday} | \text{Sunday}
+\text{isosceles} | \text{scalene}
+\text{ellipse} | \text{parabola}
+\text{Yes} | \text{no}
+\text{(D)} | \text{(A)}
+D | \textbf{(B)}\ 14
+\textbf{(E) } 30 | D
+2:5 | 5:2
+2:5 | 2.5
+7:30 | 7:31
+212_3 | 212_4
+212_3 | 221_3
+7! | 7
+7! | 720
+13 | 31
+13 | 1.3
+13 | 130
+13 | 12.99
+13 | x=31
+13 | 13i
+13 | 13\pi
+13 | \sqrt{13}
+13 | 13^2
+13 | -13
+13 | 13, 14
+13 | (1,3)
+0 | 1
+0 | \emptyset
+n^2+n+1 | n^2+n
+n^2+n+1 | n^2-n+1
+2n(n-1) | 2n(n+1)
+\frac{a}{b+c} | \frac{a}{b}+c
+\frac{ab}{2} | \frac{a+b}{2}
+x\sqrt{x} | x^{2}
+\frac43\pi r^3 | 4\pi r^2
+p^2q | pq^2
+\theta=\frac{\pi}{3} | \frac{\pi}{6}
+k=2\text{ or }k=-5 | 2, 5
+r=4 | 8
+P(x)=x^2-4 | x^2+4
+\emptyset | 1
+\text{infinitely many} | \text{none}
+1-2\sin^2x | 1-\sin^2 x
+\frac{\sin x}{\cos x} | \frac{\cos x}{\sin x}
+\left|a\right| | -a
+\text{January 5} | \text{January 6}
+-1\le k\le 1 | (-1,1)
+a\ge2 | a\le 2
+x\le -1\text{ or }x\ge 4 | [-1,4]
+0<m<4 | (0,4]
+0<m<4 | 4
+0<m<4 | (4,0)
+12:15 | 12.15
+\frac{1}{1+x} | \frac{1}{1}+x
+3x+2 | 3x-2
+3x+2 | 5x
+(x-2)^2 | x^2-4
+\sqrt{x^2+y^2} | x+y
+e^{x+y} | e^x+e^y
+\ln(ab) | \ln a \ln b
+\frac{41\pi}{4} | \frac{41}{4}
+\tfrac{6400}{27} | 237
+\left[ \frac{\pi^2}{4}, \frac{9 \pi^2}{4} \right] | \left( \frac{\pi^2}{4}, \frac{9 \pi^2}{4} \right)
+\left( -1, \frac{35}{12} \right) | \left( 1, \frac{35}{12} \right)
+\begin{pmatrix} 7 \\ -8 \end{pmatrix} | (-8, 7)
+[0,2) | (0,2]
+2\sec x | 2\cos x
+2\sec x | 2\csc x
+(0,9) | (9,0)
+-4 - 2i | 4+2i
+48\pi-72\sqrt{3} | 48\pi-72
+4x^3+4x^2 | 4x^2(x-1)
+\text{Sunday} | Monday
+12x - 4y + 3z - 169 = 0 | 12x - 4y + 3z + 169 = 0
+6\frac16\text{ feet} | 6\text{ feet}
+2400 \mbox{ cm}^2 | 24 \text{ m}^2
+100,\!000 | 10^6
+100,\!000 | 100
+5225 \text{ cubic inches} | 5225\text{ square inches}
+(3,-1) | x=-1, y=3
+8y^{11}+6y^9-2y^7 | 8y^{11}+6y^9+2y^7
+\$ 54.60 | 54.06
+12^{1/7} | 12/7
+27^\circ | 63^\circ
+1101001_2 | 1101001_3
+\left( \frac{3}{4}, 1 \right) \cup (1, \infty) | \left( \frac{3}{4}, \infty \right)
+\left( \frac{3}{4}, 1 \right) \cup (1, \infty) | x > \frac34
+10x \sqrt{21x} | 10\sqrt{21x}
+(-4,-\frac12) | (-4, \frac12)
+40\text{ feet} | 40\text{ yards}
+33,\!800,\!000 | 33.8
+33,\!800,\!000 | 33.8 \text{ billion}
+\frac13, \frac18 | \frac13
+\frac13, \frac18 | \frac{1}{24}
+23:17 | 17:23
+37:1 | 1:37
+10\sqrt5-20 | 2.36
+3\sqrt3-\pi | 2.05
+(8\sqrt3, 14, 2, 4) | (8\sqrt3, 14, 4, 2)
+1 | 10
+2500 | 2501
+x^6-5832 | x^6+5832
 """
-
 
 
 def pairs(text):

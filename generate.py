@@ -772,12 +772,20 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
 # ------------------------------------------------------------------------------------------------ prompts, in order
 
 def prompt_ids(tokenizer, prompt, system):
-    """Token ids of a prompt, through the chat template where the tokenizer has one."""
+    """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the template
+    has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that, too."""
     if tokenizer.chat_template is None:
         return tokenizer(prompt["prompt"])["input_ids"]
-    system = SYSTEM[prompt["kind"]] if system is None else system
-    messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": prompt["prompt"]}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    from jinja2 import TemplateError
+    system, user = SYSTEM[prompt["kind"]] if system is None else system, prompt["prompt"]
+    forms = [[{"role": "system", "content": system}, {"role": "user", "content": user}]] if system else []
+    forms.append([{"role": "user", "content": f"{system}\n\n{user}" if system else user}])
+    for messages in forms:
+        try:
+            return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        except TemplateError as error:
+            refused = error
+    raise ValueError(f"{prompt['task_id']}: the tokenizer's chat template refuses the prompt: {refused}")
 
 
 def prompt_batches(args, tokenizer, first_step):

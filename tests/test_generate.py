@@ -226,3 +226,30 @@ def test_reference_rows_hold_the_solution(tiny, shell):
 def test_bad_flags_are_refused_in_one_line(shell, flags, expected):
     done = shell(f"python generate.py {flags}")
     assert done.returncode == 2 and expected in done.stderr.splitlines()[-1] and not done.stdout
+
+
+# ---------------------------------------------------------------------------------------------------- chat templates
+
+ROLES = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + ROLES
+
+
+@pytest.mark.parametrize("template, system, expected", [
+    (None, None, "2+2?"),
+    (ROLES, None, f"<system>{generate.SYSTEM['math']}<user>2+2?<model>"),
+    (ROLES, "Be brief.", "<system>Be brief.<user>2+2?<model>"),
+    (ROLES, "", "<user>2+2?<model>"),
+    (NO_SYSTEM, None, f"<user>{generate.SYSTEM['math']}\n\n2+2?<model>"),  # as Gemma's
+    (NO_SYSTEM, "", "<user>2+2?<model>")])
+def test_prompts_go_through_the_chat_template(tiny, template, system, expected):
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = template
+    ids = generate.prompt_ids(tokenizer, {"kind": "math", "prompt": "2+2?"}, system)
+    assert tokenizer.decode(ids) == expected
+
+
+def test_a_template_that_refuses_every_form_is_named(tiny):
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = "{{ raise_exception('nothing suits me') }}"
+    with pytest.raises(ValueError, match="math/1: the tokenizer's chat template refuses the prompt: nothing suits me"):
+        generate.prompt_ids(tokenizer, {"task_id": "math/1", "kind": "math", "prompt": "2+2?"}, None)

@@ -846,6 +846,8 @@ def transformers_engine(path, args):
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(device).eval()
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
     tokenizer = AutoTokenizer.from_pretrained(path)
     stop_ids = model.generation_config.eos_token_id
     stop_ids = torch.tensor(stop_ids if isinstance(stop_ids, list) else [stop_ids], device=device)

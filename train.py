@@ -133,6 +133,15 @@ class Policy(torch.nn.Module):
         return tuple(torch.cat(part) for part in zip(*parts))
 
 
+def load_model(path, kind=AutoModelForCausalLM, **how):
+    """A checkpoint's model. transformers' fused attention drops the cap on attention logits that Gemma 2 has, and says
+    nothing: such models get the plain one."""
+    model = kind.from_pretrained(path, **how)
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")
+    return model
+
+
 def by_length(completions):
     """Indices of the completions in lists of similar length, so that little of a list is padding: at most a fifth of a long
     completion, and more of short ones, for which another pass through the layers costs more than their padding."""
@@ -355,7 +364,7 @@ class Value(torch.nn.Module):
 
     def __init__(self, path):
         super().__init__()
-        self.backbone = AutoModel.from_pretrained(path, dtype=torch.float32)
+        self.backbone = load_model(path, AutoModel, dtype=torch.float32)
         self.head = torch.nn.Linear(self.backbone.config.hidden_size, 1)
         torch.nn.init.zeros_(self.head.weight), torch.nn.init.zeros_(self.head.bias)
 
@@ -820,8 +829,8 @@ def train(args):
 
     def load(path):
         if RANKS > 1:  # in its own dtype on the host; shard() takes it to the device layer by layer
-            return AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).to(args.device)
+            return load_model(path, dtype="auto")
+        return load_model(path, dtype=torch.float32).to(args.device)
 
     def adam(module, lr):
         kind = Adam8bit if args.adam_bits == 8 else torch.optim.AdamW

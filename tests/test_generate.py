@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
 import generate
 
@@ -128,6 +128,24 @@ def test_samples_are_those_of_a_plain_loop_over_whole_sequences(tiny, changes):
             assert text == tokenizer.decode(ids, skip_special_tokens=True)
             assert (reason == "stop") == (ids[-1] == tokenizer.eos_token_id)
             assert len(ids) == args.max_tokens or reason == "stop"
+
+
+def test_sampler_keeps_the_cap_on_attention_logits(tiny, tmp_path):
+    """Gemma 2's, which fused attention in transformers leaves out without a word."""
+    config = Gemma2Config(vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
+                          num_key_value_heads=2, head_dim=32, sliding_window=4, attn_logit_softcapping=0.5,
+                          final_logit_softcapping=2.0, initializer_range=0.5, bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    torch.manual_seed(0)
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.save_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    for prompt, group in zip(PROMPTS, draw(tmp_path, settings())):
+        prompt = tokenizer(prompt)["input_ids"]
+        for _, ids, logprobs, _ in group:
+            with torch.no_grad():
+                table = model(torch.tensor([prompt + ids[:-1]])).logits[0, len(prompt) - 1:].log_softmax(-1)
+            assert np.allclose(logprobs, table[range(len(ids)), ids], atol=1e-4)
 
 
 def test_samples_do_not_depend_on_the_batch(tiny):

@@ -261,6 +261,17 @@ def test_activation_checkpointing_changes_nothing(kind):
     assert close(checkpointed, plain, 1e-6) and len(forwards) == 2  # forward, and again in backward
 
 
+def test_loaded_models_keep_the_cap_on_attention_logits(tmp_path):
+    """Gemma 2's, which fused attention in transformers leaves out without a word."""
+    model = small("gemma2")
+    model.save_pretrained(tmp_path)
+    prompt, ids = [5, 3, 2], [7, 4, 9, 1]
+    expected, _ = plain_logprobs(model, prompt, ids)
+    found, _ = train.Policy(train.load_model(tmp_path), share_prompt=False)([prompt], [ids], [0])
+    fused = plain_logprobs(Gemma2ForCausalLM.from_pretrained(tmp_path, attn_implementation="sdpa"), prompt, ids)[0]
+    assert torch.allclose(found[0], expected, atol=1e-5) and not torch.allclose(fused, expected, atol=1e-2)
+
+
 def test_unknown_logits_are_refused():
     model = small()
     train.check_logits(small("gemma2"), "gemma"), train.check_logits(model, "qwen")

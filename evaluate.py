@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import scipy.stats
@@ -836,8 +836,14 @@ def environment():
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    def installed(package):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
     changes = git("status", "--porcelain", "--untracked-files=no")
-    packages = {package: version(package) for package in ("numpy", "scipy", "matplotlib")}
+    packages = {package: installed(package) for package in ("torch", "transformers", "vllm", "numpy", "scipy", "matplotlib")}
     return {"git_commit": git("rev-parse", "HEAD"),
             "git_uncommitted_changes": None if changes is None else bool(changes),
             "versions": {"python": platform.python_version(), **packages},

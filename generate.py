@@ -796,7 +796,7 @@ def prompt_batches(args, tokenizer, first_step):
         one_pass = first_distinct((numbered(i) for i in itertools.count()), args.limit) if args.steps is None else []
     else:
         one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against)
-        one_pass = short_prompts(one_pass, tokenizer, args)
+        one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
         order = functools.lru_cache(2)(lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
     if args.steps is None:
@@ -812,6 +812,17 @@ def first_distinct(prompts, count):
         found.setdefault(prompt["task_id"], prompt)
         if len(found) == count:
             return list(found.values())
+
+
+def with_reference(prompts):
+    """Drop the prompts whose row brings no solution, with a count on standard error."""
+    found = [prompt for prompt in prompts if prompt["reference"]]
+    if len(found) < len(prompts):
+        print(f"generate.py: dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution",
+              file=sys.stderr)
+    if not found:
+        raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
+    return found
 
 
 def short_prompts(prompts, tokenizer, args):
@@ -1209,8 +1220,6 @@ def generate(args, rows):
 
 def reference_sample(tokenizer, prompt):
     """The dataset's first solution in the shape of a sample; no policy drew it, so it has no log-probabilities."""
-    if not prompt["reference"]:
-        raise ValueError(f"{prompt['task_id']} has no reference solution")
     solution = prompt["reference"][0]
     ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     return solution, ids, None, "stop"

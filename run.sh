@@ -191,17 +191,25 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
 #   EVALS    "name|generate flags|reward flags|k ..."; the name "eval" brings the training curves along
+#   SFT      flags of train.py for a warm-up on the dataset's own solutions, before all else; empty: none
 preset() {
     local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks runs
-    local smoke_gen="" smoke_eval="" smoke_train=""
+    local smoke_gen="" smoke_eval="" smoke_train="" smoke_sft="" sft_steps=234
     mkdir -p "$dir"
     if [ -n "${SMOKE:-}" ]; then
         export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-        STEPS=2 model=$dir/tiny
+        STEPS=2 sft_steps=2 model=$dir/tiny
         smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000 --dtype float32"
         smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000 --dtype float32"
         smoke_train="--dtype float32 --warmup 1"
+        smoke_sft="--prompts-per-step 2 --limit 8 --max-prompt-tokens 8000"
         [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --model "$model"
+    fi
+    if [ -n "${SFT:-}" ]; then
+        say "$name: SFT warm-up"
+        $SAMPLER --model "$model" --reference $DATA_FLAGS --prompts-per-step 64 --steps $sft_steps $smoke_sft |
+            $TRAINER --loss sft --model "$model" --run "$dir/sft" --steps $sft_steps $SFT ${TRAIN_FLAGS:-} $smoke_train
+        model=$dir/sft/policy
     fi
     for method in "${METHODS[@]}"; do
         IFS='|' read -r label adv rew tra own <<< "$method"
@@ -290,15 +298,9 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
              "majority|--estimator maj_loo --k 4|--reward signed|"
              "majority-biased|--estimator maj_loo_biased --k 4|--reward signed|")
     EVALS=("eval|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
-    TABLE=""
-    # "SFT warm-up on the train set": the dataset's own solutions through the same pipe; lr and length not stated; ours
-    local base=$RUNS/$6/sft
-    if [ -z "${SMOKE:-}" ]; then
-        $SAMPLER --model "$MODEL" --reference $DATA_FLAGS --prompts-per-step 64 --steps 234 |
-            $TRAINER --loss sft --model "$MODEL" --run "$base" --steps 234 --lr 1e-5 --warmup 20 --dtype bfloat16 ${TRAIN_FLAGS:-}
-        MODEL=$base/policy
-    fi
-    preset "$6"
+    SFT="--lr 1e-5 --warmup 20 --dtype bfloat16"      # "SFT warm-up on the train set"; lr and length (234 steps of 64) ours
+    if [ "$1" = harp ] && [ -n "${SMOKE:-}" ]; then SFT=""; fi   # the local sample has no solutions
+    TABLE=""; preset "$6"
 }
 tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
 tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
@@ -313,7 +315,7 @@ pkpo() {
              "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
              "tang|--estimator max_loo --k 16|$1|"
              "entropy|--estimator pkpo_s_loo_minus_one --k 1|$1|--entropy-bonus 0.01"   # best of 0.001 to 0.1 there; ours
-             "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # 8 until step 1500, then 1
+             "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # there: 8 until step 1500 (of STEPS=2250), then 1
 }
 pkpo_math() {
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B

@@ -489,6 +489,17 @@ def test_files_of_the_hub_may_be_zipped_and_ragged(tmp_path, monkeypatch):
     assert [len(p["reference"]) for p in generate.load_prompts("harp", "all")] == [1, 2]
 
 
+def test_prompts_without_a_solution_are_left_out_of_the_warm_up(tmp_path, shell, tiny):
+    bare = {k: v for k, v in HARP.items() if not k.startswith("solution")}
+    command = f"python generate.py --model {tiny} --dataset harp --split all --reference --data-files"
+    done = shell(f"{command} {written(tmp_path, [bare, {**HARP, 'number': 35}])}")
+    [row] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert row["task_id"] == "harp/1950/AHSME/35" and row["completions"] == ["It is 5."]
+    assert "dropped 1 of 2 prompts, which have no reference solution" in done.stderr
+    done = shell(f"{command} {written(tmp_path, [bare])}")
+    assert done.returncode == 2 and "no prompt of harp has a reference solution" in done.stderr
+
+
 def test_every_dataset_can_be_named():
     for name, spec in generate.DATASETS.items():
         assert callable(spec["adapter"]) and spec["splits"], name

@@ -637,7 +637,8 @@ def k_schedule(text, step):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s [--estimator NAME] [--k K] < rewarded.jsonl > advantages.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
     parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
@@ -677,6 +678,9 @@ def add_advantages(estimate, wanted, args, rows_out):
             missing = [key for key in wanted if key not in row]
             if missing:
                 raise ValueError(f"no {', '.join(missing)}: {args.estimator}, k = {args.k} needs {', '.join(wanted)}")
+            lengths = {key: len(row[key]) for key in ("completions", "rewards", "votes") if isinstance(row.get(key), list)}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"expected one entry a sample in every list, found {lengths}")
             k = k_schedule(args.k, row["step"] if "step" in wanted else 0)
             # Off-policy estimators write on-policy values: train.py calls the same function again with its ratios.
             votes = [row["votes"]] if "votes" in wanted else None

@@ -1048,7 +1048,8 @@ def benchmark(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s NAME=PATH ... [--k K ...] [--out DIR] [flags]", allow_abbrev=False,
+                                     description=__doc__.partition("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="NAME=PATH",
                         help="rewarded rows, or a run directory (eval.jsonl, metrics.jsonl); NAME twice: two seeds")

@@ -1290,7 +1290,8 @@ def choose_engine(parser, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN) [flags] > completions.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     where = parser.add_argument_group("weights")
     where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")

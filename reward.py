@@ -2138,7 +2138,7 @@ def run(settings, out):
         grader.close()
         seconds = time.monotonic() - start
         print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
-              f"{grader.reused} seen before; " + ", ".join(f"{v} {c}" for v, c in counts.most_common()), file=sys.stderr)
+              f"{grader.reused} seen before" + "".join(f", {v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
 def benchmark(settings):
@@ -2211,7 +2211,8 @@ def benchmark(settings):
 
 
 def arguments(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--reward", choices=list(REWARDS), default="fraction", help="what `rewards` holds")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="samples graded at the same time")

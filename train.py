@@ -972,7 +972,8 @@ def init_tiny(path, seed, architecture="tiny"):
 
 
 def parse_arguments(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s --model MODEL --run RUN [flags] < advantages.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
     parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],

@@ -1,4 +1,6 @@
-"""Pairs of answers, written by hand: `reference | prediction`, one per line. KNOWN_ERRORS are those that are misjudged."""
+"""Pairs of answers, written by hand: `reference | prediction`, one per line.
+
+MISSED ones are equivalent and refused, MISTAKEN ones different and accepted: the known errors."""
 
 EQUIVALENT = r"""
 \frac{1}{2} | 0.5
@@ -718,17 +720,6 @@ x^6-5832 | (x^2-18)(x^4+18x^2+324)
 1 | 100\%
 32\text{ mph} | 32 miles/hour
 150^\circ | 150^\circ \text{ (or } \frac{5\pi}{6} \text{ radians)}
-\frac{3\pi}{4} | 135^\circ
-2\pi | 360^\circ
-|x|=3 | x=\pm 3
-\text{all real numbers except } 2 | (-\infty,2)\cup(2,\infty)
-\left( \frac{3}{4}, 1 \right) \cup (1, \infty) | x > \frac34, x \neq 1
-\mathbf{i}+2\mathbf{j} | (1,2)
-50 \text{ m/s} | 50 \frac{m}{s}
-\$0.75 | 75 \text{ cents}
-x^3 - 3x + c | x^3-3x+C
-\log 100 | 2
-\text{Sunday} | It is Sunday
 """
 
 DIFFERENT = r"""
@@ -1196,10 +1187,9 @@ e^{x+y} | e^x+e^y
 1 | 10
 2500 | 2501
 x^6-5832 | x^6+5832
-|x|=3 | x=3
 """
 
-KNOWN_ERRORS = r"""
+MISSED = r"""
 \frac{3\pi}{4} | 135^\circ
 2\pi | 360^\circ
 |x|=3 | x=\pm 3
@@ -1211,6 +1201,9 @@ KNOWN_ERRORS = r"""
 x^3 - 3x + c | x^3-3x+C
 \log 100 | 2
 \text{Sunday} | It is Sunday
+"""
+
+MISTAKEN = r"""
 |x|=3 | x=3
 """
 
@@ -1219,4 +1212,4 @@ def pairs(text):
     return [tuple(part.strip() for part in line.split(" | ", 1)) for line in text.strip().splitlines()]
 
 
-EQUIVALENT, DIFFERENT, KNOWN_ERRORS = map(pairs, (EQUIVALENT, DIFFERENT, KNOWN_ERRORS))
+EQUIVALENT, DIFFERENT, MISSED, MISTAKEN = map(pairs, (EQUIVALENT, DIFFERENT, MISSED, MISTAKEN))

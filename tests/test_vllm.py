@@ -15,12 +15,13 @@ import threading
 import time
 import urllib.request
 from argparse import Namespace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from test_pipe import loop, metrics, rollout, warm  # noqa: F401 (warm is a fixture)
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, LlamaConfig
 
 import generate
 import train
@@ -281,6 +282,27 @@ def check_loop(run, done):
 @needs_vllm
 def test_three_steps_of_the_loop_with_vllm(warm, tmp_path, shell):  # noqa: F811
     check_loop(tmp_path, shell(loop(tmp_path, warm, generate="--engine vllm", train="--lr 0.01")))
+
+
+@slow
+@needs_vllm
+@pytest.mark.parametrize("config", [LlamaConfig, partial(Gemma2Config, attn_logit_softcapping=0.5, final_logit_softcapping=2.0)],
+                         ids=["Llama", "Gemma 2"])
+def test_the_papers_other_architectures(config, tiny, tmp_path, shell):
+    """Sampler and trainer agree on them too; on Gemma 2 only if both keep the cap on attention logits."""
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config(
+        vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+        head_dim=32, initializer_range=0.5, bos_token_id=None, eos_token_id=1, pad_token_id=0)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    done = shell(f"python generate.py --engine vllm --model {tmp_path} --split test --limit 4 --num-samples 4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    policy = train.Policy(train.load_model(tmp_path), share_prompt=False)
+    for row in map(json.loads, done.stdout.splitlines()):
+        with torch.no_grad():
+            found, _ = policy([row["prompt_token_ids"]], row["token_ids"], [0] * 4)
+        for logprobs, ids, ours in zip(row["logprobs"], row["token_ids"], found):
+            assert (torch.tensor(logprobs) - ours[:len(ids)]).abs().max() < 1e-4
 
 
 @slow

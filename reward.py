@@ -2180,8 +2180,11 @@ def benchmark(settings):
     for name, rate in medians.items():
         print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
     sandbox.close()
-    rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
-    rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
+    try:
+        rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
+        rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
+    except (ValueError, AttributeError, LookupError) as error:
+        raise BadRow(f"--benchmark: standard input holds something else than rows of generate.py: {error}") from None
     if not rows:
         print("math: no rows on standard input")
         return
@@ -2232,12 +2235,12 @@ def arguments(argv=None):
 
 def main():
     settings = arguments()
-    if settings.benchmark:
-        return benchmark(settings)
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
     status = 0
     try:
+        if settings.benchmark:
+            return benchmark(settings)
+        out = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
         run(settings, out)
     except (BadRow, GraderError) as error:
         print(f"reward.py: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ import argparse
 import ast
 import base64
 import functools
+import gc
 import glob
 import hashlib
 import http.client
@@ -59,6 +60,7 @@ ATTRIBUTES = ("abc", "def", "ghi", "jkl")
 LETTERS = "".join(ATTRIBUTES)
 ITEMS = ["".join(letters) for letters in itertools.product(*ATTRIBUTES)]  # 81
 ALL_ITEMS = (1 << len(ITEMS)) - 1
+CALLED_ON = [[item] for item in ITEMS]  # arguments of a rule's tests
 HOLDS = {x: sum(1 << j for j, item in enumerate(ITEMS) if x in item) for x in LETTERS}  # letter -> bit mask over ITEMS
 RULE_TEMPLATE = f"""def rule(item):
     {', '.join(LETTERS)} = [int(letter in item) for letter in "{LETTERS}"]
@@ -147,7 +149,7 @@ def rules_prompt(seed, split, index):
         "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
         # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not count
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
-                  "inputs": [[item] for item in ITEMS], "outputs": outputs,
+                  "inputs": CALLED_ON, "outputs": outputs,
                   "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},
     }
     if split == "test":
@@ -1163,7 +1165,7 @@ def wait_for_weights(run, step, max_staleness, rows):
         found = policy_step(run / "policy")
         if found is not None and step - max_staleness <= found <= step:
             return run / f"policy-{found:06d}"
-        if reader.poll(5):
+        if reader.poll(1):
             raise BrokenPipeError
 
 
@@ -1195,9 +1197,11 @@ def generate(args, rows):
     tokenizer = AutoTokenizer.from_pretrained(path)
     sample = None
     for step, prompts in prompt_batches(args, tokenizer, first_step):
+        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
         latest = wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
         if not args.reference and sample is None:
             sample, load, score = ENGINES[args.engine](latest, args)
+            gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
         elif not args.reference and latest != path:
             load(latest)
         if args.run and not args.reference and (latest != path or step == first_step):
@@ -1206,7 +1210,6 @@ def generate(args, rows):
         shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path)}
         shared["sampling"] = {"model": str(args.model or args.run), "seed": args.seed, "temperature": args.temperature,
                               "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
         if args.reference:
             groups = ((g, [reference_sample(tokenizer, prompt)]) for g, prompt in enumerate(prompts))
         else:

@@ -20,6 +20,7 @@ import argparse
 import datetime
 import fcntl
 import functools
+import gc
 import gzip
 import json
 import math
@@ -882,6 +883,7 @@ def train(args):
     tensorboard = open_tensorboard(run, first) if args.tensorboard and RANK == 0 else None
     bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True, disable=RANK > 0)
     with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
+        gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
         step, lines = first, enumerate(sys.stdin, 1)
         while args.steps is None or step < args.steps:
             started = time.perf_counter()

@@ -727,7 +727,8 @@ def test_filter_adds_three_keys_and_passes_the_rest_through():
 
 @pytest.mark.parametrize("bad, flags, message", [
     (ROW | {"rewards": [1.0, math.nan, 0.0, 0.0]}, (), "pkpo_s: rewards hold nan"),
-    (ROW | {"rewards": [1.0]}, (), "pkpo_s: k = 2 with n = 1"),
+    (ROW | {"rewards": [1.0], "votes": [0]}, (), "pkpo_s: k = 2 with n = 1"),
+    (ROW | {"rewards": [1.0]}, (), "one entry a sample in every list, found {'rewards': 1, 'votes': 4}"),
     (ROW | {"rewards": [1.0, "0", 0.0, 0.0]}, (), "pkpo_s: rewards must be"),
     (ROW | {"rewards": None}, (), "pkpo_s: rewards must be"),
     ({"task_id": "t/1"}, (), "no rewards"),

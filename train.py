@@ -1052,6 +1052,9 @@ def main():
     me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
     try:
         train(args)
+        if RANKS > 1:  # all together, and before the interpreter ends under the group's threads
+            dist.barrier()
+            dist.destroy_process_group()
     except (ValueError, OSError, safetensors.SafetensorError) as error:
         print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

@@ -904,15 +904,14 @@ def grade_code(completion, row, settings, sandboxes, runs):
     if tests["type"] == "check":  # outputs are not seen: passing programs are one class, of the others each text its own
         text = program.encode("utf-8", "replace")
         return score, correct, "passed" if correct else hashlib.sha256(text).hexdigest()[:16], verdict
-    if not scalars and all(isinstance(o, Failed) for o in outputs):
+    if all(isinstance(o, Failed) for o in outputs):
         return score, correct, None, verdict
-    shown = outputs if scalars else [
-             " ".join(o.split()) if isinstance(o, str) and tests["type"] == "stdin" else
-             [o.why] if isinstance(o, Failed) else ordered(o) for o in outputs]
+    shown = outputs if scalars else [" ".join(o.split()) if isinstance(o, str) and tests["type"] == "stdin" else
+                                     [o.why] if isinstance(o, Failed) else ordered(o) for o in outputs]
     return score, correct, hashlib.sha256(repr(shown).encode()).hexdigest()[:16], verdict
 
 
-SCALARS = {int, float, bool, str, type(None)}
+SCALARS = {int, float, bool, str, type(None)}  # what `ordered` leaves as it is, and == compares without recursion
 
 
 def ordered(value):
@@ -1102,6 +1101,7 @@ def split_unit(text):
 
 
 def split_letter(text):
+    """('5', ['meter']) for '5 m', which split_unit takes for a product; the unit is [] if there is no such letter."""
     match = re.fullmatch(r"(.*[\d})])\s*([mgshL])", text, re.S)
     return (match[1], [UNITS.get(match[2], "?")]) if match else (text, [])
 
@@ -1139,7 +1139,7 @@ def canonical(text):
 
 
 def squeeze(text):
-    "Without the blanks, but for those between two words and between two numbers: 3 1/2 is not 31/2."
+    """Without the blanks, but for those between two words and between two numbers: 3 1/2 is not 31/2."""
     return re.sub(r"(?<![a-zA-Z\d])\s+|\s+(?![a-zA-Z\d])|(?<=\d)\s+(?=[a-zA-Z])|(?<=[a-zA-Z])\s+(?=\d)", "", text)
 
 
@@ -1179,6 +1179,12 @@ def every(verdicts):
     return False if False in verdicts else None if None in verdicts else True
 
 
+def some(verdicts):
+    """At least one of them, in three-valued logic."""
+    verdicts = list(verdicts)
+    return True if True in verdicts else None if None in verdicts else False
+
+
 def matching(gold, pred, equal):
     """Equal as unordered collections of what `equal` compares, in three-valued logic."""
     if len(gold) != len(pred):
@@ -1198,6 +1204,14 @@ def matching(gold, pred, equal):
 @functools.lru_cache(8192)
 def same(gold, pred):
     """True, False or None (not sure): is `pred` the answer `gold`?"""
+    try:
+        return same_answer(gold, pred)
+    except RecursionError:
+        return None
+
+
+def same_answer(gold, pred):
+    """`same`, but RecursionError where brackets nest too deeply."""
     if gold.strip() == pred.strip():
         return True
     (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
@@ -1222,7 +1236,7 @@ def same(gold, pred):
         choice, other = (choices[0], pred_text) if choices[0] else (choices[1], gold_text)
         return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
     if "=" in gold_text and not has_variables(gold_text) and "=" not in pred_text:  # 0.56 = 56\%
-        return any(same(side, pred_text) for side in gold_text.split("="))
+        return some(same_answer(side, pred_text) for side in gold_text.split("="))
     # 73\% is 73 (a unit) and 0.73
     if (gold_text.endswith("%") or pred_text.endswith("%")) and "," not in gold_text + pred_text:
         g, p = gold_text.rstrip("% "), pred_text.rstrip("% ")
@@ -1231,15 +1245,12 @@ def same(gold, pred):
         if gold_text.endswith("%"):
             return same_part(f"\\frac{{{g}}}{{100}}", p)
         return same_part(g, f"\\frac{{{p}}}{{100}}")
-    try:
-        verdict = same_part(gold_text, pred_text)
-        raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
-        if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
-            if sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
-                return True
-        return verdict
-    except RecursionError:
-        return None
+    verdict = same_part(gold_text, pred_text)
+    raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
+    if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
+        if sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
+            return True
+    return verdict
 
 
 def same_part(gold, pred):
@@ -1278,8 +1289,9 @@ def same_part(gold, pred):
         return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
     if any(matrices):
         matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
-        point, entries = bracketed(other), re.split("[&¶]", matrix[2].strip().strip("¶"))
-        if point and point[0] + point[2] == "()" and not ("&" in matrix[2] and "¶" in matrix[2].strip().strip("¶")):
+        point, body = bracketed(other), matrix[2].strip().strip("¶")
+        if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):  # a row or a column
+            entries = re.split("[&¶]", body)
             return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
         return None
     infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]

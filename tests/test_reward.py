@@ -97,6 +97,16 @@ def test_pairs(grader):
     assert read >= 0.95 * (len(EQUIVALENT) + len(DIFFERENT))
 
 
+def test_deep_brackets_and_doubt_are_left_to_math_verify(grader):
+    """Neither a crash of the grader nor a verdict of its own: in every branch, and between the answers of a vote."""
+    one, two = ("(" * 240 + x + "".join(f",{i % 10})" for i in range(240)) for x in "12")
+    for gold in (one, f"(B) {one}", rf"{one}\%"):
+        assert reward.same(gold, two) in (None, False)
+    row = grade(grader, math_row("7", rf"\boxed{{(B) {one}}}", rf"\boxed{{{two}}}"))
+    assert row["correct"] == [False, False]
+    assert reward.same(r"0.5 = \frac{1}{2}", r"\frac{\text{a}}{2}") is None  # one side is not sure
+
+
 @pytest.mark.slow
 def test_pairs_beside_math_verify(grader):
     """How many of the pairs are judged right, here and by math-verify alone."""

@@ -22,6 +22,8 @@ What the numbers are
 import argparse
 import collections
 import csv
+import glob
+import gzip
 import hashlib
 import itertools
 import json
@@ -33,6 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -122,92 +125,130 @@ def numbers(value, where, expected, valid):
     return values
 
 
+class Problems:
+    """The rows of a file that were sampled from one set of weights, reduced to a few numbers per problem."""
+
+    def __init__(self, ks, metrics, cluster):
+        self.ks, self.metrics, self.cluster = ks, metrics, cluster
+        self.seen, self.binary, self.waiting, self.values, self.limits = {}, True, [], [], []
+        self.problem, self.settings = collections.defaultdict(list), collections.defaultdict(set)
+        self.totals, self.surprisal = collections.Counter(), np.zeros(len(SURPRISAL_BINS) - 1, dtype=np.int64)
+
+    def add(self, row, arrays, number, where):
+        task = str(row["task_id"])
+        if task in self.seen:
+            raise InputError(f"{where}: expected unique task_ids, found the same in row {self.seen[task]}")
+        self.seen[task] = number
+        correct, scores, votes = arrays
+        for key, fact in facts(row, where).items():
+            self.settings[key].add(fact)
+        if self.cluster is not None and row.get(self.cluster) is None:
+            raise InputError(f"{where}: --cluster {self.cluster}: expected this key in every row")
+        shared = row.get(self.cluster or "prompt")
+        shared = json.dumps(task if shared is None else shared, sort_keys=True)
+        self.problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
+        for key, name in LABELS.items():
+            self.problem[key].append("" if row.get(name) is None else str(row[name]))
+        self.problem["solved"].append(int(correct.sum()))
+        self.problem["answers"].append(len(set(votes.tolist()) - {-1}))
+        self.totals["no_answer"] += int((votes == -1).sum())
+        self.binary = self.binary and np.array_equal(scores, correct)
+        self.add_optional(row, where)
+        self.waiting.append(arrays)
+        if len(self.waiting) == CHUNK:
+            self.reduce()
+
+    def add_optional(self, row, where):
+        if row.get("completions") is not None:
+            self.problem["programs"].append(len(set(map(str, row["completions"]))))
+        if row.get("finish_reasons") is not None:
+            self.totals["truncated"] += row["finish_reasons"].count("length")
+        if row.get("logprobs") is not None:
+            flat = list(itertools.chain.from_iterable(x if isinstance(x, list) else [None] for x in row["logprobs"]))
+            nats = -numbers(flat, f"{where}: logprobs", "one list of log-probabilities <= 0 per sample",
+                            lambda x: (x <= 1e-3).all())
+            self.totals["tokens"] += len(nats)
+            self.totals["nats"] += nats.sum()
+            self.surprisal += np.histogram(np.clip(nats, 0, SURPRISAL_BINS[-1]), SURPRISAL_BINS)[0]
+        if row.get("posterior") is not None:
+            self.limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
+                                                    lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), self.ks))
+
+    def reduce(self):
+        arrays = [np.stack(x) for x in zip(*self.waiting)]  # correct, scores, votes: (up to CHUNK, n) each
+        self.values.append(metric_values(arrays, column_names(self.ks, self.metrics)))
+        self.waiting.clear()
+
+    def result(self):
+        if self.waiting:
+            self.reduce()
+        order = np.argsort(self.problem["tasks"])  # so that the order of rows changes nothing, not even the rounding
+        return {key: np.asarray(entries)[order] for key, entries in self.problem.items()} | {
+            "values": np.concatenate(self.values)[order], "binary": self.binary, "totals": self.totals,
+            "limits": np.asarray(self.limits)[order] if self.limits else None, "surprisal": self.surprisal,
+            "settings": {key: sorted(found, key=str) for key, found in self.settings.items()}}
+
+
+def facts(row, where):
+    """What has to agree between rows to be compared, and what tells files apart: {key: a single value or None}."""
+    sampling = row.get("sampling") or {}
+    found = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
+    if isinstance(sampling, dict):
+        found |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
+    if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in found.values()):
+        raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
+    return found
+
+
+def metric_values(arrays, columns):
+    """Correct, scores and votes, (P, n) each -> (P, J) for columns such as pass@4."""
+    pairs = (column.split("@") for column in columns)
+    return np.stack([METRICS[metric](*arrays, int(k)) for metric, k in pairs], axis=1)
+
+
 def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
     """Read rewarded rows one by one and keep what the report needs, sorted by task_id.
 
     Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), a column per metric and k as in
     column_names(); solved (P,), the number of correct samples; answers, programs (P,), how many distinct; n; limits
-    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings.
+    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings. If the rows
+    are of several policy_steps it is that of the last, with `steps`, {step: the same of that step}, and `partial`, {step:
+    problems} of those that lack problems: the run is still evaluated, and they are in neither.
     InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
     """
-    seen, problem, values, waiting, limits = {}, collections.defaultdict(list), [], [], []
-    totals, surprisal = collections.Counter(), np.zeros(len(SURPRISAL_BINS) - 1, dtype=np.int64)
-    settings, binary = collections.defaultdict(set), True
-
-    def reduce():
-        arrays = [np.stack(x) for x in zip(*waiting)]  # correct, scores, votes: (up to CHUNK, n) each
-        values.append(np.stack([METRICS[metric](*arrays, k) for metric in metrics for k in ks], axis=1))
-        waiting.clear()
-
+    parts = {}
     for number, row in read_jsonl(path):
         where = f"{path}: row {number}: task_id {row.get('task_id')!r}"
         if missing := [key for key in REQUIRED if row.get(key) is None]:
             raise InputError(f"{where}: expected rows from reward.py, missing: {', '.join(missing)}")
-        task = str(row["task_id"])
-        if task in seen:
-            raise InputError(f"{where}: expected unique task_ids, found the same in row {seen[task]}")
-        seen[task] = number
-        correct, scores, votes = samples(row, where)
+        arrays = samples(row, where)
+        size = len(arrays[0])
         present = [key for key in OPTIONAL if row.get(key) is not None]
         if number == 1:
-            n, optional = len(correct), present
+            n, optional = size, present
             if max(ks) > n:
                 raise InputError(f"{where}: k = {max(ks)}, but there are n = {n} samples; expected 1 <= k <= n")
-        if len(correct) != n:
-            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {len(correct)}")
+        if size != n:
+            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {size}")
         if present != optional:
             raise InputError(f"{where}: expected the optional keys of row 1 ({', '.join(optional) or 'none'}), "
                              f"found {', '.join(present) or 'none'}")
         for key in present:
             if not isinstance(row[key], list) or key != "posterior" and len(row[key]) != n:
                 raise InputError(f"{where}: {key}: expected a list with one entry per sample")
-        if cluster is not None and row.get(cluster) is None:
-            raise InputError(f"{where}: --cluster {cluster}: expected this key in every row")
-
-        sampling = row.get("sampling") or {}
-        facts = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
-        if isinstance(sampling, dict):
-            facts |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
-        if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in facts.values()):
-            raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
-        for key, fact in facts.items():
-            settings[key].add(fact)
-
-        shared = row.get(cluster or "prompt")
-        shared = json.dumps(task if shared is None else shared, sort_keys=True)
-        problem["clusters"].append(hashlib.blake2b(shared.encode(), digest_size=12).hexdigest())
-        for key, name in LABELS.items():
-            problem[key].append("" if row.get(name) is None else str(row[name]))
-        problem["solved"].append(int(correct.sum()))
-        problem["answers"].append(len(set(votes.tolist()) - {-1}))
-        totals["no_answer"] += int((votes == -1).sum())
-        binary = binary and np.array_equal(scores, correct)
-        if "completions" in present:
-            problem["programs"].append(len(set(map(str, row["completions"]))))
-        if "finish_reasons" in present:
-            totals["truncated"] += row["finish_reasons"].count("length")
-        if "logprobs" in present:
-            flat = list(itertools.chain.from_iterable(x if isinstance(x, list) else [None] for x in row["logprobs"]))
-            nats = -numbers(flat, f"{where}: logprobs", "one list of log-probabilities <= 0 per sample",
-                            lambda x: (x <= 1e-3).all())
-            totals["tokens"] += len(nats)
-            totals["nats"] += nats.sum()
-            surprisal += np.histogram(np.clip(nats, 0, SURPRISAL_BINS[-1]), SURPRISAL_BINS)[0]
-        if "posterior" in present:
-            limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
-                                               lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), ks))
-        waiting.append((correct, scores, votes))
-        if len(waiting) == CHUNK:
-            reduce()
-    if not seen:
+        step = row.get("policy_step")
+        if step is not None and type(step) is not int or parts and (step is None) != (None in parts):
+            raise InputError(f"{where}: policy_step: expected an integer in every row or in none, found {step!r}")
+        parts.setdefault(step, Problems(ks, metrics, cluster)).add(row, arrays, number, where)
+    if not parts:
         raise InputError(f"{path}: expected at least one row, found none")
-    if waiting:
-        reduce()
-    order = np.argsort(problem["tasks"])  # so that the order of rows changes nothing, not even the rounding
-    return {key: np.asarray(entries)[order] for key, entries in problem.items()} | {
-        "path": str(path), "n": n, "values": np.concatenate(values)[order], "binary": binary, "optional": optional,
-        "limits": np.asarray(limits)[order] if limits else None, "totals": totals, "surprisal": surprisal,
-        "settings": {key: sorted(found, key=str) for key, found in settings.items()}}
+    files = {step: parts[step].result() | {"path": str(path), "n": n, "optional": optional}
+             for step in sorted(parts, key=lambda step: step or 0)}
+    most = max(files.values(), key=lambda f: len(f["tasks"]))["tasks"]
+    whole = {step: f for step, f in files.items() if np.array_equal(f["tasks"], most)}
+    steps = whole if len(files) > 1 else {}
+    return whole[max(whole, key=lambda step: step or 0)] | {
+        "steps": steps, "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
 
 
 def column_names(ks, metrics):
@@ -309,11 +350,7 @@ def pass_curve(files, largest):
 
 def by_level(methods, columns, resamples):
     """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
-    def order(level):  # "2" before "10", "Level 2" likewise, then words
-        number = level.split()[-1] if level else ""
-        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
-
-    levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=order)
+    levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=level_order)
     result = {level: {} for level in levels} if any(levels) else {}
     for level, (name, files) in itertools.product(result, methods.items()):
         if chosen := [select(f, f["levels"] == level) for f in files if (f["levels"] == level).any()]:
@@ -361,6 +398,151 @@ def mixed(methods):
             notes.append(f"problems differ: {name} has {len(problems[name])}, {first} has {len(problems[first])}, they share "
                          f"{shared}")
     return notes
+
+
+# ---------------------------------------------------------------- along training
+
+def common_steps(files):
+    """The steps at which all seeds of a method were evaluated: (S,) ascending; [] where rows are of a single step."""
+    return sorted(set.intersection(*(set(f["steps"]) for f in files)))
+
+
+def along(files, columns, wanted, resamples, level=None):
+    """One method along training: {step: {column: entry of estimate()}} for the `wanted` columns at its common steps.
+
+    All steps are drawn together: a resample has the same problems at every step. Without problems of `level`: {}.
+    """
+    steps, chosen = common_steps(files), [columns.index(c) for c in wanted]
+    stacks = []
+    for f in files if steps else []:
+        first = f["steps"][steps[0]]
+        stack = first | {"values": np.concatenate([f["steps"][s]["values"][:, chosen] for s in steps], axis=1)}
+        mask = np.ones(len(first["tasks"]), bool) if level is None else first["levels"] == level
+        stacks += [select(stack, mask)] if mask.any() else []
+    if not stacks:
+        return {}
+    entries, _ = estimate(stacks, [(step, c) for step in steps for c in wanted], resamples)
+    return {step: {c: entries[step, c] for c in wanted} for step in steps}
+
+
+def kl_at(files, steps):
+    """KL to the reference of the weights after each of `steps` updates, nats per completion, mean over seeds: (S,), or
+    None where a seed has no metrics.jsonl with kl_ref beside its rows.
+
+    train.py estimates it at each step s over the completions of that step, which the weights of s - lag drew: the mean of
+    log pi - log pi_ref. Steps between are interpolated; the last weights, which drew no training batch, have the last.
+    """
+    found = []
+    for f in files:
+        path = os.path.join(os.path.dirname(f["path"]), "metrics.jsonl")
+        curves = read_curves(path) if os.path.exists(path) else {}
+        if "kl_ref" not in curves or not np.isfinite(curves["kl_ref"]).any():
+            return None
+        known = np.isfinite(curves["kl_ref"])
+        at = (curves["step"] - np.nan_to_num(curves.get("lag", np.zeros(len(known)))))[known]
+        weights, index = np.unique(at, return_inverse=True)
+        found.append(np.interp(steps, weights, np.bincount(index, curves["kl_ref"][known]) / np.bincount(index)))
+    return np.mean(found, axis=0)
+
+
+def halves(files):
+    """A method's files on two sets of problems, by the hash of the prompt: the same for every method and run."""
+    def half(f, which):
+        mask = np.array([int(cluster[0], 16) % 2 == which for cluster in f["clusters"]])
+        return select(f, mask) | {"steps": {step: select(g, mask) for step, g in f["steps"].items()}}
+    return [half(f, 0) for f in files], [half(f, 1) for f in files]
+
+
+def best_steps(chosen_on, reported_on, columns, wanted, resamples, reference):
+    """Each method stopped at its best step, and in its best variant: {column: {method: what was chosen and found}}.
+
+    chosen_on, reported_on: {name: files of its seeds}. Names "method:variant" are runs of one method with different
+    hyper-parameters. For each wanted column the variant and step with the highest mean in chosen_on are taken (the first
+    of equals), and estimated on reported_on, which must have other problems (InputError), with the paired difference to
+    the reference's own best. A choice without rows in reported_on has `chosen` only.
+    """
+    shared = set(np.concatenate([f["clusters"] for files in chosen_on.values() for f in files]))
+    shared &= set(np.concatenate([f["clusters"] for files in reported_on.values() for f in files] or [[]]))
+    if shared:
+        raise InputError(f"expected the best step to be chosen on other problems than it is reported on, {len(shared)} "
+                         "prompts are in both")
+
+    def at(files, step):
+        return [f["steps"].get(step) if f["steps"] else f for f in files]
+
+    def own_steps(files):
+        return common_steps(files) if files[0]["steps"] else [files[0]["settings"]["policy_step"][0]]
+
+    result = {}
+    for j, column in ((columns.index(c), c) for c in wanted):
+        result[column], policies = {}, {}
+        for method in dict.fromkeys(name.partition(":")[0] for name in chosen_on):
+            tried = {(name, step): float(np.mean([f["values"][:, j].mean() for f in at(files, step)]))
+                     for name, files in chosen_on.items() if name.partition(":")[0] == method for step in own_steps(files)}
+            if not tried:
+                continue
+            name, step = max(tried, key=tried.get)
+            found = {"run": name, "step": step, "chosen": tried[name, step], "variants": {}}
+            for run in dict.fromkeys(run for run, _ in tried):  # each at its own best step
+                found["variants"][run.partition(":")[2]] = max(value for (other, _), value in tried.items() if other == run)
+            files = at(reported_on.get(name, []), step)
+            if files and None not in files:
+                policies[method] = [f | {"values": f["values"][:, [j]]} for f in files]
+                found |= estimate(policies[method], [column], resamples)[0][column]
+            result[column][method] = found
+        for method, files in policies.items():
+            if method != reference and reference in policies:
+                entry = compare(files, policies[reference], [column], resamples)[0][column]
+                if len(files) == len(policies[reference]) > 1:  # seed by seed
+                    gaps = [f["values"].mean() - g["values"].mean() for f, g in zip(files, policies[reference])]
+                    entry["se_seeds"] = float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
+                result[column][method]["difference"] = entry | {"against": reference}
+    return result
+
+
+def best_table(best):
+    rows = []
+    for column, methods in best.items():
+        for method, found in methods.items():
+            gap = found.get("difference")
+            rows.append([column, method, found["run"].partition(":")[2] or "-", str(found["step"]), percent(found["chosen"]),
+                         cell(found) if "mean" in found else "not evaluated",
+                         f"{cell(gap, '+')} against {gap['against']}" if gap else "-"])
+    return {"title": "Stopped where it is best, % (chosen on other problems than reported on)", "rows": rows, "header":
+            ["metric", "method", "variant", "step", "there, to choose by", "reported", "paired difference"]}
+
+
+# ---------------------------------------------------------------- training rows by level
+
+def read_rollouts(run, columns):
+    """RUN/rollouts of train.py: steps (N,), levels (N,) str and values (N, J) of all groups, and damaged, a list of the
+    files that could not be read, with the reason. One file is in memory at a time."""
+    steps, levels, values, damaged = [], [], [], []
+    for path in sorted(glob.glob(os.path.join(run, "rollouts", "step-*.jsonl.gz"))):
+        try:
+            with gzip.open(path, "rb") as file:
+                rows = [json.loads(line) for line in file]
+            arrays = [np.stack(x) for x in zip(*(samples(row, f"row {i}") for i, row in enumerate(rows, 1)))]
+            step, level = [row["step"] for row in rows], ["" if row.get("level") is None else str(row["level"]) for row in rows]
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{path}: {error or type(error).__name__}")
+            continue
+        n = arrays[0].shape[1]
+        if too_large := [column for column in columns if int(column.partition("@")[2]) > n]:
+            raise InputError(f"{path}: --rollouts {' '.join(too_large)}: there are n = {n} samples; expected k <= n")
+        values.append(metric_values(arrays, columns))
+        steps += step
+        levels += level
+    if not steps:
+        raise InputError(f"{run}: expected rollouts/step-*.jsonl.gz that can be read"
+                         + (f"; damaged: {'; '.join(damaged)}" if damaged else ""))
+    return {"steps": np.array(steps), "levels": np.array(levels), "values": np.concatenate(values), "damaged": damaged}
+
+
+def level_order(level):
+    """"2" before "10", "Level 2" likewise, then words, then no level."""
+    number = level.split()[-1] if level else ""
+    return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
 
 
 # ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
@@ -446,13 +628,13 @@ def training_table(curves):
             "header": ["method", "seeds", "steps", "seconds", CURVES["kl_ref"], CURVES["solved"]]}
 
 
-def paper_table(key, methods, columns, curves):
+def paper_table(key, paper, methods, columns, curves):
     """A paper's rows, those that we have too under ours and over the difference. Returns the table and a note.
 
     A column such as "valid pass@10" is compared on our problems whose split, level or dataset is "valid"; where our
     rows have none of the columns' words, on all. "solved" is the cumulative solve rate of training (metrics.jsonl).
     """
-    paper, rows = PAPERS[key], []
+    rows = []
     ours = {name.lower(): name for name in methods if name.lower() in paper["rows"]}
     if not ours:
         raise InputError(f"--paper {key}: expected methods named as in the paper ({', '.join(paper['rows'])}), "
@@ -612,6 +794,31 @@ def plot_levels(path, levels, names, metrics, k):
     save(figure, path)
 
 
+def plot_variants(path, best):
+    """best_steps() by variant: what each variant reaches at its own best step, on the problems that are chosen on."""
+    methods = list(dict.fromkeys(method for found in best.values() for method in found))
+    variants = sorted({variant for found in best.values() for entry in found.values() for variant in entry["variants"]},
+                      key=lambda text: (not is_number(text), float(text) if is_number(text) else 0, text))
+    figure, axes = panels(len(best))
+    for axis, (column, found) in zip(axes, best.items()):
+        for method, entry in found.items():
+            order = [variant for variant in variants if variant in entry["variants"]]
+            axis.plot([variants.index(v) for v in order], [100 * entry["variants"][v] for v in order], label=method,
+                      **style(methods.index(method)))
+        axis.set_xticks(range(len(variants)), variants)
+        axis.set_xlabel("variant")
+        axis.set_ylabel(f"{column} at its best step, %")
+    save(figure, path)
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def plot_entropy(path, methods):
     """Density over sampled tokens of -log p, whose mean is the entropy: methods side by side, e.g. before and after."""
     counts = {name: sum(f["surprisal"] for f in files) for name, files in methods.items()
@@ -651,7 +858,7 @@ def read_curves(path):
     return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
 
 
-def common_steps(name, seeds):
+def at_common_steps(name, seeds):
     """The curves of a method's seeds at the steps that all of them have."""
     steps = sorted(set.intersection(*(set(c["step"]) for c in seeds)))
     if not steps:
@@ -660,168 +867,132 @@ def common_steps(name, seeds):
 
 
 def plot_curves(path, curves, names, x, ys, window):
-    """Panels of y against x: running means over `window` steps, mean over seeds with a band of one standard error.
+    """Panels of y against x, from metrics.jsonl. Against the step: running means over `window` steps (at most half of the
+    shortest run). Against what may stand still or turn back: points, means over at most 12 blocks of steps.
 
-    Returns False where no run has both x and any y. The window is at most half of the shortest run.
+    Returns False where no run has both x and any y.
     """
     def drawable(seeds, y):
         return all(key in c and np.isfinite(c[key]).any() for c in seeds for key in (x, y))
 
-    curves = {name: common_steps(name, seeds) for name, seeds in curves.items()}
+    curves = {name: at_common_steps(name, seeds) for name, seeds in curves.items()}
     ys = [y for y in ys if any(drawable(seeds, y) for seeds in curves.values())]
     if not ys:
         return False
     window = min(window, *(max(1, len(c["step"]) // 2) for seeds in curves.values() for c in seeds))
-    figure, axes = panels(len(ys))
-    for axis, y in zip(axes, ys):
-        for name, seeds in curves.items():
-            if not drawable(seeds, y):
-                continue
-            i = names.index(name)  # a method looks the same in all figures
-            scale = 100 if CURVES[y].endswith("%") else 1
-            across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
-                          for key in (x, y))  # (seeds, steps - window + 1)
-            across, mean = across.mean(axis=0), scale * up.mean(axis=0)
-            axis.plot(across, mean, label=name, markevery=(i, max(1, len(mean) // 8)), **style(i))
-            if len(seeds) > 1:
-                error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds))
-                axis.fill_between(across, mean - error, mean + error, color=style(i)["color"], alpha=0.2, linewidth=0)
-        axis.set_xlabel(CURVES[x] + (f"\n(running means of {window} steps)" if window > 1 else ""))
-        axis.set_ylabel(CURVES[y])
-    save(figure, path)
+    figure = [(CURVES[y], {name: smoothed(seeds, x, y, window) for name, seeds in curves.items() if drawable(seeds, y)}, {})
+              for y in ys]
+    about = f"\n(running means of {window} steps)" if window > 1 else ""
+    plot_lines(path, figure, names, CURVES[x] + (about if x == "step" else "\n(means of blocks of steps; numbers: steps)"))
     return True
+
+
+def smoothed(seeds, x, y, window):
+    """A line of plot_lines() from the curves of a method's seeds: the mean, with a band of one standard error over seeds."""
+    if x == "step":
+        across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds]) for key in (x, y))
+        labels = []
+    else:
+        blocks = np.array_split(np.arange(len(seeds[0]["step"])), min(12, len(seeds[0]["step"])))
+        known = [block for block in blocks if all(np.isfinite(c[key][block]).any() for c in seeds for key in (x, y))]
+        across, up = (np.array([[np.nanmean(c[key][block]) for block in known] for c in seeds]) for key in (x, y))
+        labels = [str(int(seeds[0]["step"][block[-1]]) + 1) for block in known]
+    scale = 100 if CURVES[y].endswith("%") else 1
+    mean = scale * up.mean(axis=0)
+    error = scale * up.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
+    return {"x": across.mean(axis=0), "mean": mean, "low": mean if error is None else mean - error,
+            "high": mean if error is None else mean + error, "error": None, "labels": labels}
+
+
+def distinct(ys, curves):
+    """ys without `reward` where it says what `correct` says: rewards of 0 and 1, or of -1 and 1, for all or none."""
+    def same(c):
+        return {"reward", "correct"} <= set(c) and any(np.allclose(c["reward"], r, equal_nan=True)
+                                                       for r in (c["correct"], 2 * c["correct"] - 1))
+    return [y for y in ys if y != "reward" or not all(same(c) for seeds in curves.values() for c in seeds)]
+
+
+def plot_lines(path, figure, names, xlabel):
+    """figure: a panel per (ylabel, {method: line}, {label: height of a grey line}). A line: x, mean, low, high (S,), error
+    (S,) or None, drawn as bars, and labels of its points, [] where x is the step. Where there are labels low and high are
+    bars too, since x may turn back there."""
+    drawn, axes = panels(len(figure))
+    for axis, (ylabel, lines, heights) in zip(axes, figure):
+        for name, line in lines.items():
+            i, few = names.index(name), len(line["x"]) <= 16  # a method looks the same in all figures
+            look = style(i) | {"markevery": 1 if few else (i, max(1, len(line["x"]) // 8))}
+            axis.plot(line["x"], line["mean"], label=name, **look)
+            if line["labels"]:
+                bars = [np.maximum(line["mean"] - line["low"], 0), np.maximum(line["high"] - line["mean"], 0)]
+                axis.errorbar(line["x"], line["mean"], bars, fmt="none", ecolor=look["color"], alpha=0.35)
+            else:
+                axis.fill_between(line["x"], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
+            if line["error"] is not None:
+                axis.errorbar(line["x"], line["mean"], line["error"], fmt="none", ecolor=look["color"], capsize=2.5)
+            last = len(line["labels"]) - 1
+            for j in {0, last // 3, 2 * last // 3, last} if last > 6 else range(last + 1):
+                axis.annotate(line["labels"][j], (line["x"][j], line["mean"][j]), xytext=(3, 3), fontsize=6,
+                              textcoords="offset points", color=look["color"])
+        for (label, height), dash in zip(heights.items(), ("-", (0, (2, 2)))):
+            axis.axhline(height, color="#777777", linewidth=1, linestyle=dash, label=label)
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(ylabel)
+    save(drawn, path)
+
+
+def along_line(entries, column, kl):
+    """A line of plot_lines() from along()'s {step: {column: entry}}: against the step, or against kl (S,)."""
+    mean, low, high = in_percent([entries[step][column] for step in entries])
+    error = None
+    if all("se_seeds" in entry[column] for entry in entries.values()):
+        error = 100 * np.array([entry[column]["se_seeds"] for entry in entries.values()])
+    return {"x": np.array(list(entries)) if kl is None else kl, "mean": mean, "low": low, "high": high, "error": error,
+            "labels": [] if kl is None else [str(step) for step in entries]}
+
+
+def rollout_line(seeds, level, j, window, against_kl):
+    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the groups of
+    `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None where there are no groups."""
+    found = []
+    for seed in seeds:
+        chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
+        values, x = seed["values"][chosen, j], (seed["kl"] if against_kl else seed["steps"])[chosen]
+        names, block, count = np.unique(seed["steps"][chosen] // window, return_inverse=True, return_counts=True)
+        mean, middle = np.bincount(block, values) / count, np.bincount(block, x) / count
+        spread = np.bincount(block, (values - mean[block]) ** 2) / np.maximum(count - 1, 1) / count
+        found.append({int(name): row for name, *row in zip(names, middle, mean, spread)})
+    blocks = sorted(set.intersection(*map(set, found)))
+    if not blocks:
+        return None
+    x, mean, spread = np.array([[seed[block] for block in blocks] for seed in found]).transpose(2, 0, 1)  # (seeds, blocks)
+    half = 196 * np.sqrt(spread.sum(axis=0)) / len(seeds)
+    middle = 100 * mean.mean(axis=0)
+    error = 100 * mean.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
+    return {"x": x.mean(axis=0), "mean": middle, "low": middle - half, "high": middle + half, "error": error,
+            "labels": [str((block + 1) * window) for block in blocks] if against_kl else []}
 
 
 # ---------------------------------------------------------------- the papers' numbers
 
-def paper(title, percent, columns, rows):
-    """One table of a paper: its rows as {method: {column: fraction}}, and the digits that it prints, in percent.
-
-    columns: "[split, level or dataset] metric"; rows: a line per method, its name, then numbers as printed.
-    """
-    lines = [line.split() for line in rows.strip().splitlines()]
-    digits = max(len(number.partition(".")[2]) for _, *numbers in lines for number in numbers) - (0 if percent else 2)
-    unit = 100 if percent else 1
-    table = {name: {column: float(number) / unit for column, number in zip(columns, numbers, strict=True)}
-             for name, *numbers in lines}
-    return {"title": title, "digits": digits, "columns": columns, "rows": table}
+PAPERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "papers.json")
 
 
-def each(metrics, *where):
-    return [f"{w} {m}" for w in where for m in metrics]
-
-
-PKPO = ["pass@1", "pass@2", "pass@4", "pass@8", "pass@16"]
-FIVE = ["code_contests_easy", "livecodebench", "livebench_coding", "codeforces", "mbpp_stdin"]
-ARC = ["solved", "pass@1", "pass@16"]
-PAPERS = {
-    "tang-table1": paper("Tang et al. 2025, table 1: Llama 3.1 70B, CodeContests", True,
-        each(["pass@1", "pass@10", "pass@100"], "valid", "test"), """
-        pg-mean     24.6 32.9 38.1 26.2 35.1 39.8
-        pg-pass@k   21.7 42.2 54.9 20.6 41.7 51.8
-        pg-biased   18.0 38.4 54.2 19.3 39.5 51.9
-        ppo-mean    20.0 27.5 33.5 24.9 34.6 41.1
-        ppo-pass@k  19.2 37.3 52.4 21.2 41.4 51.0
-        ppo-biased  21.6 41.7 55.8 22.6 45.1 56.3"""),
-    "tang-table2": paper("Tang et al. 2025, table 2: Llama 3.1 70B, TACO", True,
-        each(["pass@1", "pass@10", "pass@100"], "easy", "hard"), """
-        pg-mean     29.9 34.5 38.2 8.1  9.9 11.8
-        pg-pass@k   29.6 43.2 48.9 7.8 14.4 18.0
-        pg-biased   26.7 42.5 51.5 7.0 14.3 21.9
-        ppo-mean    27.5 35.3 39.5 7.3  8.8 11.1
-        ppo-pass@k  28.0 41.6 49.5 7.6 14.2 18.7
-        ppo-biased  27.2 44.8 53.8 7.7 14.6 21.3"""),
-    "pkpo-math-gemma2-9b": paper("Walder and Karkhanis 2025: MATH, Gemma 2 9B", True, PKPO, """
-        k1      22.24 25.35 30.73 37.08 42.59
-        k2      21.46 28.61 32.92 39.59 45.34
-        k4      21.25 27.15 34.93 41.71 47.05
-        k8      20.69 26.78 33.68 42.62 48.37
-        tang    19.48 25.41 31.17 39.34 44.82
-        entropy 20.85 26.05 32.48 38.21 43.95"""),
-    "pkpo-math-llama3.1-8b": paper("Walder and Karkhanis 2025: MATH, Llama 3.1 8B", True, PKPO, """
-        k1      51.15 51.82 53.69 55.41 56.83
-        k2      49.72 53.51 55.45 57.23 58.71
-        k4      49.18 52.20 57.83 58.47 59.28
-        k8      48.63 52.14 56.28 59.04 61.88
-        tang    48.21 50.93 54.38 57.11 58.55
-        entropy 48.51 51.95 55.33 56.95 58.18"""),
-    "pkpo-math-gemma2-2b": paper("Walder and Karkhanis 2025: MATH, Gemma 2 2B", True, PKPO, """
-        k1      15.91 18.12 23.37 29.58 35.02
-        k2      15.15 20.73 25.81 31.96 37.75
-        k4      14.86 19.86 27.59 34.27 38.91
-        k8      14.19 19.33 26.45 35.49 40.73
-        tang    13.11 18.09 24.58 31.81 37.24
-        entropy 14.51 18.95 25.33 30.95 36.18"""),
-    "pkpo-code-gemma2-9b": paper("Walder and Karkhanis 2025: HumanEval after MBPP, Gemma 2 9B", True, PKPO, """
-        k1      37.71 42.03 48.19 55.07 60.98
-        k2      36.84 46.56 52.68 59.73 65.86
-        k4      36.49 44.95 57.09 63.64 69.51
-        k8      35.75 44.41 55.08 65.56 71.91
-        tang    34.36 42.81 52.36 61.07 66.41
-        entropy 35.91 43.75 53.28 60.13 65.29"""),
-    "pkpo-code-llama3.1-8b": paper("Walder and Karkhanis 2025: HumanEval after MBPP, Llama 3.1 8B", True, PKPO, """
-        k1      67.38 67.45 69.22 71.11 72.84
-        k2      64.91 69.73 72.03 74.08 75.89
-        k4      64.25 68.47 74.67 75.01 77.75
-        k8      63.57 68.39 72.84 76.82 79.33
-        tang    62.77 66.86 70.83 73.95 75.47
-        entropy 63.91 67.85 71.78 72.99 74.31"""),
-    "pkpo-code-gemma2-2b": paper("Walder and Karkhanis 2025: HumanEval after MBPP, Gemma 2 2B", True, PKPO, """
-        k1      19.82 23.81 29.75 36.33 42.04
-        k2      18.70 26.94 33.82 40.95 47.03
-        k4      18.69 26.43 36.81 44.81 50.55
-        k8      17.94 25.86 35.88 46.45 52.83
-        tang    16.81 24.27 33.11 41.98 47.26
-        entropy 18.05 25.13 34.01 40.88 46.15"""),
-    "pkpo-arc-gemma2-9b": paper("Walder and Karkhanis 2025: ARC-AGI-1, Gemma 2 9B", True, ARC, """
-        k1      12.00  2.00  8.18
-        k4      82.33 22.00 38.18
-        k8      84.14 26.67 44.50
-        tang    22.00  6.00 10.16
-        entropy 24.67  4.00  8.89"""),
-    "pkpo-arc-llama3.1-8b": paper("Walder and Karkhanis 2025: ARC-AGI-1, Llama 3.1 8B", True, ARC, """
-        k1      22.00  3.33  8.00
-        k4      87.17 24.33 42.00
-        k8      88.89 29.67 43.13
-        tang    36.00  8.00 18.00
-        entropy 28.00  8.00 14.67"""),
-    "maxk-table1": paper("Bagirov et al. 2025, table 1: GRPO, Qwen2.5-Coder 7B", False,
-        each(["pass@1", "pass@128"], "code_contests_easy", "livecodebench"), """
-        base       0.211 0.541 0.211 0.510
-        continuous 0.257 0.516 0.268 0.493
-        binary     0.092 0.227 0.117 0.230"""),
-    "maxk-table2": paper("Bagirov et al. 2025, table 2: Qwen2.5-Coder 7B", False,
-        each(["max@128"], *FIVE), """
-        base       .710 .598 .241 .226 .619
-        max-second .678 .557 .235 .230 .546
-        max-mean   .702 .593 .222 .242 .609
-        loo-1      .647 .530 .227 .200 .484
-        bon-mean   .693 .579 .280 .229 .673
-        off-policy .718 .616 .278 .255 .710"""),
-    "maxk-table3": paper("Bagirov et al. 2025, table 3: Qwen2.5-Coder 7B", False,
-        each(["max@1"], *FIVE), """
-        base       .317 .266 .158 .061 .070
-        max-second .394 .315 .173 .077 .090
-        max-mean   .375 .309 .188 .074 .086
-        loo-1      .385 .333 .202 .072 .125
-        bon-mean   .389 .338 .170 .078 .160
-        off-policy .370 .338 .184 .080 .146"""),
-    "maxk-table4": paper("Bagirov et al. 2025, table 4: Qwen2.5-Coder 7B", False,
-        each(["max@1", "max@128"], "livecodebench", "code_contests_easy"), """
-        base           .266 .598 .317 .710
-        1-epoch        .339 .586 .397 .688
-        4-epochs       .361 .609 .428 .696
-        ppo3-1-epoch   .343 .608 .401 .701
-        ppo3-4-epochs  .347 .627 .404 .703"""),
-    "maxk-table6": paper("Bagirov et al. 2025, table 6: Qwen2.5-Coder 7B", False,
-        each([f"max@{2 ** i}" for i in range(9)], "code_contests_easy"), """
-        base       .317 .411 .485 .544 .595 .637 .675 .710 .739
-        max-second .394 .458 .509 .554 .594 .627 .654 .678 .699
-        max-mean   .375 .453 .512 .562 .605 .641 .672 .702 .732
-        loo-1      .385 .435 .480 .521 .559 .593 .622 .647 .669
-        bon-mean   .389 .465 .522 .569 .608 .640 .668 .693 .716
-        off-policy .370 .450 .512 .565 .613 .654 .689 .718 .742"""),
-}
+def read_papers(keys):
+    """{key: a paper's table}: title, columns "[split, level or dataset] metric", rows {method: {column: fraction}}, and
+    digits, what it prints after the point of a percentage."""
+    if not keys:
+        return {}
+    try:
+        with open(PAPERS, encoding="utf-8") as file:
+            tables = json.load(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--paper: {PAPERS}: {error}") from None
+    if unknown := [key for key in keys if key not in tables]:
+        raise InputError(f"--paper {' '.join(unknown)}: expected one of {', '.join(tables)}")
+    units = {"percent": 100, "fraction": 1}
+    return {key: tables[key] | {"rows": {
+        name: {column: number / units[tables[key]["unit"]] for column, number in zip(tables[key]["columns"], row, strict=True)}
+        for name, row in tables[key]["rows"].items()}} for key in keys}
 
 
 # ---------------------------------------------------------------- command
@@ -864,22 +1035,33 @@ def named_path(argument):
 
 
 def find_runs(arguments):
-    """Returns {method: [files of rows]} and {method: [training curves]}."""
-    rows, curves, seen = {}, {}, set()
+    """Returns {method: [(file of rows, file of rows along training or None)]}, {method: [training curves]} and
+    {method: [run directory]}."""
+    rows, curves, folders, seen = {}, {}, {}, set()
     for name, path in map(named_path, arguments):
         if (name, os.path.realpath(path)) in seen:
             raise InputError(f"{path}: expected every seed of {name} once, found it twice")
         seen.add((name, os.path.realpath(path)))
-        training = None
-        if os.path.isdir(path):
-            path, training = (os.path.join(path, file) for file in ("eval.jsonl", "metrics.jsonl"))
-            if not os.path.exists(path) and not os.path.exists(training):
-                raise InputError(f"{os.path.dirname(path)}: expected eval.jsonl or metrics.jsonl in a run directory")
-        if training and os.path.exists(training):
+        if not os.path.isdir(path):
+            rows.setdefault(name, []).append((path, None))
+            continue
+        folders.setdefault(name, []).append(path)
+        final, moving, training = (os.path.join(path, file) for file in ("eval.jsonl", "along.jsonl", "metrics.jsonl"))
+        if os.path.exists(training):
             curves.setdefault(name, []).append(read_curves(training))
-        if not training or os.path.exists(path):
-            rows.setdefault(name, []).append(path)
-    return rows, curves
+        if there := [file for file in (final, moving) if os.path.exists(file)]:
+            rows.setdefault(name, []).append((there[0], there[1] if len(there) > 1 else None))
+        elif not os.path.exists(training):
+            raise InputError(f"{path}: expected eval.jsonl, along.jsonl or metrics.jsonl in a run directory")
+    return rows, curves, folders
+
+
+def read_methods(rows, ks, metrics, cluster):
+    """{method: files of read_file()}, with the steps of along.jsonl where a run directory has it beside eval.jsonl."""
+    def read(path, moving):
+        steps = {key: read_file(moving, ks, metrics, cluster)[key] for key in ("steps", "partial")} if moving else {}
+        return read_file(path, ks, metrics, cluster) | steps
+    return {name: [read(*paths) for paths in seeds] for name, seeds in rows.items()}
 
 
 def choose_ks(args, paths):
@@ -888,7 +1070,7 @@ def choose_ks(args, paths):
         return sorted(set(args.k))
     first = [(row, f"{path}: row 1") for path in paths for _, row in itertools.islice(read_jsonl(path), 1)]
     n = min((len(samples(row, where)[0]) for row, where in first if all(key in row for key in REQUIRED)), default=1)
-    asked = {int(column.rpartition("@")[2]) for key in args.paper for column in PAPERS[key]["columns"] if "@" in column}
+    asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"] if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 
 
@@ -904,8 +1086,10 @@ def without_nan(x):
 def evaluate(args):
     """Read, compute, and with args.out write the files; returns the tables and notes as Markdown."""
     started = time.perf_counter()
-    rows, curves = find_runs(args.runs)
-    if not rows and not args.out:
+    rows, curves, folders = find_runs(args.runs)
+    chosen_on = find_runs(args.choose_on)[0]
+    args.papers = read_papers(args.paper)
+    if not rows and not chosen_on and not args.out:
         raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
     place = (lambda name: os.path.join(args.out, name)) if args.out else None
     if args.out:
@@ -913,15 +1097,12 @@ def evaluate(args):
             os.makedirs(args.out, exist_ok=True)
         except OSError as error:
             raise InputError(f"--out {args.out}: {error.strerror}") from None
-    text, results = report(args, rows, curves, place) if rows else ("", {})
+    text, results = report(args, rows, chosen_on, curves, place) if rows or chosen_on else ("", {})
     if args.out:
+        draw_training(args, list(dict.fromkeys([*rows, *curves])), curves, place)
+        if args.rollouts:
+            results["rollouts"] = draw_rollouts(args, folders, list(dict.fromkeys([*rows, *curves])), place)
         results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
-        names = list(dict.fromkeys([*rows, *curves]))
-        figures = {"training_curves": ("step", ["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"]),
-                   "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
-        for file, (x, ys) in figures.items():
-            if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
-                print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
         results |= {"command": shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]]),
                     "wall_s": time.perf_counter() - started, **environment()}
         with open(place("results.json"), "w", encoding="utf-8") as file:
@@ -930,14 +1111,159 @@ def evaluate(args):
     return text
 
 
-def report(args, paths, curves, place):
-    """The part of evaluate() that is about rows: paths {method: [file]}. Returns the Markdown text and the results."""
-    ks, metrics = choose_ks(args, itertools.chain(*paths.values())), [m for m in METRICS if m in args.metrics]
+def draw_training(args, names, curves, place):
+    """The figures of metrics.jsonl."""
+    figures = {"training_curves": ("step", distinct(["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"], curves)),
+               "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
+    for file, (x, ys) in figures.items():
+        if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
+            print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
+
+
+def draw_rollouts(args, folders, names, place):
+    """The training groups' --rollouts columns against step and KL, by level where they have levels. Returns what was read:
+    {method: [{"files" of damaged rollouts}]}; names them on standard error."""
+    if not folders:
+        raise InputError("--rollouts: expected a run directory")
+    read, said = {}, {}
+    for name, runs in folders.items():
+        read[name] = [read_rollouts(run, args.rollouts) for run in runs]
+        said[name] = [{"groups": len(seed["steps"]), "damaged": seed["damaged"]} for seed in read[name]]
+        for run, seed in zip(runs, read[name]):
+            path = os.path.join(run, "metrics.jsonl")
+            curves = read_curves(path) if os.path.exists(path) else {}
+            known = np.isfinite(curves.get("kl_ref", np.array([])))
+            seed["kl"] = np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known]) if known.any() else None
+            if seed["damaged"]:
+                print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, which could not be read: "
+                      + "; ".join(seed["damaged"]), file=sys.stderr)
+    levels = sorted({level for seeds in read.values() for seed in seeds for level in seed["levels"].tolist()}, key=level_order)
+    for file, against_kl in (("rollouts_step", False), ("rollouts_kl", True)):
+        drawn = {name: seeds for name, seeds in read.items() if not against_kl or all(s["kl"] is not None for s in seeds)}
+        figure = []
+        for level, (j, column) in itertools.product(levels if any(levels) else [None], enumerate(args.rollouts)):
+            lines = {name: rollout_line(seeds, level, j, args.smooth, against_kl) for name, seeds in drawn.items()}
+            label = "" if level is None else f"level {level or 'none'}: "
+            figure.append((f"{label}{column}, %", {name: line for name, line in lines.items() if line}, {}))
+        if any(lines for _, lines, _ in figure):
+            plot_lines(place(file), figure, names, (CURVES["kl_ref"] if against_kl else "step") +
+                       f"\n(training groups, means over {args.smooth} steps)")
+    return said
+
+
+def report_along(args, methods, columns, shown, place):
+    """The part of the report about rows of several policy_steps: figures, table, notes and {method: {step: ...}}."""
+    wanted = wanted_columns(args, columns, shown)
+    moving = {name: files for name, files in methods.items() if common_steps(files)}
+    notes = [f"{f['path']}: policy_step {step} has {problems} of {len(next(iter(f['steps'].values()))['tasks'])} problems: left out."
+             for files in methods.values() for f in files for step, problems in f["partial"].items()]
+    notes += [f"{name}: its seeds have no policy_step in common: no curve." for name, files in methods.items()
+              if name not in moving and any(f["steps"] for f in files)]
+    if not moving:
+        return [], notes, {}
+    entries = {name: along(files, columns, wanted, args.resamples) for name, files in moving.items()}
+    kl = {name: kl_at(files, list(entries[name])) for name, files in moving.items()}
+    unlike = {tuple(found) for found in entries.values()}
+    if len(unlike) > 1:
+        notes.append("NOT ALIKE: policy_steps differ: " + "; ".join(f"{name} {', '.join(map(str, found))}"
+                                                                   for name, found in entries.items()))
+    rows = [[name, str(step), "-" if kl[name] is None else f"{kl[name][i]:.3f}", *(cell(found[c]) for c in wanted)]
+            for name, steps in entries.items() for i, (step, found) in enumerate(steps.items())]
+    table = {"title": "Along training, %", "header": ["method", "step", CURVES["kl_ref"], *wanted], "rows": rows}
+    notes.append("Along training: the same problems at every step. KL: of metrics.jsonl at that step, over the training "
+                 "completions that the step's weights drew.")
+    if place and len(moving) > 2 * len(STYLES):
+        notes.append(f"Along training: {len(moving)} methods are too many for a figure.")
+    elif place:
+        plot_along(args, moving, list(methods), columns, wanted, entries, kl, place)
+    results = {name: {step: {"kl_ref": None if kl[name] is None else float(kl[name][i]), "metrics": found}
+                      for i, (step, found) in enumerate(steps.items())} for name, steps in entries.items()}
+    return [table], notes, results
+
+
+def wanted_columns(args, columns, shown):
+    """The columns along training: --curves, or each metric at the smallest and the largest k."""
+    ks = [int(column.partition("@")[2]) for column in columns]
+    wanted = args.curves or list(dict.fromkeys(f"{metric}@{k}" for metric in shown for k in (min(ks), max(ks))))
+    if unknown := [column for column in wanted if column not in columns]:
+        raise InputError(f"--curves {' '.join(unknown)}: expected of {', '.join(columns)}: --k and --metrics say which")
+    return wanted
+
+
+def plot_along(args, moving, names, columns, wanted, entries, kl, place):
+    """along_step and along_kl, a panel per column, with the exact limits where rows carry them; by level likewise."""
+    ideal = next(iter(moving.values()))[0]["steps"]
+    ideal = next(iter(ideal.values()))["limits"]  # (P, 2, K)
+    ks = sorted({int(column.partition("@")[2]) for column in columns})
+
+    def heights(column):
+        metric, k = column.split("@")
+        if ideal is None or metric != "pass":
+            return {}
+        return dict(zip(("best possible list", "posterior sampling"), 100 * ideal.mean(axis=0)[:, ks.index(int(k))]))
+
+    with_kl = {name: found for name, found in kl.items() if found is not None}
+    levels = by_level_along(moving, columns, wanted, args.resamples)
+    for x, xlabel, known in (("step", "training step", dict.fromkeys(moving)), ("kl", CURVES["kl_ref"], with_kl)):
+        if not known:
+            continue
+        lines = lambda found, column: {name: along_line(found[name], column, known[name]) for name in known if found.get(name)}
+        plot_lines(place(f"along_{x}"), [(f"{c}, %", lines(entries, c), heights(c)) for c in wanted], names, xlabel)
+        if levels:
+            plot_lines(place(f"along_{x}_by_level"), [(f"level {level or 'none'}: {c}, %", lines(found, c), {})
+                                                      for level, found in levels.items() for c in wanted], names, xlabel)
+
+
+def by_level_along(moving, columns, wanted, resamples):
+    """{level: {method: along()}}; {} where no row has a level."""
+    levels = {level for files in moving.values() for f in files for g in f["steps"].values() for level in g["levels"].tolist()}
+    return {level: {name: along(files, columns, wanted, resamples, level) for name, files in moving.items()}
+            for level in sorted(levels, key=level_order)} if any(levels) else {}
+
+
+def report_best(args, methods, chosen_on, columns, shown, reference, place):
+    """Where a method has several steps or variants: table, notes and results of best_steps(), and a figure of variants."""
+    candidates = chosen_on or methods
+    if not any(":" in name or common_steps(files) for name, files in candidates.items()):
+        return [], [], {}
+    wanted = wanted_columns(args, columns, shown)
+    reference = reference.partition(":")[0]
+    if chosen_on:
+        notes = ["Best steps: chosen on " + ", ".join(dict.fromkeys(f["path"] for files in chosen_on.values() for f in files))]
+        best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
+    else:
+        split = {name: halves(files) for name, files in methods.items()}
+        if any(not len(f["tasks"]) for halved in split.values() for half in halved for f in half):
+            return [], ["Best steps: too few problems to choose on one half of them and to report on the other."], {}
+        notes = ["Best steps: chosen on the problems whose prompt has an even hash, reported on the others."]
+        best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted, args.resamples,
+                          reference)
+    if place and any(len(found["variants"]) > 1 for entries in best.values() for found in entries.values()):
+        plot_variants(place("variants"), best)
+    return [best_table(best)], notes, best
+
+
+def report(args, rows, chosen_on, curves, place):
+    """The part of evaluate() that is about rows of find_runs(). Returns the Markdown text and the results."""
+    paths = [path for seeds in [*rows.values(), *chosen_on.values()] for pair in seeds for path in pair if path]
+    ks, metrics = choose_ks(args, paths), [m for m in METRICS if m in args.metrics]
     columns = column_names(ks, metrics)
-    methods = {name: [read_file(path, ks, metrics, args.cluster) for path in seeds] for name, seeds in paths.items()}
-    reference = args.against or next(iter(methods))
-    if reference not in methods:
-        raise InputError(f"--against {reference}: expected one of {', '.join(methods)}")
+    methods, chosen_on = (read_methods(found, ks, metrics, args.cluster) for found in (rows, chosen_on))
+    reference = args.against or next(iter(methods or chosen_on))
+    if reference not in (known := methods or chosen_on) and reference not in {name.partition(":")[0] for name in known}:
+        raise InputError(f"--against {reference}: expected one of {', '.join(known)}")
+    # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
+    same = "pass" in metrics and all(f["binary"] for files in known.values() for f in files)
+    shown = [m for m in metrics if m != "max" or not same]
+    best, best_notes, chosen = report_best(args, methods, chosen_on, columns, shown, reference, place)
+    if not methods:  # only a choice to be made
+        text = markdown(best, best_notes)
+        if place:
+            with open(place("table.md"), "w", encoding="utf-8") as out:
+                out.write(text)
+        return text, {"best": chosen}
+    if reference not in methods:  # a method that has variants only
+        reference = next(name for name in methods if name.partition(":")[0] == reference)
 
     estimates, clusters, differences = {}, {}, {}
     for name, files in methods.items():
@@ -958,13 +1284,10 @@ def report(args, paths, curves, place):
     limits = {}
     if all(found is not None for found in ideal):
         limits = dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
-    # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
-    same = "pass" in metrics and all(f["binary"] for files in methods.values() for f in files)
-    shown = [m for m in metrics if m != "max" or not same]
-
+    moving, moving_notes, steps = report_along(args, methods, columns, shown, place)
     tables = main_tables(methods, estimates, ks, shown, limits)
     tables += (difference_tables(differences, reference, shown, ks) if differences else [])
-    tables += level_tables(levels, shown, ks) + [sample_table(methods)]
+    tables += level_tables(levels, shown, ks) + moving + best + [sample_table(methods)]
     tables += [training_table(curves)] if curves else []
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
@@ -983,10 +1306,11 @@ def report(args, paths, curves, place):
                          "an interval of width 0 is not certainty.")
         if clusters[name] == 1:
             notes.append(f"{name}: a single cluster of problems, so there is no interval.")
+    notes += moving_notes + best_notes
     unlike = mixed(methods)
     notes += [f"NOT ALIKE: {note}" for note in unlike]
-    for key in args.paper:
-        table, note = paper_table(key, methods, columns, curves)
+    for key, paper in args.papers.items():
+        table, note = paper_table(key, paper, methods, columns, curves)
         tables.append(table)
         notes.append(note)
     text = markdown(tables, notes)
@@ -994,7 +1318,7 @@ def report(args, paths, curves, place):
     results = {"methods": {}, "k": ks,
                "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
                "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
-               "not_alike": unlike}
+               "not_alike": unlike, "along": steps, "best": chosen}
     for name, files in methods.items():
         results["methods"][name] = {
             "metrics": estimates[name], "diagnostics": diagnostics(files), "clusters": clusters[name],
@@ -1062,16 +1386,28 @@ def main():
     statistics.add_argument("--cluster", metavar="KEY", help="rows of equal row[KEY] are a cluster (default: prompt)")
     statistics.add_argument("--resamples", type=int, default=4000, help="of the bootstrap")
     show = parser.add_argument_group("presentation")
-    show.add_argument("--paper", nargs="+", default=[], choices=list(PAPERS), metavar="TABLE",
-                      help="a paper's table beside ours, methods named as there: " + ", ".join(PAPERS))
+    show.add_argument("--paper", nargs="+", default=[], metavar="TABLE",
+                      help="a table of results/papers.json beside ours, methods named as there")
     show.add_argument("--caption", nargs="+", default=[], metavar="TEXT", help="lines printed under the tables")
-    show.add_argument("--smooth", type=int, default=10, help="training curves are running means over this many steps")
+    show.add_argument("--smooth", type=int, default=10, help="training curves are means over this many steps")
+    moving = parser.add_argument_group("along training (rows of several policy_steps, from generate.py --along)")
+    moving.add_argument("--curves", nargs="+", metavar="METRIC@K", help="what is drawn, and what the best step is chosen by "
+                        "(default: each metric at the smallest and at the largest k)")
+    moving.add_argument("--choose-on", nargs="+", default=[], metavar="NAME=PATH", help="rows of other problems, on which each "
+                        "method's best step, and best of its variants METHOD:VARIANT, is chosen (default: half of the problems)")
+    moving.add_argument("--rollouts", nargs="+", metavar="METRIC@K", help="draw these from RUN/rollouts too, by level")
     parser.add_argument("--benchmark", type=int, nargs="?", const=20000, metavar="P",
                         help="time P synthetic problems x 256 samples (20000 if P is left out), and exit")
     args = parser.parse_args()
+    for column in [*(args.curves or []), *(args.rollouts or [])]:
+        metric, _, k = column.partition("@")
+        if metric not in METRICS or not k.isdecimal() or int(k) < 1:
+            parser.error(f"--curves and --rollouts take columns such as pass@4 or maj@8, not {column}")
+    if args.rollouts and not args.out:
+        parser.error("--rollouts draws figures: it needs --out")
     if min(args.k or [1]) < 1 or args.resamples < 100 or args.smooth < 1:
         parser.error("expected --k >= 1, --resamples >= 100, --smooth >= 1")
-    if not args.runs and not args.benchmark:
+    if not args.runs and not args.choose_on and not args.benchmark:
         parser.error("expected at least one file of rows or run directory")
     try:
         benchmark(args) if args.benchmark else print(evaluate(args), end="")

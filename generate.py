@@ -7,6 +7,9 @@ The dataset's own solutions as completions (the SFT warm-up goes through the sam
 The sampling side of the loop: step s is sampled once train.py has published weights of a step >= s - max_staleness
 in RUN/policy, which are then reloaded in place:
     python generate.py --run RUN --steps 150 --max-staleness 0 | python reward.py | python advantages.py | python train.py
+Evaluation along training, of the checkpoints that train.py --keep-every N keeps, also while it is at work; the same command
+goes on where it was stopped:
+    python generate.py --along RUN --split test --limit 100 --resume e.jsonl | python reward.py >> e.jsonl
 
 Prompt order and sampling noise are functions of (seed, step), so a run that is stopped and started again draws the same.
 Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
@@ -15,6 +18,7 @@ Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 import argparse
 import ast
 import base64
+import fcntl
 import functools
 import gc
 import glob
@@ -1182,8 +1186,92 @@ def check_probe(path, score, dtype):
                          f"{found:.5f}, train.py's {probe['logprob']:.5f} (tolerance {tolerance:.0e})")
 
 
+PATIENCE = 60  # seconds without a train.py in RUN until a checkpoint that is to come is given up
+
+
+def trainer_at_work(run):
+    """Whether a train.py holds RUN/lock."""
+    try:
+        with open(run / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go at once: train.py tries for a second
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def kept_checkpoints(run, at_steps, rows):
+    """Yield RUN/kept/policy-<step> in the order of steps: those of `at_steps`, which are waited for while a train.py is at
+    work there; or, without it, all that there are and, while a train.py is at work, those to come. Raises ValueError for
+    one that will not come, BrokenPipeError if the next stage ends."""
+    reader = select.poll()
+    reader.register(rows, 0)
+    last, seen, strange = -1, time.monotonic(), set()
+    while True:
+        if at_work := trainer_at_work(run):  # asked first: what a trainer that ends has left is found below
+            seen = time.monotonic()
+        found = {policy_step(path): path for path in run.glob("kept/*")}
+        for path in {path for path in run.glob("kept/*") if policy_step(path) is None and path.name != "new"} - strange:
+            strange.add(path)
+            print(f"generate.py: {path} is not named as train.py names a checkpoint: left out", file=sys.stderr)
+        found.pop(None, None)
+        due = [step for step in at_steps or sorted(found) if step > last]
+        if due and due[0] in found:
+            last = due[0]
+            yield found[last]
+        elif not due and (at_steps or last >= 0 and not at_work):
+            return
+        elif not at_work and time.monotonic() - seen >= PATIENCE or due and due[0] < max(found, default=-1):
+            missing = ", ".join(f"policy-{step:06d}" for step in due if step not in found) or "any checkpoint"
+            raise ValueError(f"{run / 'kept'} does not hold {missing} of train.py --keep-every"
+                             + ("" if at_work else f", and no train.py is at work in {run}"))
+        elif reader.poll(200):  # ms
+            raise BrokenPipeError
+
+
+def read_done(path, args, sampling, prompts):
+    """{(policy_step, task_id)} of the rows in the file that this command's rows are appended to; a last line that was cut
+    off is removed from it. Raises ValueError for rows that this command would not have written."""
+    known, done, whole = {prompt["task_id"] for prompt in prompts}, set(), 0
+    with open(path, "a+b") as file:
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                file.truncate(whole)
+                break
+            whole += len(line)
+            try:
+                row = json.loads(line)
+                expected = {"dataset": args.dataset, "split": args.split, "sampling": sampling, "n": args.num_samples}
+                found = {"n": len(row["completions"])} | {key: row[key] for key in ("dataset", "split", "sampling")}
+                key = int(row["policy_step"]), row["task_id"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path}: row {number}: not a row of an evaluation along training ({error!r})") from None
+            if found != expected or key[1] not in known:
+                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: {found}, here {expected}"
+                                 + (", and it is not among these prompts" if key[1] not in known else ""))
+            done.add(key)
+    return done
+
+
+def ready_engine(engine, path, args):
+    """The engine with the weights of `path`: a new one, or `engine` after a reload. ValueError if they cannot be read."""
+    from safetensors import SafetensorError
+    try:
+        if engine is None:
+            engine = ENGINES[args.engine](path, args)
+            gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
+        else:
+            engine[1](path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from None
+    return engine
+
+
 def generate(args, rows):
-    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish."""
+    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With --along
+    there is one batch, which is sampled from each checkpoint."""
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -1191,34 +1279,42 @@ def generate(args, rows):
     first_step = 0
     if args.run:  # start where train.py starts: at its last checkpoint
         first_step = max((int(file.parent.name[-6:]) for file in args.run.glob("policy-??????/trainer.pt")), default=0)
-    path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
+    if args.along:
+        checkpoints = kept_checkpoints(args.along, args.at_steps, rows)
+        path = next(checkpoints)
+        checkpoints = itertools.chain([path], checkpoints)
+    else:
+        path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
     if os.path.isdir(path) and not os.path.exists(os.path.join(path, "config.json")):
         raise ValueError(f"{path} is not a checkpoint: it has no config.json")
     tokenizer = AutoTokenizer.from_pretrained(path)
-    sample = None
+    sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
+                "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
+    engine, loaded = None, None
     for step, prompts in prompt_batches(args, tokenizer, first_step):
         ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
-        latest = wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
-        if not args.reference and sample is None:
-            sample, load, score = ENGINES[args.engine](latest, args)
-            gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-        elif not args.reference and latest != path:
-            load(latest)
-        if args.run and not args.reference and (latest != path or step == first_step):
-            check_probe(latest, score, args.dtype)
-        path = latest
-        shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path)}
-        shared["sampling"] = {"model": str(args.model or args.run), "seed": args.seed, "temperature": args.temperature,
-                              "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-        if args.reference:
-            groups = ((g, [reference_sample(tokenizer, prompt)]) for g, prompt in enumerate(prompts))
-        else:
-            groups = sample([(ids[g], sampling_seed(args.seed, step, g)) for g in range(len(prompts))])
-        for g, group in groups:
-            row = {key: value for key, value in prompts[g].items() if key != "reference"}
-            row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
-            rows.write(json.dumps(row | shared | {"prompt_token_ids": ids[g]}) + "\n")
-            rows.flush()
+        done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
+        if not args.along:
+            checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
+        for path in checkpoints:
+            places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
+            if not places:
+                continue
+            if args.reference:
+                groups = ((i, [reference_sample(tokenizer, prompts[g])]) for i, g in enumerate(places))
+            else:
+                if path != loaded:
+                    engine = ready_engine(engine, path, args)
+                    if args.run or args.along:
+                        check_probe(path, engine[2], args.dtype)
+                    loaded = path
+                groups = engine[0]([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling}
+            for i, group in groups:
+                row = {key: value for key, value in prompts[places[i]].items() if key != "reference"}
+                row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
+                rows.write(json.dumps(row | shared | {"prompt_token_ids": ids[places[i]]}) + "\n")
+                rows.flush()
 
 
 def reference_sample(tokenizer, prompt):
@@ -1233,8 +1329,12 @@ def check_arguments(parser, args):
     def given(*names):
         return [name for name in names if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
 
-    if (args.model is None) == (args.run is None):
-        parser.error("give --model (fixed weights) or --run (follow the trainer), not both")
+    if [args.model, args.run, args.along].count(None) != 2:
+        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept checkpoints)")
+    if args.along and (args.steps is not None or args.reference):
+        parser.error("--along samples one pass over the prompts from each checkpoint: not with --steps or --reference")
+    if args.at_steps is not None and (min(args.at_steps) < 0 or args.at_steps != sorted(set(args.at_steps))):
+        parser.error("--at-steps must be different steps, ascending")
     if args.run and args.steps is None:
         parser.error("--run needs --steps, the number of steps of the whole run")
     if args.run and (args.top_p < 1 or args.top_k):
@@ -1253,6 +1353,8 @@ def check_arguments(parser, args):
         unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens", "--engine")
     if not args.run:
         unused += given("--max-staleness")
+    if not args.along:
+        unused += given("--at-steps", "--resume")
     if args.steps is None:
         unused += given("--prompts-per-step")
     if unused:
@@ -1293,12 +1395,19 @@ def choose_engine(parser, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN) [flags] > completions.jsonl", allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > completions.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     where = parser.add_argument_group("weights")
     where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
     where.add_argument("--run", type=Path, help="run directory: follow the weights that train.py publishes in RUN/policy")
+    where.add_argument("--along", type=Path, metavar="RUN",
+                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a run that "
+                            "is still at work too")
+    where.add_argument("--at-steps", type=int, nargs="+", metavar="STEP",
+                       help="with --along: of these steps, waited for while RUN is trained; default: all that are kept")
+    where.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
+                       "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
     where.add_argument("--max-staleness", type=int, default=0,
                        help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps training)")
     where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",

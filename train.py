@@ -734,11 +734,50 @@ def publish(run, step, policy, tokenizer, args, state=None):
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
     replace_link(run / "policy", final.name)
-    kept = sorted(run.glob("policy-??????"))
-    resumable = [path for path in kept if (path / "trainer.pt").exists()]
-    for path in kept:
+    if to_keep(step, args):
+        keep(run, final)
+    published = sorted(run.glob("policy-??????"))
+    resumable = [path for path in published if (path / "trainer.pt").exists()]
+    for path in published:
         if path not in resumable[-1:] and int(path.name[-6:]) < step - 1 - args.keep_policies:
             shutil.rmtree(path)
+
+
+def to_keep(step, args):
+    return args.keep_every and (step % args.keep_every == 0 or step == args.steps)
+
+
+def keep(run, checkpoint):
+    """RUN/kept/policy-<step>: the files of a published checkpoint but its trainer.pt, for good, so that it can be evaluated
+    later or beside the training. Complete before it has its name. Hard links, which cost nothing, where the file system
+    has them."""
+    def link(source, target):
+        try:
+            os.link(source, target)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(source, target)
+    new, final = run / "kept" / "new", run / "kept" / checkpoint.name
+    for stale in (new, final):
+        shutil.rmtree(stale, ignore_errors=True)
+    shutil.copytree(checkpoint, new, ignore=shutil.ignore_patterns("trainer.pt"), copy_function=link)
+    new.rename(final)
+
+
+def check_room(run, model, args):
+    """Say what --keep-every will take of the disk; ValueError where the disk has not so much."""
+    size = sum(p.numel() for p in model.parameters()) * getattr(torch, args.dtype).itemsize
+    steps = {*range(0, args.steps + 1, args.keep_every), args.steps} if args.steps is not None else None
+    there = len(list(run.glob("kept/policy-??????")))
+    free = shutil.disk_usage(run).free
+    text = f"checkpoints of {size / 1e6:,.1f} MB every {args.keep_every} steps"
+    if steps is None:
+        text = f"--keep-every: {text}, for good; {free / 1e9:,.1f} GB are free"
+    else:
+        text = (f"--keep-every: {len(steps)} {text}, {len(steps) * size / 1e9:,.3f} GB in {run / 'kept'}, {there} of them are "
+                f"there; {free / 1e9:,.1f} GB are free")
+        if (len(steps) - there) * size > free:
+            raise ValueError(text)
+    print(f"train.py: {text}", file=sys.stderr)
 
 
 def probe_ids(model):
@@ -790,15 +829,15 @@ def resume(run, args):
         return None
     state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "tensorboard", "samples_every"}
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard", "samples_every"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
     if changed:
         raise ValueError(f"{run} was started with other flags: " + ", ".join(
             f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items()))
     replace_link(run / "policy", found[-1].name)
-    for path in run.glob("policy-??????"):
-        if path > found[-1]:
+    for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
+        if path.name > found[-1].name:
             shutil.rmtree(path)
     metrics = run / "metrics.jsonl"
     if metrics.exists():
@@ -813,11 +852,13 @@ def lock(run):
     """A file that keeps every other train.py out of RUN as long as it is held."""
     run.mkdir(parents=True, exist_ok=True)
     file = open(run / "lock", "w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"another train.py is at work in {run}") from None
-    return file
+    for _ in range(20):  # an evaluation that follows the run looks at the lock now and then
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            time.sleep(0.05)
+    raise ValueError(f"another train.py is at work in {run}")
 
 
 def train(args):
@@ -871,6 +912,8 @@ def train(args):
                 "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
                          for name, v in vars(args).items()}}
 
+    if args.keep_every and RANK == 0:
+        check_room(run, model, args)
     if not state:
         publish(run, 0, policy, tokenizer, args, state_after(0))
     if args.steps is not None and first >= args.steps:
@@ -916,7 +959,7 @@ def train(args):
             if args.samples_every and (step - 1) % args.samples_every == 0 and RANK == 0:
                 log_samples(run / "samples.log", step - 1, rows)
             # last, so that a checkpoint never lacks the records of its steps
-            if save or not sft:  # no one samples from a policy in the middle of its warm-up
+            if save or to_keep(step, args) or not sft:  # no one samples from a policy in the middle of its warm-up
                 publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
             shown = {"loss": metrics["loss"]} if sft else {
                 "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
@@ -1031,6 +1074,9 @@ def parse_arguments(argv=None):
     machine.add_argument("--activation-checkpointing", action="store_true",
                          help="less memory, more work: layers are computed twice")
     machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
+    machine.add_argument("--keep-every", type=int, metavar="N",
+                         help="keep the weights of every Nth step and of the last in RUN/kept, to be evaluated: see "
+                              "generate.py --along")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
     machine.add_argument("--samples-every", type=int, default=50,
@@ -1099,8 +1145,8 @@ def check_arguments(parser, args):
         parser.error(f"--loss-norm {args.loss_norm} is defined for --ratio token")
     if args.beta and args.kl_to == "reference" and args.reference_model == "none":
         parser.error("--beta needs a reference model")
-    at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "microbatch_tokens": 1,
-                "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0, "entropy_bonus": 0,
+    at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "keep_every": 1,
+                "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0, "entropy_bonus": 0,
                 "weight_decay": 0, "clip_grad": 0, "lr_final": 0}
     above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
     for name, low in (at_least | above).items():

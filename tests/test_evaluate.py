@@ -372,7 +372,7 @@ def test_papers_numbers_are_those_of_the_notes():
     if not notes.exists():
         pytest.skip("../shared/papers/settings.md, the transcript of the papers' tables, is not here")
     text = " ".join(notes.read_text().replace("|", " ").split())
-    for key, table in evaluate.PAPERS.items():
+    for key, table in evaluate.read_papers(json.loads(Path(evaluate.PAPERS).read_text())).items():
         place = 0
         for name, row in table["rows"].items():  # each row whole and in its order, the rows in theirs
             assert list(row) == table["columns"]
@@ -461,7 +461,7 @@ def test_bad_json_and_bad_flags(tmp_path, monkeypatch, capsys):
                             ([good, "--out", good], "--out"),
                             ([], "expected at least one"),
                             ([tmp_path / "nowhere.jsonl"], "No such file"),
-                            ([tmp_path / "empty"], "eval.jsonl or metrics.jsonl"),
+                            ([tmp_path / "empty"], "along.jsonl or metrics.jsonl"),
                             ([tmp_path / "curves", "--out", tmp_path / "o"], "row 2: expected an integer step")):
         status, out, err = run(monkeypatch, capsys, *arguments)
         assert (status, out) == (2, "") and text in err, (arguments, err)

@@ -233,7 +233,7 @@ def test_reference_rows_hold_the_solution(tiny, shell):
 
 
 @pytest.mark.parametrize("flags, expected", [
-    ("", "--model"), ("--model X --run Y --steps 1", "not both"), ("--run Y", "--steps"),
+    ("", "--model"), ("--model X --run Y --steps 1", "give one of"), ("--run Y", "--steps"),
     ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--run Y --steps 1 --temperature 0.7", "--temperature"), ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
     ("--model X --steps 1 --max-staleness 1", "--max-staleness"), ("--model X --limit 1 --prompts-per-step 2", "no effect"),
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -127,6 +128,125 @@ def test_one_shot_on_files(warm, tmp_path, shell):
     assert result["metrics"]["pass@1"]["mean"] == pytest.approx(sum(sum(row["correct"]) for row in rows) / 48)
     assert result["metrics"]["pass@8"]["mean"] == pytest.approx(sum(any(row["correct"]) for row in rows) / 6)
     assert os.readlink(tmp_path / "run" / "policy") == "policy-000001"
+
+
+# ------------------------------------------------------------------------------------------ evaluation along training
+
+def along(run, file, flags="--at-steps 0 2 4 5"):
+    return (f"python generate.py --along {run} {flags} --split test --limit 6 --num-samples 4 --seed 9 --resume {file} | "
+            f"python reward.py >> {file}")
+
+
+def read(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def kept(warm, tmp_path_factory):
+    """A run of five steps that has kept its checkpoints 0, 2, 4 and 5; its resumable one is 5."""
+    run = tmp_path_factory.mktemp("kept") / "run"
+    done = subprocess.run(["bash", "-c", "set -o pipefail; " + loop(run, warm, steps=5, train="--keep-every 2 --save-every 5")],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "4 checkpoints" in done.stderr and "are free" in done.stderr  # the disk that it takes is said at the start
+    return run
+
+
+def test_kept_checkpoints_are_plain_and_those_of_their_steps(kept, warm, tmp_path, shell):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    names = [path.name for path in sorted((kept / "kept").iterdir())]
+    assert names == ["policy-000000", "policy-000002", "policy-000004", "policy-000005"]
+    for name in names:
+        assert not (kept / "kept" / name / "trainer.pt").exists()
+        AutoModelForCausalLM.from_pretrained(kept / "kept" / name), AutoTokenizer.from_pretrained(kept / "kept" / name)
+    assert (kept / "kept" / names[-1] / "model.safetensors").read_bytes() == (kept / "policy" / "model.safetensors").read_bytes()
+    assert (kept / "kept" / names[0] / "model.safetensors").read_bytes() != (kept / "policy" / "model.safetensors").read_bytes()
+
+
+def test_rows_along_training_are_those_of_each_checkpoint_alone(kept, tmp_path, shell):
+    """Weights reloaded in place give the rows that a process of their own gives, to the last bit."""
+    done = shell(along(kept, tmp_path / "along.jsonl", flags=""))  # all that are kept
+    assert done.returncode == 0, done.stderr
+    rows = read(tmp_path / "along.jsonl")
+    assert [row["policy_step"] for row in rows] == [0] * 6 + [2] * 6 + [4] * 6 + [5] * 6
+    for step in (2, 5):
+        one = tmp_path / f"{step}.jsonl"
+        done = shell(f"python generate.py --model {kept}/kept/policy-{step:06d} --split test --limit 6 --num-samples 4 --seed 9 > {one}")
+        assert done.returncode == 0, done.stderr
+        mine = {row["task_id"]: (row["completions"], row["logprobs"]) for row in rows if row["policy_step"] == step}
+        assert mine == {row["task_id"]: (row["completions"], row["logprobs"]) for row in read(one)}
+
+
+def test_an_evaluation_that_was_cut_off_goes_on(kept, tmp_path, shell):
+    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
+    assert shell(along(kept, whole)).returncode == 0
+    text = whole.read_bytes()
+    cut = text.splitlines(keepends=True)
+    part.write_bytes(b"".join(cut[:9]) + cut[9][:50])  # in the second checkpoint, in the middle of a line
+    done = shell(along(kept, part))
+    assert done.returncode == 0, done.stderr
+    for row, same in zip(read(part), read(whole), strict=True):  # of another batch, so not to the last bit
+        for mine, theirs in zip(row.pop("logprobs"), same.pop("logprobs"), strict=True):
+            assert mine == pytest.approx(theirs, abs=1e-5)
+        assert row == same
+    text = part.read_bytes()
+    again = shell(along(kept, part))  # nothing to do: nothing is changed
+    assert again.returncode == 0 and part.read_bytes() == text
+    other = shell(along(kept, part).replace("--seed 9", "--seed 8"))
+    assert other.returncode == 2 and "row 1" in other.stderr and "another command" in other.stderr and part.read_bytes() == text
+
+
+def test_a_run_is_evaluated_while_it_goes_on(warm, tmp_path, shell):
+    """The evaluation starts before the run does, waits for its checkpoints, and ends with the last."""
+    run, file = tmp_path / "run", tmp_path / "along.jsonl"
+    evaluation = subprocess.Popen(["bash", "-c", "set -o pipefail; " + along(run, file)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    done = shell(loop(run, warm, steps=5, train="--keep-every 2"))
+    assert done.returncode == 0, done.stderr
+    assert evaluation.wait(timeout=60) == 0, evaluation.stderr.read()
+    evaluation.stderr.close()
+    assert [row["policy_step"] for row in read(file)] == [0] * 6 + [2] * 6 + [4] * 6 + [5] * 6
+
+
+def test_missing_extra_and_damaged_checkpoints_are_named(kept, tmp_path, shell):
+    run, file = tmp_path / "run", tmp_path / "along.jsonl"
+    shutil.copytree(kept, run, symlinks=True)
+    (run / "kept" / "policy-000002 (copy)").mkdir()
+    missing = shell(along(run, file, "--at-steps 0 3 5"))
+    assert missing.returncode == 2 and "policy-000003" in missing.stderr and "no train.py is at work" in missing.stderr
+    assert "policy-000002 (copy)" in missing.stderr
+    assert [row["policy_step"] for row in read(file)] == [0] * 6  # what came before it is there
+    weights = run / "kept" / "policy-000004" / "model.safetensors"
+    data = weights.read_bytes()
+    for damaged in (data[:1000], data[:-1000], b""):
+        weights.write_bytes(damaged)
+        done = shell(along(run, file))
+        assert done.returncode == 2 and "policy-000004" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert [row["policy_step"] for row in read(file)] == [0] * 6 + [2] * 6
+    weights.write_bytes(data)
+    assert shell(along(run, file)).returncode == 0 and len(read(file)) == 24
+
+
+def test_a_run_that_stopped_is_not_waited_for(kept, monkeypatch):
+    import generate
+    monkeypatch.setattr(generate, "PATIENCE", 0.5)
+    with open(os.devnull, "w") as rows:
+        with pytest.raises(ValueError, match="policy-000007 .*no train.py is at work"):
+            list(generate.kept_checkpoints(kept, [0, 5, 7], rows))
+        with pytest.raises(ValueError, match="any checkpoint"):
+            next(generate.kept_checkpoints(kept / "nowhere", None, rows))
+
+
+def test_what_a_resumed_run_has_not_reached_is_not_kept(kept, warm, tmp_path, shell):
+    """Checkpoints after the one that a run is resumed from were another run's future: they are made again."""
+    run = tmp_path / "run"
+    done = shell(loop(run, warm, steps=3, train="--keep-every 1 --save-every 2"))
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(run / "policy-000003")  # killed before step 3 was complete
+    (run / "kept" / "policy-000003" / "old").touch()
+    done = shell(loop(run, warm, steps=3, train="--keep-every 1 --save-every 2"))
+    assert done.returncode == 0, done.stderr
+    assert not (run / "kept" / "policy-000003" / "old").exists()
+    assert [path.name[-1] for path in sorted((run / "kept").iterdir())] == list("0123")
 
 
 MATH_ROWS = [{"problem": f"What is ${a} + {b}$?", "level": "Level 1", "type": "Prealgebra", "answer": str(a + b),

@@ -1166,9 +1166,10 @@ def wait_for_weights(run, step, max_staleness, rows):
     reader = select.poll()
     reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
     while True:
-        found = policy_step(run / "policy")
+        newest = Path(os.path.realpath(run / "policy"))
+        found = policy_step(newest)
         if found is not None and step - max_staleness <= found <= step:
-            return run / f"policy-{found:06d}"
+            return newest
         if reader.poll(1):
             raise BrokenPipeError
 

@@ -22,6 +22,7 @@ import fcntl
 import functools
 import gc
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -29,6 +30,7 @@ import pickle
 import random
 import shutil
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -43,6 +45,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
@@ -56,13 +59,20 @@ RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.i
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
     and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention, activation
-    checkpointing, several ranks) every completion carries its own copy of the prompt. Both give the same numbers."""
+    checkpointing, several ranks) every completion carries its own copy of the prompt. Both give the same numbers.
 
-    def __init__(self, model, share_prompt=True):
+    dtype torch.bfloat16: products are computed in bfloat16 (autocast), entered anew for every pass, because it keeps its
+    bfloat16 copies of the weights until it is left: a pass after an update would still see the weights before it."""
+
+    def __init__(self, model, share_prompt=True, dtype=torch.float32):
         super().__init__()
-        self.model, self.share_prompt = model, share_prompt
+        self.model, self.share_prompt, self.dtype = model, share_prompt, dtype
 
     def forward(self, prompts, completions, group, entropy=False):
+        with autocast(self.model.device, self.dtype):
+            return self.logprobs(prompts, completions, group, entropy)
+
+    def logprobs(self, prompts, completions, group, entropy):
         """prompts: G lists of token ids; completions: U lists; group: U indices into prompts.
         Returns float32 (U, T) log-probabilities of the completions' tokens, 0 beyond their end, and, if asked for, the
         (U, T) entropies of the distributions they were drawn from, else None."""
@@ -132,6 +142,10 @@ class Policy(torch.nn.Module):
             return piece(hidden, targets)
         parts = [checkpoint(piece, h, t, use_reentrant=False) for h, t in zip(hidden.split(size), targets.split(size))]
         return tuple(torch.cat(part) for part in zip(*parts))
+
+
+def autocast(device, dtype):
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def load_model(path, kind=AutoModelForCausalLM, **how):
@@ -363,9 +377,9 @@ def off_policy_advantages(batch, groups, samples, lp, args):
 class Value(torch.nn.Module):
     """V(x), the value of a prompt: a scalar head on a backbone of its own (Tang et al. App. A.4)."""
 
-    def __init__(self, path):
+    def __init__(self, path, dtype=torch.float32):
         super().__init__()
-        self.backbone = load_model(path, AutoModel, dtype=torch.float32)
+        self.backbone, self.dtype = load_model(path, AutoModel, dtype=torch.float32), dtype
         self.head = torch.nn.Linear(self.backbone.config.hidden_size, 1)
         torch.nn.init.zeros_(self.head.weight), torch.nn.init.zeros_(self.head.bias)
 
@@ -373,8 +387,10 @@ class Value(torch.nn.Module):
         """P lists of token ids -> (P, 1) values, read at the prompt's last token."""
         device, width = self.head.weight.device, max(map(len, prompts))
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts], device=device)
-        hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
-        return self.head(hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]])
+        with autocast(device, self.dtype):
+            hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
+        last = hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]]
+        return torch.nn.functional.linear(last.float(), self.head.weight.float(), self.head.bias.float())
 
 
 def value_losses(value, old, target, clip):
@@ -458,7 +474,6 @@ class Adam8bit(torch.optim.Optimizer):
 def sft_step(batch, step, policy, optimizer, args):
     """Maximum likelihood of the completions, a mean over tokens. Returns the step's metrics."""
     tokens, total = batch.mask.sum(), 0.0
-    optimizer.zero_grad()
     for micro, weight in batch.microbatches(range(len(batch.tokens)), policy, args.microbatch_tokens):
         loss = weight * -batch.logprobs(policy, micro)[0].sum() / tokens
         refuse_nonfinite("loss", loss.item(), step, batch, micro)
@@ -497,7 +512,6 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
             if value:
                 losses = value_losses(value([batch.prompts[g] for g in groups]), value_old[groups],
                                       target.view(-1, n)[groups], args.value_clip)  # (G, n)
-                optimizers["value"].zero_grad()
                 losses.mean().backward()
                 update(optimizers["value"], value, step, batch, samples, args)
                 seen["value_loss"].append(losses.detach().flatten())
@@ -514,7 +528,6 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
                 continue  # nothing to learn from these groups, and Adam is not stepped on a zero gradient
             tokens = batch.mask[samples].sum()
 
-            optimizers["policy"].zero_grad()
             total, current = torch.zeros_like(tokens), torch.zeros_like(batch.mask)
             # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
             own = args.old_logprobs == "recomputed" and not seen["loss"]
@@ -557,12 +570,13 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
 
 
 def update(optimizer, module, step, batch, samples, args):
-    """Clip the gradient, set the learning rate of `step`, update. Returns the norm before clipping."""
+    """Clip the gradient, set the learning rate of `step`, update, free the gradient. Returns the norm before clipping."""
     norm = whole(torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf))
     refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * lr_factor(step, args)
     optimizer.step()
+    optimizer.zero_grad()
     broken = not all(torch.isfinite(local(p)).all() for p in module.parameters())
     if over_ranks(norm.new_tensor(float(broken))):
         refuse_nonfinite("largest weight after the update", math.nan, step, batch, samples)
@@ -597,7 +611,7 @@ def row_metrics(rows, step, solved, seen):
     solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
     surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
     return {
-        "lag": step - (rows[0]["policy_step"] or 0), "k": k,
+        "lag": step - (rows[0]["policy_step"] or 0), "k": k, "reload_s": rows[0].get("reload_s"),
         "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
         "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
         "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
@@ -624,20 +638,55 @@ def start_ranks(args):
     # no one gives up while rank 0 waits for the sampler
     dist.init_process_group("cpu:gloo,cuda:nccl" if args.device.startswith("cuda") else "gloo",
                             timeout=datetime.timedelta(days=7))
+    all_ranks(torch.device(args.device).type)
+
+
+@functools.cache
+def all_ranks(device_type):
+    """The mesh of all ranks. Made once, by all of them together."""
+    return dist.init_device_mesh(device_type, (RANKS,))
 
 
 def shard(module, args):
-    """Divide the parameters of `module` over the ranks, layer by layer: one layer at a time is whole on the device."""
+    """Divide the parameters of `module` over the ranks, layer by layer: one layer at a time is whole on the device. Those
+    that train are float32, the others stay as they are."""
+    def prepared(part):
+        for parameter in part.parameters():
+            if parameter.requires_grad and not isinstance(parameter, DTensor):
+                parameter.data = parameter.data.float()
+        return part
     precision = MixedPrecisionPolicy()
     if args.dtype == "bfloat16":
         precision = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    mesh = dist.init_device_mesh(torch.device(args.device).type, (RANKS,))
+    how = {"mesh": all_ranks(torch.device(args.device).type), "mp_policy": precision}
     for layer in [m for m in module.modules() if isinstance(m, GradientCheckpointingLayer)]:
-        fully_shard(layer.float(), mesh=mesh, mp_policy=precision)
-    for parameter in module.parameters():  # what is outside the layers; master weights are float32
-        if not isinstance(parameter, DTensor):
-            parameter.data = parameter.data.float()
-    fully_shard(module, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
+        fully_shard(prepared(layer), **how)
+    fully_shard(prepared(module), **how, reshard_after_forward=True)
+
+
+def in_turn(size, function):
+    """function() on every rank; of a machine's ranks as many at a time as its memory holds `size` bytes for each."""
+    if RANKS == 1:
+        return function()
+    place, here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    at_once = from_rank_0(lambda: max(1, min(here, int(0.7 * free_memory() / size))))
+    for first in range(0, here, at_once):
+        if first <= place < first + at_once:
+            result = function()
+        dist.barrier()
+    return result
+
+
+def free_memory():
+    """Bytes of host memory that are free or can be freed."""
+    with open("/proc/meminfo") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+
+
+def together():
+    """Wait for the other ranks."""
+    if RANKS > 1:
+        dist.barrier()
 
 
 def over_ranks(x):
@@ -665,10 +714,10 @@ def local(x):
     return x.to_local() if isinstance(x, DTensor) else x
 
 
-def on_host(x, dtype=None):
+def on_host(x):
     """whole(x), on the CPU of rank 0; None on the other ranks, whose part in this is only to give theirs."""
     x = whole(x.detach())
-    return x.to("cpu", dtype or x.dtype) if RANK == 0 else None
+    return x.cpu() if RANK == 0 else None
 
 
 def like(x, parameter):
@@ -677,10 +726,134 @@ def like(x, parameter):
     return distribute_tensor(x, parameter.device_mesh, parameter.placements) if isinstance(parameter, DTensor) else x
 
 
+# ------------------------------------------------------------------------------------------- weights for the sampler
+# Every update ends in a normal Hugging Face checkpoint. Each rank gathers, casts and writes a part of the tensors as a file
+# of its own, a piece at a time, so that nowhere a second copy of the weights is made and the ranks' writes go on at once.
+
+PIECE = 2**23  # numbers that are cast and written at a time
+NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64"}  # of safetensors
+
+
+def weights_home(args, model):
+    """Where weights are published: RUN, or a folder of this run below --weights-dir. Raises ValueError for a place that has
+    not the room for --keep-policies of them and two more."""
+    if args.weights_dir is None:
+        return args.run
+    run = args.run.resolve()
+    home = args.weights_dir.resolve() / f"{run.name}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
+    home.mkdir(parents=True, exist_ok=True)
+    size = sum(tensor.numel() for tensor in saved_tensors(model).values()) * getattr(torch, args.dtype).itemsize
+    needed = (args.keep_policies + 2) * size
+    free = shutil.disk_usage(home).free + sum(file.stat().st_size for file in home.rglob("*") if file.is_file())
+    if free < needed:
+        raise ValueError(f"--weights-dir {args.weights_dir} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed "
+                         f"({args.keep_policies + 2} times the weights): name another place, or leave the flag out")
+    return home
+
+
+def saved_tensors(model):
+    """{name: tensor} as a checkpoint holds them: once where two names share one. Raises ValueError for a model of which
+    transformers arranges the tensors otherwise than its checkpoint does."""
+    if get_model_conversion_mapping(model, add_legacy=False):
+        raise ValueError(f"train.py cannot write checkpoints of a {model.config.model_type}: transformers rearranges its tensors")
+    left_out = set(model.all_tied_weights_keys) | set(model._keys_to_ignore_on_save or ())
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in left_out}
+
+
+def write_weights(directory, tensors, dtype):
+    """Write {name: tensor} into `directory` as safetensors in `dtype`: a file a rank, and an index if there are several."""
+    owner, load = {}, [0] * RANKS
+    for name, tensor in tensors.items():
+        owner[name] = load.index(min(load))
+        load[owner[name]] += tensor.numel()
+    files = [f"model-{rank + 1:05d}-of-{RANKS:05d}.safetensors" if RANKS > 1 else "model.safetensors" for rank in range(RANKS)]
+    kinds = {name: dtype if tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name in (name for name in tensors if owner[name] == RANK):
+        start, end = end, end + tensors[name].numel() * kinds[name].itemsize
+        header[name] = {"dtype": NAMES[kinds[name]], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(directory / files[RANK], "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in tensors.items():  # all ranks, in the same order: each gives its part of every tensor
+            tensor = whole(tensor.to(kinds[name]) if isinstance(tensor, DTensor) else tensor)
+            if owner[name] == RANK:
+                write_tensor(file, tensor, kinds[name])
+    if RANKS > 1 and RANK == 0:
+        total = sum(tensor.numel() * kinds[name].itemsize for name, tensor in tensors.items())
+        index = {"metadata": {"total_size": total}, "weight_map": {name: files[owner[name]] for name in tensors}}
+        (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@functools.lru_cache(2)
+def host_buffer(dtype, pinned):
+    return torch.empty(PIECE, dtype=dtype, pin_memory=pinned)
+
+
+def write_tensor(file, tensor, dtype):
+    buffer = host_buffer(dtype, tensor.is_cuda)
+    for piece in tensor.reshape(-1).split(PIECE):
+        file.write(buffer[:len(piece)].copy_(piece).view(torch.uint8).numpy().data)
+
+
+def other_files(model, tokenizer, dtype):
+    """{name: bytes} of what lies beside the weights in a checkpoint, the same at every step."""
+    with tempfile.TemporaryDirectory() as scratch:
+        model.config.architectures, model.config.dtype = [type(model).__name__], dtype
+        model.config.save_pretrained(scratch)
+        if model.can_generate():
+            model.generation_config.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        return {str(file.relative_to(scratch)): file.read_bytes() for file in Path(scratch).rglob("*") if file.is_file()}
+
+
+def publish(home, step, policy, others, args):
+    """Write the weights after `step` updates as <home>/policy-<step>, complete before it has its name, and flip RUN/policy
+    to it. Returns the new directory."""
+    final, new = home / f"policy-{step:06d}", home / "policy.new"
+    probed = probe(policy)
+    try:
+        if RANK == 0:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            for name, content in (others | {"probe.json": json.dumps(probed).encode()}).items():
+                (new / name).parent.mkdir(exist_ok=True)
+                (new / name).write_bytes(content)
+        together()
+        write_weights(new, saved_tensors(policy.model), getattr(torch, args.dtype))
+    except OSError as error:
+        raise OSError(f"cannot write {new}: {error}") from None
+    if args.share_gpu:  # the sampler takes its memory back as soon as it sees the new weights
+        torch.cuda.empty_cache()
+    together()
+    if RANK == 0:
+        shutil.rmtree(final, ignore_errors=True)
+        new.rename(final)
+        replace_link(args.run / "policy", final.name if home == args.run else final)
+    return final
+
+
+def remove_old(home, step, args):
+    """Remove weights that no sampler may still load, but for the newest checkpoint that can be resumed from."""
+    resumable = sorted(path.parent for path in args.run.glob("policy-??????/trainer.pt"))[-1:]
+    for path in {*home.glob("policy-??????"), *args.run.glob("policy-??????")}:
+        if path not in resumable and int(path.name[-6:]) < step - 1 - args.keep_policies:
+            shutil.rmtree(path)
+
+
+def leave_home(home, run):
+    """At the end of a run: RUN/policy is the newest checkpoint in RUN, and nothing stays on a memory file system."""
+    if home != run:
+        if resumable := sorted(path.parent for path in run.glob("policy-??????/trainer.pt")):
+            replace_link(run / "policy", resumable[-1].name)
+        shutil.rmtree(home, ignore_errors=True)
+
+
 # ------------------------------------------------------------------------------------------- checkpoints and resume
 
-def weights_of(module, dtype=None):
-    return {name: on_host(tensor, dtype) for name, tensor in module.state_dict().items()}
+def weights_of(module):
+    return {name: on_host(tensor) for name, tensor in module.state_dict().items()}
 
 
 def load_weights(module, weights):
@@ -710,37 +883,23 @@ def replace_link(link, target):
     os.replace(new, link)
 
 
-def publish(run, step, policy, tokenizer, args, state=None):
-    """Write the weights after `step` updates as RUN/policy-<step>, complete before it has its name, and flip RUN/policy.
-    With `state` the directory can be resumed from. Older ones go, but for what a lagging sampler may still load."""
-    final, new = run / f"policy-{step:06d}", run / "policy.new"
-    dtype = getattr(torch, args.dtype)
-    weights, probed = weights_of(policy.model, dtype), probe(policy)
-    if state and dtype != torch.float32:
-        state["weights"] = weights_of(policy.model)
-    if RANK:
-        return
-    shutil.rmtree(new, ignore_errors=True)
+def save_state(published, step, state, args):
+    """Make RUN/policy-<step> a checkpoint from which the same command resumes: `published`, where it lies on another file
+    system, and trainer.pt, complete before it has its name."""
+    target, new = args.run / published.name, args.run / "policy.new"
     try:
-        policy.model.save_pretrained(new, state_dict=weights)
-        tokenizer.save_pretrained(new)
-        (new / "probe.json").write_text(json.dumps(probed))
-        if state:
-            torch.save(state, new / "trainer.pt")
-    except (RuntimeError, safetensors.SafetensorError) as error:  # what the two libraries make of a failed write
-        raise OSError(f"cannot write {new}: {error}") from None
-    if torch.cuda.is_available():  # a sampler on the same GPU takes its memory back as soon as it sees the new weights
-        torch.cuda.empty_cache()
-    shutil.rmtree(final, ignore_errors=True)
-    new.rename(final)
-    replace_link(run / "policy", final.name)
-    if to_keep(step, args):
-        keep(run, final)
-    published = sorted(run.glob("policy-??????"))
-    resumable = [path for path in published if (path / "trainer.pt").exists()]
-    for path in published:
-        if path not in resumable[-1:] and int(path.name[-6:]) < step - 1 - args.keep_policies:
-            shutil.rmtree(path)
+        if published.parent != args.run:
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(published, new)
+        torch.save(state, (new if new.exists() else target) / "trainer.new")
+        if new.exists():
+            os.replace(new / "trainer.new", new / "trainer.pt")
+            shutil.rmtree(target, ignore_errors=True)
+            new.rename(target)
+        else:
+            os.replace(target / "trainer.new", target / "trainer.pt")
+    except (RuntimeError, OSError) as error:  # what torch makes of a failed write
+        raise OSError(f"cannot write {target / 'trainer.pt'}: {error}") from None
 
 
 def to_keep(step, args):
@@ -786,11 +945,16 @@ def probe_ids(model):
 
 @torch.no_grad()
 def check_logits(model, path):
-    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong."""
+    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong. Both
+    are computed from one sequence in the model's own precision; what its rounding may do is a few units in the last place
+    of the largest logit, where another scale is a multiple."""
     ids = torch.tensor([probe_ids(model)], device=model.device)
-    lp, _ = Policy(model, share_prompt=False)([ids[0, :1].tolist()], [ids[0, 1:].tolist()], [0])
-    expected = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1).gather(1, ids[0, 1:, None]).squeeze(1)
-    if not torch.allclose(lp[0], expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+    found, _ = Policy(model, share_prompt=False).select(hidden, ids[0], False)
+    logits = model(input_ids=ids, use_cache=False).logits[0].float()
+    expected = logits.log_softmax(-1).gather(1, ids[0, :, None]).squeeze(1)
+    tolerance = max(4 * torch.finfo(model.dtype).eps, 1e-4) * logits.nan_to_num().abs().max().item()
+    if not torch.allclose(found.float(), expected, rtol=0, atol=tolerance, equal_nan=True):
         raise ValueError(f"{path} ({model.config.model_type}) scales its logits in a way that train.py does not know")
 
 
@@ -829,7 +993,8 @@ def resume(run, args):
         return None
     state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard", "samples_every"}
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard", "samples_every",
+             "weights_dir", "share_gpu"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
     if changed:
@@ -861,61 +1026,118 @@ def lock(run):
     raise ValueError(f"another train.py is at work in {run}")
 
 
+def build(args, path):
+    """The policy with the weights at `path`, the reference and the value model (None without), and the files beside a
+    checkpoint's weights. A model is on its devices before the next is read; with several ranks, which divide each layer
+    as they take it from the host, as many ranks read at a time as the host's memory allows."""
+    precision, value_model = getattr(torch, args.dtype), None
+    others = {}
+
+    def policy_of(path, trains):
+        if RANKS == 1:  # what trains has float32 master weights
+            model = load_model(path, dtype=torch.float32 if trains else precision).to(args.device)
+        else:
+            model = load_model(path, dtype="auto" if trains else precision)
+        model.requires_grad_(trains)
+        if trains:
+            if RANK == 0:
+                check_logits(model, path)
+            others.update(other_files(model, AutoTokenizer.from_pretrained(path), precision))
+        checkpointed = trains and args.activation_checkpointing
+        share = RANKS == 1 and "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
+        return placed(Policy(model, share and not checkpointed, precision), model, args, checkpointed)
+    policy = in_turn(checkpoint_bytes(path), lambda: policy_of(path, True))
+    reference, name = None, args.reference_model or args.model
+    if args.loss != "sft" and name != "none":
+        reference = in_turn(checkpoint_bytes(name), lambda: policy_of(name, False))
+    if args.value_lr:
+        value = Value(args.model, precision).to(args.device if RANKS == 1 else "cpu")
+        value_model = placed(value, value.backbone, args, args.activation_checkpointing)
+    return policy, reference, value_model, others
+
+
+def placed(module, backbone, args, checkpointed):
+    if checkpointed:
+        checkpoint_activations(backbone)
+    if RANKS > 1:
+        shard(module, args)
+    return module
+
+
+def checkpoint_bytes(path):
+    """Size of the weights at `path`; of a name on the hub, which has no size here, that of a large model."""
+    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) or 2e11
+
+
+def adam(module, lr, args):
+    kind = Adam8bit if args.adam_bits == 8 else torch.optim.AdamW
+    return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
+                weight_decay=args.weight_decay)
+
+
+def state_after(step, modules, optimizers, solved, seen, args):
+    """All that the same command needs to go on after `step` updates, beside the published weights."""
+    return {"step": step, "solved": sorted(solved), "seen": sorted(seen),
+            "weights": weights_of(modules["policy"].model) if args.dtype != "float32" else None,
+            "value": weights_of(modules["value"]) if "value" in modules else None,
+            "optimizers": {name: moments_of(module, optimizers[name]) for name, module in modules.items()},
+            "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
+                     for name, v in vars(args).items()}}
+
+
+def restore(state, modules, optimizers):
+    if state["weights"]:  # more exact than the published ones
+        load_weights(modules["policy"].model, state["weights"])
+    if "value" in modules:
+        load_weights(modules["value"], state["value"])
+    for name, module in modules.items():
+        load_moments(module, optimizers[name], state["optimizers"][name])
+
+
 def train(args):
-    run, sft = args.run, args.loss == "sft"
+    """Everything from the start, or the last checkpoint, of --run to its last step."""
     if RANKS > 1:
         start_ranks(args)
-    held = lock(run) if RANK == 0 else None  # until train() returns
-    checkpoint_path = from_rank_0(lambda: resume(run, args))
+    held = lock(args.run) if RANK == 0 else None  # until train() returns
+    checkpoint_path = from_rank_0(lambda: resume(args.run, args))
     state = read_state(checkpoint_path) if checkpoint_path else None
-
-    def load(path):
-        if RANKS > 1:  # in its own dtype on the host; shard() takes it to the device layer by layer
-            return load_model(path, dtype="auto")
-        return load_model(path, dtype=torch.float32).to(args.device)
-
-    def adam(module, lr):
-        kind = Adam8bit if args.adam_bits == 8 else torch.optim.AdamW
-        return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
-                    weight_decay=args.weight_decay)
-    model = load(checkpoint_path or args.model)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint_path or args.model)
-    if RANK == 0:
-        check_logits(model, args.model)
-    share_prompt = RANKS == 1 and "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
-    policy = Policy(model, share_prompt and not args.activation_checkpointing)
-    reference = None
-    if not sft and args.reference_model != "none":
-        reference = Policy(load(args.reference_model or args.model).requires_grad_(False), share_prompt)
-    value = Value(args.model).to("cpu" if RANKS > 1 else args.device) if args.value_lr else None
-    if args.activation_checkpointing:
-        for module in [model] + ([value.backbone] if value else []):
-            checkpoint_activations(module)
-    if RANKS > 1:
-        for module in filter(None, [policy, reference, value]):
-            shard(module, args)
+    policy, reference, value, others = build(args, checkpoint_path or args.model)
     modules = {"policy": policy} | ({"value": value} if value else {})
-    optimizers = {name: adam(module, args.value_lr if module is value else args.lr) for name, module in modules.items()}
+    optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args) for name, module in modules.items()}
+    home = from_rank_0(lambda: weights_home(args, policy.model))
+    try:
+        loop(state, policy, reference, value, modules, optimizers, others, home, args)
+    finally:
+        if RANK == 0:
+            leave_home(home, args.run)
+
+
+def loop(state, policy, reference, value, modules, optimizers, others, home, args):
+    """Read a batch, update, log, publish: once a step."""
+    run, sft = args.run, args.loss == "sft"
     first, solved, seen = 0, set(), set()
     if state:
         first, solved, seen = state["step"], set(state["solved"]), set(state["seen"])
-        if "weights" in state:
-            load_weights(policy.model, state["weights"])
-        if value:
-            load_weights(value, state["value"])
-        for name, module in modules.items():
-            load_moments(module, optimizers[name], state["optimizers"][name])
+        restore(state, modules, optimizers)
 
-    def state_after(step):
-        return {"step": step, "solved": sorted(solved), "seen": sorted(seen), "value": value and weights_of(value),
-                "optimizers": {name: moments_of(module, optimizers[name]) for name, module in modules.items()},
-                "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
-                         for name, v in vars(args).items()}}
-
+    def pass_on(step, save):
+        """Publish the weights after `step` updates; then, while the next step is sampled, keep what a resumption needs.
+        Returns the seconds until the sampler could go on."""
+        started = time.perf_counter()
+        published = publish(home, step, policy, others, args)
+        seconds = time.perf_counter() - started
+        if save:
+            kept = state_after(step, modules, optimizers, solved, seen, args)
+            if RANK == 0:
+                save_state(published, step, kept, args)
+        if RANK == 0:
+            if to_keep(step, args):
+                keep(run, published)
+            remove_old(home, step, args)
+        return seconds
     if args.keep_every and RANK == 0:
-        check_room(run, model, args)
-    if not state:
-        publish(run, 0, policy, tokenizer, args, state_after(0))
+        check_room(run, policy.model, args)
+    publish_s = pass_on(0, True) if not state else None
     if args.steps is not None and first >= args.steps:
         if RANK == 0:
             print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
@@ -927,10 +1149,10 @@ def train(args):
     bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True, disable=RANK > 0)
     with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
         gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-        step, lines = first, enumerate(sys.stdin, 1)
+        step, lines, vocabulary = first, enumerate(sys.stdin, 1), policy.model.config.get_text_config().vocab_size
         while args.steps is None or step < args.steps:
             started = time.perf_counter()
-            rows = from_rank_0(lambda: read_step(lines, step, sft, model.config.get_text_config().vocab_size))
+            rows = from_rank_0(lambda: read_step(lines, step, sft, vocabulary))
             if rows is None and args.steps is None:
                 break
             if rows is None:
@@ -938,36 +1160,42 @@ def train(args):
             arrived = time.perf_counter()
             batch = Batch(rows, sft, args.device)
             metrics = {} if sft else row_metrics(rows, step, solved, seen)
-            with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.dtype == "bfloat16"):
-                metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
-                            rl_step(batch, step, policy, reference, value, optimizers, args))
+            metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
+                        rl_step(batch, step, policy, reference, value, optimizers, args))
+            if not sft and RANK == 0:
+                write_rollouts(run / "rollouts" / f"step-{step:06d}.jsonl.gz", rows)
+            work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
+            metrics |= {"lr": args.lr * lr_factor(step, args), "tokens": tokens, "wait_s": arrived - started,
+                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s}  # of the step's first weights
+            record(metrics_file, tensorboard, step, metrics)
+            if args.samples_every and step % args.samples_every == 0 and RANK == 0:
+                log_samples(run / "samples.log", step, rows)
             step += 1
             save = step % args.save_every == 0 or step == args.steps
-            if not sft and RANK == 0:
-                write_rollouts(run / "rollouts" / f"step-{step - 1:06d}.jsonl.gz", rows)
-            work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
-            metrics |= {"lr": args.lr * lr_factor(step - 1, args), "tokens": tokens,
-                        "wait_s": arrived - started, "work_s": work, "tokens_per_s": tokens / work}
-            metrics = {"step": step - 1} | {key: v if v is None or isinstance(v, int) else float(v)
-                                            for key, v in metrics.items()}
-            metrics_file.write(json.dumps(metrics) + "\n")
-            metrics_file.flush()
-            if tensorboard:
-                for key, v in metrics.items():
-                    if v is not None:
-                        tensorboard.add_scalar(key, v, step - 1)
-            if args.samples_every and (step - 1) % args.samples_every == 0 and RANK == 0:
-                log_samples(run / "samples.log", step - 1, rows)
             # last, so that a checkpoint never lacks the records of its steps
             if save or to_keep(step, args) or not sft:  # no one samples from a policy in the middle of its warm-up
-                publish(run, step, policy, tokenizer, args, state_after(step) if save else None)
-            shown = {"loss": metrics["loss"]} if sft else {
-                "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
-                "entropy": metrics["entropy"], "lag": metrics["lag"]}
-            bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
-            bar.update()
+                publish_s = pass_on(step, save)
+            show(bar, metrics, sft)
     if args.steps is None and not (run / f"policy-{step:06d}" / "trainer.pt").exists():
-        publish(run, step, policy, tokenizer, args, state_after(step))
+        pass_on(step, True)
+
+
+def record(metrics_file, tensorboard, step, metrics):
+    metrics = {"step": step} | {key: v if v is None or isinstance(v, int) else float(v) for key, v in metrics.items()}
+    metrics_file.write(json.dumps(metrics) + "\n")
+    metrics_file.flush()
+    if tensorboard:
+        for key, v in metrics.items():
+            if v is not None:
+                tensorboard.add_scalar(key, v, step)
+
+
+def show(bar, metrics, sft):
+    shown = {"loss": metrics["loss"]} if sft else {
+        "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
+        "entropy": metrics["entropy"], "lag": metrics["lag"]}
+    bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
+    bar.update()
 
 
 def open_tensorboard(run, first):
@@ -1078,6 +1306,10 @@ def parse_arguments(argv=None):
                          help="keep the weights of every Nth step and of the last in RUN/kept, to be evaluated: see "
                               "generate.py --along")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
+    machine.add_argument("--weights-dir", type=Path, help="where the weights of each step are published: a memory file "
+                         "system (/dev/shm) is fastest; default: --run, which holds what is resumed from in any case")
+    machine.add_argument("--share-gpu", action="store_true",
+                         help="leave the GPU's free memory to generate.py --share-gpu whenever new weights are published")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
     machine.add_argument("--samples-every", type=int, default=50,
                          help="steps between looks at 3 samples (RUN/samples.log); 0: never")

@@ -231,6 +231,54 @@ def test_samples_without_advantage_are_skipped():
 
 # ------------------------------------------------------------------------------ microbatches, padding, paths, architectures
 
+class Walk(Capture):
+    """Moves the weights by `length` down the gradient, or to the places that another Walk has been to."""
+
+    def __init__(self, module, length, other=None):
+        super().__init__(module)
+        self.length, self.other, self.places = length, other, []
+
+    def step(self):
+        super().step()
+        way = self.length * self.gradients[-1] / self.gradients[-1].norm()
+        here = torch.cat([p.detach().flatten() for p in self.module.parameters()])
+        self.places.append(self.other.places[len(self.places)] if self.other else here - way.float())
+        torch.nn.utils.vector_to_parameters(self.places[-1], self.module.parameters())
+
+
+# What the presets train with: loss, estimator and epochs, each family once.
+PRESET_UPDATES = [
+    ("rloo", "--loss pg"), ("max_loo", "--loss pg"), ("max_loo_biased", "--loss ppo"), ("maj_loo_biased", "--loss pg"),
+    ("pkpo_s_loo_minus_one", "--loss pg --entropy-bonus 0.05"), ("grpo", "--beta 0.01 --kl-to old"),
+    ("grpo", "--beta 0.01 --kl-to old --ppo-epochs 3"), ("bon_mean", "--beta 0.01 --kl-to old --ppo-epochs 3"),
+    ("bon_max_mean", "--ppo-epochs 3 --ratio token"), ("bon_off_policy_first_order", "--beta 0.01 --kl-to old --ppo-epochs 3"),
+    ("bon_off_policy_loo_minus_one", "--beta 0.01 --kl-to old --ppo-epochs 3"), ("bon_off_policy", "--loss pg --ppo-epochs 3")]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2"])
+@pytest.mark.parametrize("estimator, flags", PRESET_UPDATES, ids=lambda x: x.replace("--", "").replace(" ", "_"))
+def test_bfloat16_follows_float32_through_every_update(estimator, flags, kind):
+    """The same rows and the same weights, with bfloat16 products and without: the gradients agree to bfloat16's precision at
+    every update of the step and not only at the first. Between them the weights move so far that old ones would show."""
+    k = 4 if estimator in ("rloo", "grpo", "max_loo", "max_loo_biased", "maj_loo_biased") else 2
+    # a clip is a jump, which no rounding follows
+    flags = [*flags.split(), "--activation-checkpointing", *([] if "pg" in flags else ["--clip-low", "0.9", "--clip-high", "9"])]
+    rows, paths, metrics = some_rows(small(kind), estimator, k, P=4, n=4, drift=0.02), [None], []
+    for dtype in "float32", "bfloat16":
+        policy = train.Policy(small(kind), share_prompt=False, dtype=getattr(torch, dtype))
+        train.checkpoint_activations(policy.model)
+        paths.append(Walk(policy, 0.5, paths[-1]))
+        metrics.append(train.rl_step(train.Batch(rows, False, "cpu"), 0, policy, None, None, {"policy": paths[-1]},
+                                     settings(*flags, "--dtype", dtype)))
+    exact, rounded = (path.gradients for path in paths[1:])
+    assert len(exact) == len(rounded) >= (3 if "3" in flags else 1)
+    for update, (a, b) in enumerate(zip(rounded, exact)):
+        assert close(a, b, 0.1), (update, ((a - b).norm() / b.norm()).item())
+    for before, after in zip(exact, exact[1:]):
+        assert not close(before, after, 0.25)
+    assert metrics[1]["ratio_max"] == pytest.approx(metrics[0]["ratio_max"], rel=0.1)
+
+
 @pytest.mark.parametrize("kind, share_prompt", [("qwen2", True), ("qwen2", False), ("llama", True), ("llama", False), ("gemma2", False)])
 def test_microbatches_and_padding_change_nothing(kind, share_prompt, monkeypatch):
     """Every path and every split gives the gradient of samples that go through the model alone."""
@@ -278,6 +326,22 @@ def test_unknown_logits_are_refused():
     model.register_forward_hook(lambda module, inputs, out: setattr(out, "logits", 0.5 * out.logits))
     with pytest.raises(ValueError, match="scales its logits"):
         train.check_logits(model, "other")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_are_judged_in_the_precision_of_the_checkpoint(kind, dtype):
+    """Vocabulary and logits of real size: rounding is not taken for another scale, and another scale not for rounding."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = small(kind, seed)
+        model.resize_token_embeddings(50_000)
+        torch.nn.init.normal_(model.get_output_embeddings().weight, std=4.0)
+        model = model.to(dtype)
+        train.check_logits(model, kind)
+        model.register_forward_hook(lambda module, inputs, out: setattr(out, "logits", out.logits / 8))
+        with pytest.raises(ValueError, match="scales its logits"):
+            train.check_logits(model, kind)
 
 
 @pytest.mark.parametrize("share_prompt", [True, False])
@@ -372,7 +436,7 @@ def test_off_policy_ascent_on_old_samples():
 
 # ------------------------------------------------------------------------------------------------ runs, in this process
 
-TIMES = {"wait_s", "work_s", "tokens_per_s"}
+TIMES = {"wait_s", "work_s", "tokens_per_s", "publish_s", "reload_s"}
 
 
 @pytest.fixture(scope="module")
@@ -510,7 +574,7 @@ def test_nan_stops_before_anything_is_published(run, stream, tiny, tmp_path):
     status, err = run(stream, "--lr", "1e30", "--warmup", "0")
     assert status == 3 and "updated policy's log-probabilities are not finite" in err and "lower --lr" in err
     assert [p.name for p in path.glob("policy-*")] == ["policy-000000"] and os.readlink(path / "policy") == "policy-000000"
-    assert (path / "policy" / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
+    assert equal(*(safetensors.torch.load_file(folder / "model.safetensors") for folder in (path / "policy", tiny)))
     broken = shutil.copytree(tiny, tmp_path / "broken")
     from safetensors.torch import load_file, save_file
     state = load_file(tiny / "model.safetensors")
@@ -536,8 +600,9 @@ def test_what_is_not_finite_is_named_with_its_rows(where):
     assert not capture.gradients
 
 
-@pytest.mark.parametrize("limit, at", [(300_000, 3), (600_000, 5)], ids=["weights", "trainer state"])
-def test_a_full_disk_leaves_the_old_state(run, stream, tmp_path, limit, at):
+@pytest.mark.parametrize("limit, at, name", [(300_000, 3, "policy.new"), (600_000, 6, "policy-000006/trainer.pt")],
+                         ids=["weights", "trainer state"])
+def test_a_full_disk_leaves_the_old_state(run, stream, tmp_path, limit, at, name):
     path = tmp_path / "run"
     assert run(stream, path=tmp_path / "whole")[0] == 0
     assert run(stream, "--steps", "3")[0] == 0
@@ -547,7 +612,7 @@ def test_a_full_disk_leaves_the_old_state(run, stream, tmp_path, limit, at):
         status, err = run(stream)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert status == 2 and "train.py: cannot write" in err and "policy.new" in err
+    assert status == 2 and "train.py: cannot write" in err and name in err
     assert os.readlink(path / "policy") == f"policy-{at:06d}" and (path / "policy-000003" / "trainer.pt").exists()
     status, err = run(stream)
     assert status == 0, err
@@ -767,6 +832,10 @@ def test_benchmark_in_miniature(tiny):
 
 # ------------------------------------------------------------------------------------------------------- several ranks
 
+def load_weights(path):
+    return {name: tensor for file in sorted(path.glob("*.safetensors")) for name, tensor in safetensors.torch.load_file(file).items()}
+
+
 def on_two_ranks(lines, *argv):
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", "train.py", *argv],
                           cwd=ROOT, input="".join(lines), capture_output=True, text=True, timeout=300)
@@ -792,10 +861,36 @@ def test_two_ranks_are_one(run, stream, tiny, tmp_path, flags, tolerance, of_wei
     for a, b in zip(one, two):
         for key in [key for key in a if a[key] is not None]:
             assert b[key] == pytest.approx(a[key], rel=10 * tolerance if key == "grad_norm" else tolerance, abs=tolerance), (a["step"], key)
-    weights = [safetensors.torch.load_file(tmp_path / name / "policy" / "model.safetensors") for name in ("one", "two")]
+    weights = [load_weights(tmp_path / name / "policy") for name in ("one", "two")]
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
         assert (weights[0][name] - weights[1][name]).abs().max() < of_weights, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["--ppo-epochs 3 --beta 0.01 --kl-to old", "--loss pg", "--value-lr 1e-3"])
+def test_bfloat16_on_one_rank_and_on_two_follows_float32(run, stream, tiny, tmp_path, flags):
+    """As the presets run: from a bfloat16 checkpoint, layers computed twice, three epochs. What the later updates see (how
+    far the ratios have moved) is what float32 sees, and files, loaded again, are of the right kind."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    half = tmp_path / "half"
+    AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(half)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(half)
+    flags = ["--steps", "6", "--lr", "1e-3", "--activation-checkpointing", *flags.split(), "--model", str(half)]
+    assert run(stream, *flags, path=tmp_path / "exact")[0] == 0
+    status, err = run(stream, *flags, "--dtype", "bfloat16", path=tmp_path / "one")
+    assert status == 0, err
+    status, err = on_two_ranks(stream, "--run", str(tmp_path / "two"), "--save-every", "3", *flags, "--dtype", "bfloat16")
+    assert status == 0, err
+    exact = metrics_of(tmp_path / "exact")
+    for name in ("one", "two"):
+        for a, b in zip(exact, metrics_of(tmp_path / name), strict=True):
+            for key, tolerance in {"ratio_max": 0.1, "kl_behaviour": 0.1, "grad_norm": 0.1, "loss": 0.1, "value_loss": 0.1}.items():
+                assert b[key] == pytest.approx(a[key], rel=tolerance, abs=2e-3), (name, a["step"], key)
+        files = sorted(file.name for file in (tmp_path / name / "policy").glob("*.safetensors"))
+        assert len(files) == (1 if name == "one" else 2)
+        again = AutoModelForCausalLM.from_pretrained(tmp_path / name / "policy", dtype="auto")
+        assert again.dtype == torch.bfloat16
 
 
 @pytest.mark.slow

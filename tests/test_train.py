@@ -876,17 +876,18 @@ def test_bfloat16_on_one_rank_and_on_two_follows_float32(run, stream, tiny, tmp_
     half = tmp_path / "half"
     AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(half)
     AutoTokenizer.from_pretrained(tiny).save_pretrained(half)
-    flags = ["--steps", "6", "--lr", "1e-3", "--activation-checkpointing", *flags.split(), "--model", str(half)]
+    flags = ["--steps", "2", "--lr", "1e-3", "--warmup", "0", "--activation-checkpointing", *flags.split(), "--model", str(half)]
     assert run(stream, *flags, path=tmp_path / "exact")[0] == 0
     status, err = run(stream, *flags, "--dtype", "bfloat16", path=tmp_path / "one")
     assert status == 0, err
     status, err = on_two_ranks(stream, "--run", str(tmp_path / "two"), "--save-every", "3", *flags, "--dtype", "bfloat16")
     assert status == 0, err
-    exact = metrics_of(tmp_path / "exact")
+    exact = metrics_of(tmp_path / "exact")[0]  # later steps start from weights that rounding has led apart
+    assert "--ppo-epochs" not in flags or exact["ratio_max"] > 1.2
     for name in ("one", "two"):
-        for a, b in zip(exact, metrics_of(tmp_path / name), strict=True):
-            for key, tolerance in {"ratio_max": 0.1, "kl_behaviour": 0.1, "grad_norm": 0.1, "loss": 0.1, "value_loss": 0.1}.items():
-                assert b[key] == pytest.approx(a[key], rel=tolerance, abs=2e-3), (name, a["step"], key)
+        found = metrics_of(tmp_path / name)[0]
+        for key in ("ratio_max", "kl_behaviour", "grad_norm", "loss", "value_loss"):
+            assert exact[key] is None or found[key] == pytest.approx(exact[key], rel=0.1, abs=2e-3), (name, key)
         files = sorted(file.name for file in (tmp_path / name / "policy").glob("*.safetensors"))
         assert len(files) == (1 if name == "one" else 2)
         again = AutoModelForCausalLM.from_pretrained(tmp_path / name / "policy", dtype="auto")

@@ -13,12 +13,14 @@ ONE CONVENTION. An estimator returns A (P, n) such that the gradient estimate of
 Papers that average over the group (GRPO, Dr. GRPO, Bagirov et al.'s heuristics, Pass@k Training, entropic, RS-GRPO)
 have their 1/n inside A_i here. Off-policy estimators have the importance ratios inside A_i: same sum, no further ratio.
 
-Each estimator is `f(rewards, k, *, votes=None, log_ratio=None)`, and all are listed in ESTIMATORS:
+Each estimator is `f(rewards, k, *, votes=None, log_ratio=None)`, and all are listed in ESTIMATORS; `reads` above one says
+which of these, or of `beta`, it reads, and its docstring which k and rewards it is defined for:
     rewards    (P, n) finite numbers of any real, integer or boolean type
     k          size of the sets that the objective scores, 1 <= k <= n or the narrower range that the docstring gives;
                where k has no part in the objective (the mean, MaxRL, ...) it is only checked
     votes      (P, n) integer class of the answer, -1 for no answer; read by those in USES_VOTES
     log_ratio  (P, n) log pi_theta(y) - log pi_old(y), None: on policy; read by those in USES_LOG_RATIO
+    beta       inverse temperature >= 0 of the softmax objectives; read by those in USES_BETA
     returns    (P, n) float64
     raises     ValueError with the estimator's name and the offending value. k is never clamped.
 
@@ -44,6 +46,14 @@ import time
 import numpy as np
 
 # -------------------------------------------------------------------------------------------------------- shared pieces
+
+
+def reads(*inputs):
+    """Mark an estimator with what it reads beside the rewards: of "votes", "log_ratio" and "beta"."""
+    def mark(estimator):
+        estimator.reads = inputs
+        return estimator
+    return mark
 
 
 def check(name, rewards, k, rule="1 <= k <= n", n_min=2):
@@ -133,7 +143,7 @@ def maj_at_k(scores, votes, k):
     n, low = scores.shape[1], scores.min(axis=1)
     _, counts, sums = tally("maj_at_k", scores - low[:, None], votes)
     if k == n:
-        return low + majority_value(counts, sums, n, k)
+        return low + majority_value(counts, sums)
     value = low + subset_share(n, k, 0)[counts[0]] * sums[0] / np.maximum(counts[0], 1)  # all k abstain
     # Only answers that score more than the lowest count: of 0/1 scores one in each problem, the right one.
     answer, problem = np.nonzero(sums[1:])
@@ -144,7 +154,7 @@ def maj_at_k(scores, votes, k):
     wins, step = np.zeros(len(own)), max(1, 2**20 // k**2)
     for some in (order[i:i + step] for i in range(0, len(order), step)):
         some = some[np.argsort(-own[some], kind="stable")]
-        wins[some] = win_probability_of(own[some], others[some], n, k)
+        wins[some] = win_probability(own[some], others[some], n, k)
     np.add.at(value, problem, wins * sums[1:][answer, problem] / own)
     return value
 
@@ -174,30 +184,13 @@ def tally(name, rewards, votes):
     return slot, counts, sums
 
 
-def majority_value(counts, sums, n, k):
-    """Mean over the k-subsets of n samples of the majority's reward. counts, sums (S, ...) as in tally -> (...)."""
-    if k == n:  # one subset; its winners have equally many votes: the mean over them is the mean over their voters
-        top = counts[1:].max(axis=0, initial=0)
-        wins = counts == top
-        wins[0] = top == 0
-        return (sums * wins).sum(axis=0) / (counts * wins).sum(axis=0)
-    # How likely an answer is to win depends on the vote counts alone: work it out once per distinct list of counts.
-    flat = counts.reshape(len(counts), -1).T
-    profiles, which = distinct(np.sort(flat[:, 1:], axis=1)[:, ::-1])
-    step = max(1, 2**25 // (n * k * k))  # bounds the memory, about 100 MB
-    table = np.concatenate([win_probability(profiles[i:i + step], n, k) for i in range(0, len(profiles), step)])
-    wins = table[which[:, None], flat]
-    wins[:, 0] = subset_share(n, k, 0)[flat[:, 0]]  # all k abstain
-    return (wins.T.reshape(counts.shape) * sums / np.maximum(counts, 1)).sum(axis=0)
-
-
-def distinct(rows):
-    """Distinct rows of (R, A) counts, and which of them each row is: np.unique(rows, axis=0), many times faster."""
-    key, base = np.zeros(len(rows), dtype=np.int64), rows.max(initial=0) + 1
-    for column in rows.T:
-        key = np.unique(key, return_inverse=True)[1] * base + column  # renumbered at each digit, so it cannot overflow
-    _, first, which = np.unique(key, return_index=True, return_inverse=True)
-    return rows[first], which
+def majority_value(counts, sums):
+    """Reward of the majority of a group: the mean over the winners' voters, who are equally many for each winner.
+    counts, sums (S, ...) as in tally -> (...)."""
+    top = counts[1:].max(axis=0, initial=0)
+    wins = counts == top
+    wins[0] = top == 0
+    return (sums * wins).sum(axis=0) / (counts * wins).sum(axis=0)
 
 
 def add_answer(poly, heads, z):
@@ -210,11 +203,9 @@ def add_answer(poly, heads, z):
     return out
 
 
-def win_probability(profiles, n, k):
-    """Probability that an answer wins the vote in a random k-subset, ties split evenly.
-
-    profiles (U, A): vote counts of U groups of n samples, in descending order; what is missing to n abstains.
-    Returns (U, n + 1): entry [u, c] is for an answer with c votes (answers with equal counts win equally often).
+def win_probability(own, others, n, k):
+    """Probability (U,) that an answer with own (U,) votes, in descending order, wins the vote in a random k-subset of n
+    samples against answers with others (U, A) votes, in descending order; what is missing to n abstains. Ties are split.
 
     Draw the subset with n coins of heads probability k/n, given that k heads come up. Before that condition answers are
     independent, answer b has Binomial(c_b, k/n) votes, and their sum is a product of polynomials in x, whose power
@@ -222,41 +213,22 @@ def win_probability(profiles, n, k):
     tie by z: t ties leave the winner 1/(1+t) = integral of z^t over [0, 1], which Gauss-Legendre points give exactly.
     All terms are positive, so nothing cancels.
     """
-    U, coins = len(profiles), heads_of_coins(n, k)
-    wins = np.zeros((U, n + 1))
-    for v in range(1, min(k, int(profiles.max(initial=0))) + 1):
-        A = int((profiles >= v).any(axis=0).sum())  # those after the A-th never reach v votes: as good as abstentions
-        heads = [coins[:v + 1, profiles[:, a]] for a in range(A)]  # (v + 1, U) each
-        z, dz = np.polynomial.legendre.leggauss(min(A - 1, k // v - 1) // 2 + 1)
-        z, dz = (1 + z[:, None]) / 2, dz / 2  # from [-1, 1] to [0, 1]
-        # Cut at a: products over the answers before it (and over all that cannot win), and over the answers after it.
-        before = [np.repeat(coins[:k - v + 1, None, n - profiles[:, :A].sum(axis=1)], len(z), axis=1)]
-        for a in range(A - 1):
-            before.append(add_answer(before[-1], heads[a], z))
-        after = np.zeros_like(before[0])
-        after[0] = 1.0
-        with_v_votes = np.zeros_like(wins)
-        for a in reversed(range(A)):
-            others = dz @ (before[a] * after[::-1]).sum(axis=0)  # all answers but a, with k - v heads among them
-            with_v_votes[np.arange(U), profiles[:, a]] = heads[a][v] * others  # 0 where a has fewer than v votes
-            after = add_answer(after, heads[a], z)
-        wins += with_v_votes
-    return wins / coins[k, n]
-
-
-def win_probability_of(own, others, n, k):
-    """The same for one answer a group, with own (U,) votes, in descending order, against others (U, A). Returns (U,)."""
     coins, wins = heads_of_coins(n, k), np.zeros(len(own))
     for v in range(1, min(k, int(own.max(initial=0))) + 1):
         U = np.searchsorted(-own, -v, side="right")  # those after the U-th never have v votes
-        A = int((others[:U] >= v).any(axis=0).sum())
-        z, dz = np.polynomial.legendre.leggauss(min(A, k // v - 1) // 2 + 1)
-        z, dz = (1 + z[:, None]) / 2, dz / 2
+        A = int((others[:U] >= v).any(axis=0).sum())  # those after the A-th never reach v: as good as abstentions
+        z, dz = ties(A + 1, v, k)
         poly = np.repeat(coins[:k - v + 1, None, n - own[:U] - others[:U, :A].sum(axis=1)], len(z), axis=1)
         for a in range(A):
-            poly = add_answer(poly, coins[:v + 1, others[:U, a]], z)
+            poly = add_answer(poly, coins[:v + 1, others[:U, a]], z[:, None])
         wins[:U] += coins[v, own[:U]] * (dz @ poly[k - v])
     return wins / coins[k, n]
+
+
+def ties(answers, v, k):
+    """Points z and weights of the integral over [0, 1] of z^t, exact for as many ties as k seats at v votes each allow."""
+    z, dz = np.polynomial.legendre.leggauss(min(answers - 1, k // v - 1) // 2 + 1)
+    return (1 + z) / 2, dz / 2
 
 
 def heads_of_coins(n, k):
@@ -327,7 +299,7 @@ def max_leave_p_out(rewards, k, *, votes=None, log_ratio=None):
 
 def pkpo_s(rewards, k, *, votes=None, log_ratio=None):
     """s_i = (1/C(n,k)) sum over k-subsets with i of their max, that is, for the i-th lowest,
-    (C(i-1,k-1) r_(i) + sum_{j>i} C(j-2,k-2) r_(j)) / C(n,k). Unbiased for grad max@k, no baseline. 1 <= k <= n.
+    (C(i-1,k-1) r_(i) + sum_{j>i} C(j-2,k-2) r_(j)) / C(n,k). Unbiased for grad max@k. No baseline. 1 <= k <= n.
     PKPO eq. 19; Bagirov et al., on policy."""
     rewards = check("pkpo_s", rewards, k, n_min=1)
     n = rewards.shape[1]
@@ -385,25 +357,76 @@ def bon_mean(rewards, k, *, votes=None, log_ratio=None):
     return z_score(centred_max(rewards, k)) / rewards.shape[1]
 
 
+# ----------------------------------------------------- between the mean and the max: f_beta(y) = sum_i softmax(beta r)_i r_i
+
+BETA = 1.0  # where none is given
+
+
+def softmax_averages(name, rewards, k, beta):
+    """f_beta(y) (P, 1) and f_beta(y_-i) (P, n), both less max(y). Sums of exp(beta (r_i - max)), each at most 1."""
+    rewards = check(name, rewards, k, "k = n")
+    if isinstance(beta, bool) or not isinstance(beta, (int, float, np.integer, np.floating)) or not 0 <= beta < math.inf:
+        raise ValueError(f"{name}: beta = {beta!r}, but it needs a finite number >= 0")
+
+    def averages(r):  # of rows in ascending order: of all, and of all but one, for each but the last
+        below = r - r[:, -1:]
+        with np.errstate(over="ignore"):  # exp(-inf) is 0
+            e = np.exp(beta * below)
+        total, weighted = e.sum(axis=1, keepdims=True), (e * below).sum(axis=1, keepdims=True)
+        e, below = e[:, :-1], below[:, :-1]
+        return weighted / total, (weighted - e * below) / (total - e)
+
+    order = np.argsort(rewards, axis=1)
+    r = np.take_along_axis(rewards, order, axis=1)
+    whole, without = averages(r)
+    without_best = averages(r[:, :-1])[0] + r[:, -2:-1] - r[:, -1:]
+    return whole, unsort(np.hstack([without, without_best]), order)
+
+
+@reads("beta")
+def softmax_loo(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
+    """A_i = f_beta(y) - f_beta(y_-i). Unbiased for grad E[f_beta of n samples]. k = n >= 2. Tang et al. App. B.2.
+    beta = 0 is rloo; beta -> infinity is max_loo. Rewards times c is beta times c: beta is in units of 1/reward."""
+    whole, without = softmax_averages("softmax_loo", rewards, k, beta)
+    return whole - without
+
+
+@reads("beta")
+def softmax_loo_biased(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
+    """softmax_loo, centred over the group. k = n >= 2. Tang et al. App. B.2 with eq. 3.
+    Biased for E[f_beta of n samples]; unbiased for grad E[f_beta of n - 1 samples], the mean of f_beta(y_-i) (Lemma 2)."""
+    return centre(-softmax_averages("softmax_loo_biased", rewards, k, beta)[1])
+
+
+@reads("beta")
+def max_softmax_baseline(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
+    """A_i = max(y) - f_beta(y_-i). Unbiased for grad max@n at every beta: the baseline leaves i out. Never negative, and
+    zero only where all others have the max. k = n >= 2. Tang et al. App. B.2. beta -> infinity is max_loo."""
+    return -softmax_averages("max_softmax_baseline", rewards, k, beta)[1]
+
+
 # ------------------------------------------------------------------------------------------------ max@k, off policy
 
 DELTA_MAX = 0.2  # bound on |rho - 1| in the first-order form: the clipping range of the paper's loss
 
 
-def off_policy(name, rewards, log_ratio, k):
-    """By rank: order (P, n), rewards (P, n) and ratios rho = exp(log_ratio) (P, n), these in extended precision where
-    products of k of them may leave the range of a float64 on the way to a value that fits it."""
+def ratios(name, rewards, log_ratio, k, float64_to=0.8 * math.log(sys.float_info.max)):
+    """rho = exp(log_ratio), (P, n), in extended precision where products of k of them may leave [e^-x, e^x] with
+    x = float64_to: the range of a float64, which a product may leave on the way to a value within it."""
     log_ratio = np.zeros_like(rewards) if log_ratio is None else np.asarray(log_ratio, dtype=np.float64)
     if log_ratio.shape != rewards.shape or not np.isfinite(log_ratio).all():
         raise ValueError(f"{name}: log_ratio must be finite and of shape {rewards.shape}")
     reach = k * np.abs(log_ratio).max(initial=0.0)
-    fits = [dtype for dtype in (np.float64, np.longdouble) if reach < 0.8 * float(np.log(np.finfo(dtype).max))]
-    if not fits:
+    if reach >= 0.8 * float(np.log(np.finfo(np.longdouble).max)):
         raise ValueError(f"{name}: products of {k} ratios with |log_ratio| up to {reach / k:.4g} do not fit a float: "
                          "clip the ratios first")
+    return np.exp(log_ratio.astype(np.float64 if reach < float64_to else np.longdouble))
+
+
+def ranked(rewards, rho):
+    """By rank: order, rewards and ratios, (P, n) each."""
     order = np.argsort(rewards, axis=1)
-    rho = np.exp(np.take_along_axis(log_ratio, order, axis=1).astype(fits[0]))
-    return order, np.take_along_axis(rewards, order, axis=1), rho
+    return order, np.take_along_axis(rewards, order, axis=1), np.take_along_axis(rho, order, axis=1)
 
 
 def to_float64(name, values):
@@ -420,16 +443,18 @@ def coins_for(n, k):
     return k / n, math.comb(n, k) * k**k * (n - k) ** (n - k) / n**n
 
 
+@reads("log_ratio")
 def bon_off_policy(rewards, k, *, votes=None, log_ratio=None):
     """Exact off-policy max@k: g_i = (1/C(n,k)) sum over k-subsets I with i of prod_{j in I} rho_j * max(I).
-    For samples of pi_old, unbiased for grad max@k of pi_theta. 1 <= k <= n. log_ratio = 0 gives pkpo_s. O(n k); ours.
+    For samples of pi_old, unbiased for grad max@k of pi_theta. No baseline. 1 <= k <= n. log_ratio = 0 gives pkpo_s.
+    O(n k); ours.
 
     Bagirov et al. call this sum exponential and expand it. It is not: cut a subset at sample i. Of the part ranked
     below i only the size and the product of ratios matter (elementary symmetric polynomials); the part above also fixes
     the max. One pass up the ranks gives the first, one pass down the second, and g_i is their convolution.
     Subsets are drawn by coins (coins_for): then every sum is a probability times ratios, not a count near C(n, k)."""
     rewards = check("bon_off_policy", rewards, k, n_min=1)
-    order, r, rho = off_policy("bon_off_policy", rewards, log_ratio, k)
+    order, r, rho = ranked(rewards, ratios("bon_off_policy", rewards, log_ratio, k))
     P, n = r.shape
     p, norm = coins_for(n, k)
     r, heads = r.T, p * rho.T
@@ -449,6 +474,7 @@ def bon_off_policy(rewards, k, *, votes=None, log_ratio=None):
     return unsort(to_float64("bon_off_policy", values.T / norm), order)
 
 
+@reads("log_ratio")
 def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     """bon_off_policy with PKPO's baseline: (1/C(n,k)) sum over k-subsets I with i of prod rho * (max(I) - max(I - i)).
     The baseline leaves r_i out, so still unbiased for grad max@k of pi_theta. n >= 2, 1 <= k <= n. O(n k); ours.
@@ -457,9 +483,10 @@ def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     elementary symmetric polynomial."""
     name = "bon_off_policy_loo_minus_one"
     rewards = check(name, rewards, k)
-    order, r, rho = off_policy(name, rewards, log_ratio, k)
+    rho = ratios(name, rewards, log_ratio, k)
     if k == 1:
-        return to_float64(name, rloo(rewards, k) * unsort(rho, order))
+        return to_float64(name, rloo(rewards, k) * rho)
+    order, r, rho = ranked(rewards, rho)
     P, n = r.shape
     p, norm = coins_for(n, k)
     gaps, rho = np.diff(r, axis=1).T, rho.T
@@ -474,13 +501,14 @@ def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     return unsort(to_float64(name, (rho * values).T), order)
 
 
+@reads("log_ratio")
 def bon_off_policy_first_order(rewards, k, *, votes=None, log_ratio=None):
-    """bon_off_policy to first order in d = rho - 1, with d clamped to +-DELTA_MAX. Biased. 1 <= k <= n. Bagirov et al.:
+    """bon_off_policy to first order in d = rho - 1, with d clamped to +-DELTA_MAX. Biased. No baseline. 1 <= k <= n. Bagirov et al.:
     g_(i) = (1/C(n,k)) sum_{j>=i} w_ij r_(j),    w_ii = C(i-1,k-1) (1 + d_i) + C(i-2,k-2) sum_{l<i} d_l,
     w_ij = C(j-2,k-2) (1 + d_i + d_j) + C(j-3,k-3) sum_{l<j, l!=i} d_l. log_ratio = 0 gives pkpo_s."""
     name = "bon_off_policy_first_order"
     rewards = check(name, rewards, k, n_min=1)
-    order, r, rho = off_policy(name, rewards, log_ratio, 1)
+    order, r, rho = ranked(rewards, ratios(name, rewards, log_ratio, 1))
     d = np.clip(rho - 1, -DELTA_MAX, DELTA_MAX).astype(np.float64)
     d_below = np.cumsum(d, axis=1) - d
     c1, c2, c3 = (subset_share(r.shape[1], k, a)[1:] for a in (1, 2, 3))
@@ -492,46 +520,166 @@ def bon_off_policy_first_order(rewards, k, *, votes=None, log_ratio=None):
 # ---------------------------------------------------------------------------------------- maj@k, exact for any k <= n
 
 
-def leave_one_out(rewards, k, slot, counts, sums):
-    """maj@k of y_-i for every i, M_k(y_-i): (P, n). slot, counts, sums as in tally."""
+def leave_one_out(rewards, slot, counts, sums):
+    """The majority's reward in y_-i for every i, (P, n). slot, counts, sums as in tally."""
     gone = slot == np.arange(len(counts))[:, None, None]  # (S, P, n)
-    return majority_value(counts[:, :, None] - gone, sums[:, :, None] - gone * rewards, rewards.shape[1] - 1, k)
+    return majority_value(counts[:, :, None] - gone, sums[:, :, None] - gone * rewards)
 
 
+@reads("votes")
 def maj_loo(rewards, k, *, votes=None, log_ratio=None):
     """A_i = r(maj(y)) - r(maj(y_-i)), ties in expectation. Unbiased for grad maj@n. k = n >= 2. Tang et al. eq. 2.
     Zero unless i voted for a winner whose lead is at most one vote."""
     rewards = relative(check("maj_loo", rewards, k, "k = n"))
     group = tally("maj_loo", rewards, votes)
-    return majority_value(*group[1:], k, k)[:, None] - leave_one_out(rewards, k - 1, *group)
+    return majority_value(*group[1:])[:, None] - leave_one_out(rewards, *group)
 
 
+@reads("votes")
 def maj_loo_biased(rewards, k, *, votes=None, log_ratio=None):
     """maj_loo, centred over the group. k = n >= 2. Tang et al. eq. 3.
     Biased for maj@n; unbiased for grad maj@(n-1), the mean over i of r(maj(y_-i)) (Lemma 2)."""
     rewards = relative(check("maj_loo_biased", rewards, k, "k = n"))
-    return centre(-leave_one_out(rewards, k - 1, *tally("maj_loo_biased", rewards, votes)))
+    return centre(-leave_one_out(rewards, *tally("maj_loo_biased", rewards, votes)))
 
 
+@reads("votes")
 def maj_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
-    """A_i = (1/C(n,k)) sum over k-subsets I with i of maj(I) - maj(I without i) = s_i - (k/n) M_{k-1}(y_-i), where
-    s_i = M_k(y) - (1 - k/n) M_k(y_-i).
+    """A_i = (1/C(n,k)) sum over k-subsets I with i of maj(I) - maj(I without i).
     Unbiased for grad maj@k. 2 <= k <= n; k = n is maj_loo. Ours, after PKPO eq. 33."""
     rewards = relative(check("maj_loo_minus_one", rewards, k, "2 <= k <= n"))
-    n = rewards.shape[1]
-    group = tally("maj_loo_minus_one", rewards, votes)
-    s = majority_value(*group[1:], n, k)[:, None]
-    if k < n:
-        s = s - (1 - k / n) * leave_one_out(rewards, k, *group)
-    return s - k / n * leave_one_out(rewards, k - 1, *group)
+    return less_vote_without("maj_loo_minus_one", rewards, k, votes, np.ones_like(rewards))
 
 
+@reads("votes")
 def maj_centred(rewards, k, *, votes=None, log_ratio=None):
     """A_i = M_k(y) - M_k(y_-i) = (k/n) (mean over k-subsets with i of maj - mean over k-subsets of the others).
     Unbiased for grad maj@k, sums to zero. 1 <= k < n; k = n - 1 is maj_loo_biased. Ours, after OrderGrad."""
     rewards = relative(check("maj_centred", rewards, k, "1 <= k < n"))
-    group = tally("maj_centred", rewards, votes)
-    return centre(-leave_one_out(rewards, k, *group))  # the mean over i of M_k(y_-i) is M_k(y)
+    n = rewards.shape[1]
+    without_i = vote_sums(rewards, *tally("maj_centred", rewards, votes)[:2], np.ones_like(rewards), k)[1]
+    return centre(-n / (n - k) * without_i)  # M_k(y_-i) has C(n-1,k) terms; the mean of M_k(y_-i) is M_k(y)
+
+
+@reads("votes", "log_ratio")
+def maj_off_policy(rewards, k, *, votes=None, log_ratio=None):
+    """Exact off-policy maj@k: g_i = (1/C(n,k)) sum over k-subsets I with i of prod_{j in I} rho_j * maj(I).
+    For samples of pi_old, unbiased for grad maj@k of pi_theta. 1 <= k <= n. No baseline. Ours."""
+    name = "maj_off_policy"
+    rewards = check(name, rewards, k, n_min=1)
+    slot, counts, _ = tally(name, rewards, votes)
+    return to_float64(name, vote_sums(rewards, slot, counts, ratios(name, rewards, log_ratio, k), k)[0])
+
+
+@reads("votes", "log_ratio")
+def maj_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
+    """maj_off_policy with a baseline: (1/C(n,k)) sum over k-subsets I with i of prod rho * (maj(I) - maj(I without i)).
+    The baseline leaves r_i and a_i out, so still unbiased for grad maj@k of pi_theta. 2 <= k <= n. Ours.
+    log_ratio = 0 gives maj_loo_minus_one. A difference of two sums: its error is relative to maj_off_policy, and products
+    of ratios beyond e^8 are taken in extended precision."""
+    name = "maj_off_policy_loo_minus_one"
+    rewards = relative(check(name, rewards, k, "2 <= k <= n"))
+    return to_float64(name, less_vote_without(name, rewards, k, votes, ratios(name, rewards, log_ratio, k, float64_to=8)))
+
+
+def less_vote_without(name, rewards, k, votes, rho):
+    """(1/C(n,k)) sum over k-subsets I with i of prod_{j in I} rho_j * (maj(I) - maj(I without i))."""
+    slot, counts, _ = tally(name, rewards, votes)
+    n = rewards.shape[1]
+    baseline = rho * vote_sums(rewards, slot, counts, rho, k - 1)[1] * (k / (n - k + 1))  # C(n,k-1) / C(n,k)
+    return vote_sums(rewards, slot, counts, rho, k)[0] - baseline
+
+
+def vote_sums(rewards, slot, counts, rho, k):
+    """(1/C(n,k)) sum over k-subsets I of prod_{j in I} rho_j * maj(I): (2, P, n), over those with sample i, and over those
+    without it. slot, counts as in tally. A part of the groups at a time, which bounds the memory."""
+    rank = np.argsort(np.argsort(-counts[1:], axis=0, kind="stable"), axis=0)  # answers by descending count
+    slot = np.take_along_axis(np.vstack([0 * counts[:1], 1 + rank]), slot.T, axis=0).T
+    counts = np.vstack([counts[:1], -np.sort(-counts[1:], axis=0)])
+    step = max(1, 2**18 // (len(counts) * k))
+    parts = [slice(i, i + step) for i in range(0, max(1, len(slot)), step)]
+    return np.concatenate([vote_sums_of(rewards[i], slot[i], counts[:, i], rho[i], k) for i in parts], axis=1)
+
+
+def vote_sums_of(rewards, slot, counts, rho, k):
+    """As win_probability, but an answer's binomial becomes the elementary symmetric polynomial of its voters' ratios:
+    within an answer only the number of votes, the product of the ratios and, if it wins, the sum of rewards matter.
+    The whole is linear in each sample's coin, heads p rho_i, tails 1 - p: its derivatives are the two sums. One pass up
+    gives the polynomials, one pass down their adjoints, and nothing is subtracted."""
+    P, n = slot.shape
+    p, norm = coins_for(n, k)
+    order = np.argsort(slot, axis=1, kind="stable")
+    slot, r, heads = (np.take_along_axis(x, order, axis=1).T for x in (slot, rewards, p * rho))
+    first, groups = np.diff(slot, axis=0, prepend=-1) > 0, np.arange(P)
+    last = np.vstack([first[1:], np.full((1, P), True)])
+    # poly[a, 0, u]: sum over the sets of u voters of answer a of coins x ratios; poly[a, 1, u]: x the sum of rewards too
+    poly, before = np.zeros((len(counts), 2, k + 1, P), rho.dtype), np.zeros((n, 2, k + 1, P), rho.dtype)
+    poly[:, 0, 0] = 1.0
+    after = empty = np.zeros_like(poly[0])
+    empty[0, 0] = 1.0
+    for i in range(n):
+        before[i] = np.where(first[i], empty, after)
+        after = (1 - p) * before[i]
+        after[:, 1:] += heads[i] * before[i, :, :-1]
+        after[1, 1:] += heads[i] * r[i] * before[i, 0, :-1]
+        poly[slot[i], :, :, groups] = np.moveaxis(after, -1, 0)
+    d_poly, d_after = majority_adjoint(poly, counts, k, 1 - p), 0.0
+    sums = np.zeros((2, n, P), rho.dtype)
+    for i in reversed(range(n)):
+        d_after = np.where(last[i], np.moveaxis(d_poly[slot[i], :, :, groups], 0, -1), d_after)
+        d_before = (1 - p) * d_after
+        d_before[:, :-1] += heads[i] * d_after[:, 1:]
+        d_before[0, :-1] += heads[i] * r[i] * d_after[1, 1:]
+        sums[0, i] = heads[i] * ((d_after[:, 1:] * before[i, :, :-1]).sum(axis=(0, 1))
+                                 + r[i] * (d_after[1, 1:] * before[i, 0, :-1]).sum(axis=0))
+        sums[1, i] = (1 - p) * (d_after * before[i]).sum(axis=(0, 1))
+        d_after = d_before
+    return np.stack([unsort(x.T, order) for x in sums / norm])
+
+
+def majority_adjoint(poly, counts, k, tails):
+    """dF/d poly, (S, 2, k + 1, P), of F = sum over answers a and their votes v of poly[a, 1, v] / v x what the other answers
+    can have beside it in k seats, ties split as in win_probability; and slot 0's where all k abstain."""
+    S, d_poly, most = len(poly), np.zeros_like(poly), counts.max(axis=1, initial=0)
+    outside = counts[1:].sum(axis=0)  # samples that voted
+    d_poly[0, 1, k] = tails ** outside / k
+    d_poly[1:, 0, 0] = poly[0, 1, k] / k * tails ** (outside - counts[1:])
+    for v in range(1, min(k, int(most[1:].max(initial=0))) + 1):
+        A = int((most[1:] >= v).sum())
+        cannot_win = [0, *range(A + 1, S)]
+        rest = [np.zeros_like(poly[0, 0, v:])]
+        rest[0][0] = 1.0
+        for a in cannot_win:
+            rest.append(add_answer(rest[-1], poly[a, 0, :most[a] + 1], 1.0))
+        d_rest = np.zeros_like(rest[0])
+        for z, dz in zip(*ties(A, v, k)):
+            open_, won = [rest[-1]], [np.zeros_like(rest[0])]  # no winner yet; one of the answers up to a
+            for a in range(1, A + 1):
+                won.append(add_answer(won[-1], poly[a, 0, :v + 1], z) + poly[a, 1, v] / v * open_[-1])
+                open_.append(add_answer(open_[-1], poly[a, 0, :v + 1], z))
+            d_open, d_won = np.zeros_like(rest[0]), np.zeros_like(rest[0])
+            d_won[-1] = dz
+            for a in reversed(range(1, A + 1)):
+                d_poly[a, 1, v] += (d_won * open_[a - 1]).sum(axis=0) / v
+                d_open = add_answer_adjoint(d_open, open_[a - 1], poly[a, 0, :v + 1], z, d_poly[a, 0])
+                d_open += poly[a, 1, v] / v * d_won
+                d_won = add_answer_adjoint(d_won, won[a - 1], poly[a, 0, :v + 1], z, d_poly[a, 0])
+            d_rest += d_open
+        for a, before in reversed(list(zip(cannot_win, rest))):
+            d_rest = add_answer_adjoint(d_rest, before, poly[a, 0, :most[a] + 1], 1.0, d_poly[a, 0])
+    return d_poly
+
+
+def add_answer_adjoint(d_out, poly, heads, z, d_heads):
+    """For out = add_answer(poly, heads, z), dF/d out -> dF/d poly; dF/d heads is added to d_heads."""
+    v = len(heads) - 1
+    d_poly = heads[0] * d_out
+    d_heads[0] += (d_out * poly).sum(axis=0)
+    for u in range(1, min(v, len(poly) - 1) + 1):
+        share = 1.0 if u < v else z
+        d_poly[:-u] += share * heads[u] * d_out[u:]
+        d_heads[u] += share * (d_out[u:] * poly[:-u]).sum(axis=0)
+    return d_poly
 
 
 # ----------------------------------------------------------------------------------------------------- from 2025-26
@@ -609,13 +757,14 @@ def rs_grpo(rewards, k, *, votes=None, log_ratio=None):
 
 ESTIMATORS = {f.__name__: f for f in (
     rloo, grpo, dr_grpo,
-    max_loo, max_loo_biased, max_leave_p_out, maj_loo, maj_loo_biased,
+    max_loo, max_loo_biased, max_leave_p_out, softmax_loo, softmax_loo_biased, max_softmax_baseline,
+    maj_loo, maj_loo_biased,
     pkpo_s, pkpo_s_loo, pkpo_s_loo_minus_one, max_centred,
     bon_max_mean, bon_max_second, bon_mean, bon_off_policy_first_order, bon_off_policy, bon_off_policy_loo_minus_one,
-    maj_loo_minus_one, maj_centred,
+    maj_loo_minus_one, maj_centred, maj_off_policy, maj_off_policy_loo_minus_one,
     pass_at_k_training, maxrl, maxrl_maclaurin, tailrl, entropic, rs_grpo)}
-USES_VOTES = {"maj_loo", "maj_loo_biased", "maj_loo_minus_one", "maj_centred"}
-USES_LOG_RATIO = {"bon_off_policy_first_order", "bon_off_policy", "bon_off_policy_loo_minus_one"}
+USES_VOTES, USES_LOG_RATIO, USES_BETA = (
+    {name for name, f in ESTIMATORS.items() if what in getattr(f, "reads", ())} for what in ("votes", "log_ratio", "beta"))
 
 
 def k_schedule(text, step):
@@ -642,6 +791,8 @@ def main():
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
     parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
+    parser.add_argument("--beta", type=float, help=f"of {', '.join(sorted(USES_BETA))}: 0 is the mean, a large one the max; "
+                                                   f"default: {BETA:g}")
     parser.add_argument("--benchmark", action="store_true", help="time every estimator against a plain loop, and exit")
     args = parser.parse_args()
     if args.benchmark:
@@ -650,6 +801,10 @@ def main():
         k_schedule(args.k, 0)
     except ValueError as error:
         parser.error(str(error))
+    if args.beta is not None and args.estimator not in USES_BETA:
+        parser.error(f"--beta has no effect with {args.estimator}")
+    if args.beta is not None and not 0 <= args.beta < math.inf:
+        parser.error(f"--beta {args.beta:g}: expected a finite number >= 0")
     estimate, wanted = ESTIMATORS[args.estimator], ["rewards"]
     wanted += ["votes"] if args.estimator in USES_VOTES else []
     wanted += ["step"] if "@" in args.k else []
@@ -668,6 +823,7 @@ def main():
 
 def add_advantages(estimate, wanted, args, rows_out):
     """The filter itself, from standard input to `rows_out`."""
+    beta = {"beta": BETA if args.beta is None else args.beta} if args.estimator in USES_BETA else {}
     for number, line in enumerate(lines_while_read(rows_out), start=1):
         task_id = None
         try:
@@ -684,11 +840,11 @@ def add_advantages(estimate, wanted, args, rows_out):
             k = k_schedule(args.k, row["step"] if "step" in wanted else 0)
             # Off-policy estimators write on-policy values: train.py calls the same function again with its ratios.
             votes = [row["votes"]] if "votes" in wanted else None
-            advantages = estimate([row["rewards"]], k, votes=votes)[0].tolist()
+            advantages = estimate([row["rewards"]], k, votes=votes, **beta)[0].tolist()
         except ValueError as error:  # what json raises is one too
             print(f"advantages.py: row {number}, task_id {task_id!r}: {error}", file=sys.stderr)
             sys.exit(2)
-        row.update(estimator=args.estimator, k=k, advantages=advantages)
+        row.update(estimator=args.estimator, k=k, **beta, advantages=advantages)
         print(json.dumps(row), file=rows_out, flush=True)
 
 
@@ -724,8 +880,11 @@ def benchmark(P=4096, n=16, k=8):
     print(f"{P} groups of n = {n}, k = {k} (k = n where the estimator needs it), median of 15 runs, CPU time\n"
           f"{'estimator':30}{'all groups':>13}{'loop (scaled)':>16}{'ratio':>9}{'largest difference':>20}")
     for name, f in ESTIMATORS.items():
-        size = n if name in ("max_loo", "max_loo_biased", "maj_loo", "maj_loo_biased") else k
-        rewards = correct if name in USES_VOTES | {"pass_at_k_training", "maxrl_maclaurin"} else graded
+        size, rewards = k, correct if name in USES_VOTES else graded
+        try:
+            f(rewards[:1], size, votes=votes[:1])
+        except ValueError as error:  # it is defined for k = n, or for 0/1 rewards
+            size, rewards = (n, rewards) if "k = n" in str(error) else (k, correct)
         times = []
         for _ in range(15):
             start = time.process_time()

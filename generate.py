@@ -540,6 +540,17 @@ def arc_id(row):
     return digest(json.dumps([field(row, "train", list), field(row, "test", list)]))
 
 
+def from_rows(row):
+    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a dataset."""
+    graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
+    if field(row, "kind") not in graded_by:
+        raise ValueError(f"field 'kind': expected one of {', '.join(graded_by)}, got {row['kind']!r:.60}")
+    field(row, graded_by[row["kind"]], (str, list, dict))
+    kept = ("task_id", "level", "kind", "prompt", "gold", "tests", "reference")
+    return {**{key: row.get(key) for key in kept}, "task_id": field(row, "task_id"), "prompt": field(row, "prompt"),
+            **{key: row[key] for key in ("rule", "posterior") if key in row}}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Splits and decontamination
 # ---------------------------------------------------------------------------------------------------------------------
@@ -655,6 +666,7 @@ DATASETS = {
     "arc_agi_1": dict(adapter=from_arc, hub="lordspline/arc-agi", config=None, splits={
         # the public training tasks are the easy public set; seed 9 gives exactly 320 and 80 of the 400
         part: ("training", seeded(part, 0.2, lambda row: arc_id(row) + "/9")) for part in ("train", "test")}),
+    "rows": dict(adapter=from_rows, hub=None, config=None, splits={"train": ([], None), "test": ([], None)}),  # --data-files
 }
 
 
@@ -1349,6 +1361,8 @@ def check_arguments(parser, args):
             parser.error("--dataset rules is endless: give either --steps or --limit")
     elif args.split not in DATASETS[args.dataset]["splits"]:
         parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not {args.split!r}")
+    if args.dataset == "rows" and args.data_files is None:
+        parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
     unused = given("--data-files", "--against") if args.dataset == "rules" else []
     if args.reference:
         unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens", "--engine")

@@ -95,60 +95,86 @@ lane() {
 # The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
 # a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
 # tables use the seeds from 100 on. Runs are shared between tables.
-if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400; fi
-mini_base() {  # seed
-    local dir=$RUNS/mini/seed$1
+if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=800; fi
+mini_base() {  # seed name
+    local dir=$RUNS/mini/seed$1 pairs="--split sft --seed $1" steps=$SFT_STEPS
+    # the task's own prior, without the broad one: as many pairs of the task as the mixture holds, on other prompts than RL's
+    if [ "$2" = base_matched ]; then pairs="--split train --seed $((2000 + $1))" steps=$((SFT_STEPS / 2)); fi
     mkdir -p "$dir"
-    if [ ! -e "$dir/base/policy-$(printf %06d $SFT_STEPS)/trainer.pt" ]; then
+    if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
         [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
-        python generate.py --model "$dir/init" --reference --split sft --prompts-per-step 128 --steps $SFT_STEPS --seed "$1" |
-            python train.py --loss sft --model "$dir/init" --run "$dir/base" --steps $SFT_STEPS --lr 6e-3 --weight-decay 0.01 \
+        python generate.py --model "$dir/init" --reference $pairs --prompts-per-step 128 --steps $steps |
+            python train.py --loss sft --model "$dir/init" --run "$dir/$2" --steps $steps --lr 6e-3 --weight-decay 0.01 \
                 --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     fi
-    mini_eval "$1" base
+    mini_eval "$1" "$2" $([ "$2" = base ] && echo 128 || echo 32)
 }
-mini_rl() {  # seed name
-    local dir=$RUNS/mini/seed$1 reward="--reward binary" generate="" adv train=""
-    case $2 in
+mini_rl() {  # seed name: a method, after the words that change its setting, e.g. short_lr3e-3_bon_loo_1
+    local dir=$RUNS/mini/seed$1 method=$2 base=base steps=$RL_STEPS reward="--reward binary" generate="" adv train=""
+    while :; do
+        case $method in
+            matched_*) base=base_matched ;;
+            short_*) steps=$(((RL_STEPS + 2) / 3)) ;;
+            brief_*) steps=$(((RL_STEPS + 9) / 10)) ;;
+            hard_*) steps=$RL_STEPS generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
+            lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
+            *) break ;;
+        esac
+        method=${method#*_}
+    done
+    case $method in
         rloo) adv="rloo --k 16" ;;
         max_loo) adv="max_loo --k 16" ;;
         max_loo_biased) adv="max_loo_biased --k 16" ;;
-        ppo_mean) adv="rloo --k 16" train="--value-lr 1e-3" ;;
-        ppo_max_loo) adv="max_loo --k 16" train="--value-lr 1e-3" ;;
-        ppo_max_loo_biased) adv="max_loo_biased --k 16" train="--value-lr 1e-3" ;;
-        pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${2#pkpo_k}" ;;
-        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@$((RL_STEPS * 2 / 3))" ;;
-        pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train="--entropy-bonus 0.01" ;;
-        maj_centred | maj_loo_minus_one) adv="$2 --k 8" ;;
-        maj_loo | maj_loo_biased) adv="$2 --k 16" ;;
-        bon_max_second | bon_max_mean | bon_mean) adv="$2 --k 8" reward="--reward fraction" ;;
+        ppo_mean) adv="rloo --k 16" train+=" --value-lr 1e-3" ;;
+        ppo_max_loo) adv="max_loo --k 16" train+=" --value-lr 1e-3" ;;
+        ppo_max_loo_biased) adv="max_loo_biased --k 16" train+=" --value-lr 1e-3" ;;
+        pkpo_k[0-9]) adv="pkpo_s_loo_minus_one --k ${method#pkpo_k}" ;;
+        pkpo_annealed) adv="pkpo_s_loo_minus_one --k 8@0,1@$((steps * 2 / 3))" ;;
+        pkpo_entropy) adv="pkpo_s_loo_minus_one --k 1" train+=" --entropy-bonus 0.01" ;;
+        maj_centred | maj_loo_minus_one) adv="$method --k 8" ;;
+        maj_loo | maj_loo_biased) adv="$method --k 16" ;;
+        bon_max_second | bon_max_mean | bon_mean) adv="$method --k 8" reward="--reward fraction" ;;
         bon_loo_1) adv="pkpo_s_loo_minus_one --k 8" reward="--reward fraction" ;;
-        off_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
-        off_exact) adv="bon_off_policy --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
-        off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train="--ppo-epochs 3" ;;
-        lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
-        lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
-        lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate="--max-staleness 4" ;;
+        off_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
+        off_exact) adv="bon_off_policy --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
+        off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
+        off_maj) adv="maj_off_policy_loo_minus_one --k 8" train+=" --ppo-epochs 3" ;;
+        lag_maj) adv="maj_off_policy_loo_minus_one --k 8" generate+=" --max-staleness 4" ;;
+        lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
+        lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
+        lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
     esac
-    while [ ! -s "$dir/base/eval.jsonl" ]; do sleep 0.2; done  # the other lane is at it
-    loop "$dir/$2" "$dir/base/policy" $RL_STEPS "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
+    while [ ! -s "$dir/$base/eval.jsonl" ]; do sleep 0.2; done  # the other lane is at it
+    loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
         "--schedule linear --seed $1 $train"
-    mini_eval "$1" "$2"
+    mini_eval "$1" "$2" $([ "$method" = "$2" ] && echo 128 || echo 32)
 }
-mini_eval() {  # seed name
-    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples 128 \
+# mini_hard SEED: training prompts of which the base model solves at most 0.5 % of 200 samples
+mini_hard() {
+    local dir=$RUNS/mini/seed$1
+    while [ ! -s "$dir/base/eval.jsonl" ]; do sleep 0.2; done
+    graded "$dir/screened.jsonl" "--engine transformers --model $dir/base/policy --split train --limit $SCREENED --num-samples 200 \
+        --seed $((1000 + $1))" "--reward binary --workers 1"
+    python -c 'import json, sys
+for line in sys.stdin:
+    if sum(json.loads(line)["correct"]) <= 1:
+        print(line, end="")' < "$dir/screened.jsonl" > "$dir/hard.jsonl"
+}
+mini_eval() {  # seed name samples
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples $3 \
         --seed $((100 + $1))" "--workers 1"
 }
 
-# mini TABLE METHOD...: what is missing of these runs, two at a time, then results/TABLE
+# mini TABLE METHOD...: what is missing of these runs, two at a time, then results/TABLE. BASE: what RL starts from
 mini() {
-    local table=$1 seeds=${SEEDS:-0 1 2} seed method jobs=() runs=(); shift
+    local table=$1 seeds=${SEEDS:-0 1 2} base=${BASE:-base} seed method jobs=() runs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
     say "$table, seeds $seeds, two runs at a time: the base models, 2 minutes each; then RL with $*, 1 to 2 minutes each"
-    for seed in $seeds; do jobs+=("mini_base $seed"); done
+    for seed in $seeds; do jobs+=("mini_base $seed $base"); done
     for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
     two_lanes "${jobs[@]}"
-    for method in base "$@"; do
+    for method in $base "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
     python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "$RESULTS/$table" --caption \

@@ -5,6 +5,7 @@ import math
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import advantages  # noqa: E402
-from advantages import DELTA_MAX, ESTIMATORS, USES_LOG_RATIO, USES_VOTES  # noqa: E402
+from advantages import BETA, DELTA_MAX, ESTIMATORS, USES_BETA, USES_LOG_RATIO, USES_VOTES  # noqa: E402
 
 # ------------------------------------------------------------------------------------ the definitions, over all subsets
 
@@ -31,6 +32,14 @@ def majority(rewards, votes):
     top = max(counts.values(), default=0)
     voters = [x for x, a in zip(rewards, votes) if not counts or counts[a] == top]
     return sum(voters) / Fraction(len(voters))
+
+
+def soft(beta):
+    """sum_i p_i r_i, p = softmax(beta r). The exponentials are floats, what follows is exact."""
+    def average(rewards, votes):
+        weights = [Fraction(math.exp(beta * float(x - max(rewards)))) for x in rewards]
+        return sum(w * x for w, x in zip(weights, rewards)) / sum(weights)
+    return average
 
 
 def definition(f, r, votes, rho, k):
@@ -80,7 +89,10 @@ BY_SUBSETS = {
     "max_centred": (best, "centred"), "max_leave_p_out": (best, "leave_p_out"), "max_loo": (best, "loo"),
     "max_loo_biased": (best, "loo_biased"), "maj_loo": (majority, "loo"), "maj_loo_biased": (majority, "loo_biased"),
     "maj_loo_minus_one": (majority, "loo_minus_one"), "maj_centred": (majority, "centred"),
-    "bon_off_policy": (best, "off_policy"), "bon_off_policy_loo_minus_one": (best, "off_policy_loo_minus_one")}
+    "bon_off_policy": (best, "off_policy"), "bon_off_policy_loo_minus_one": (best, "off_policy_loo_minus_one"),
+    "maj_off_policy": (majority, "off_policy"), "maj_off_policy_loo_minus_one": (majority, "off_policy_loo_minus_one"),
+    "softmax_loo": (soft(BETA), "loo"), "softmax_loo_biased": (soft(BETA), "loo_biased")}
+OBJECTIVES_OF_SETS = {f for f, _ in BY_SUBSETS.values()}
 KINDS = {"normal": lambda rng, n: rng.standard_normal(n), "tied": lambda rng, n: rng.integers(0, 3, n) / 4,
          "binary": lambda rng, n: rng.integers(0, 2, n), "signed": lambda rng, n: rng.choice([-1.0, 1.0], n),
          "integer": lambda rng, n: rng.integers(-3, 9, n), "bool": lambda rng, n: rng.integers(0, 2, n) == 1,
@@ -105,9 +117,9 @@ def test_every_subset_estimator_and_metric_equals_enumeration(kind, n):
     r, a, rho = fractions(rewards), votes.tolist(), fractions(np.exp(log_ratio))
     for k in range(1, n + 1):
         if n > 1:
-            exact = {f: definition(f, r, a, rho, k) for f in (best, majority)}
+            exact = {f: definition(f, r, a, rho, k) for f in OBJECTIVES_OF_SETS}
             for name, (f, which) in BY_SUBSETS.items():
-                if which not in exact[f] or name == "maj_loo_minus_one" and k == 1:
+                if which not in exact[f] or f is majority and which.endswith("loo_minus_one") and k == 1:
                     with pytest.raises(ValueError, match=f"^{name}: k = {k} with n = {n}"):
                         ESTIMATORS[name](rewards[None], k, votes=votes[None])
                     continue
@@ -220,6 +232,10 @@ def loops(n, k):
     def s_centred(r, votes, rho):  # the s_j of n - 1 samples sum to k max@k
         return [x - k / n * sum(s(without(r, i), votes, rho)) / k for i, x in enumerate(s(r, votes, rho))]
 
+    def f_beta(r):
+        p = [exp(BETA * x) for x in r]
+        return sum(x * y for x, y in zip(p, r)) / sum(p)
+
     def second(r):
         return max((x for x in r if x < max(r)), default=max(r))
 
@@ -229,6 +245,9 @@ def loops(n, k):
         "dr_grpo": lambda r, v, q: [x / n for x in centred(r)],
         "max_loo": lambda r, v, q: [max(r) - max(without(r, i)) for i in range(n)],
         "max_loo_biased": lambda r, v, q: centred([max(r) - max(without(r, i)) for i in range(n)]),
+        "softmax_loo": lambda r, v, q: [f_beta(r) - f_beta(without(r, i)) for i in range(n)],
+        "softmax_loo_biased": lambda r, v, q: centred([f_beta(r) - f_beta(without(r, i)) for i in range(n)]),
+        "max_softmax_baseline": lambda r, v, q: [max(r) - f_beta(without(r, i)) for i in range(n)],
         "maj_loo": lambda r, v, q: [maj(r, v) - maj(without(r, i), without(v, i)) for i in range(n)],
         "maj_loo_biased": lambda r, v, q: centred([maj(r, v) - maj(without(r, i), without(v, i)) for i in range(n)]),
         "max_leave_p_out": leave_p_out,
@@ -244,6 +263,8 @@ def loops(n, k):
         "bon_off_policy_loo_minus_one": lambda r, v, q: by_subsets(best, r, v, q, baseline=True),
         "maj_loo_minus_one": lambda r, v, q: by_subsets(maj, r, v, [1.0] * n, baseline=True),
         "maj_centred": lambda r, v, q: [maj_at(r, v) - maj_at(without(r, i), without(v, i)) for i in range(n)],
+        "maj_off_policy": lambda r, v, q: by_subsets(maj, r, v, q, baseline=False),
+        "maj_off_policy_loo_minus_one": lambda r, v, q: by_subsets(maj, r, v, q, baseline=True),
         "pass_at_k_training": pass_training,
         "maxrl": lambda r, v, q: [(x - mean(r)) / sum(r) if any(r) else 0.0 for x in r],
         "maxrl_maclaurin": maclaurin,
@@ -297,13 +318,13 @@ def true_gradient(objective, theta):
     return theta.grad.numpy()
 
 
-def expected_gradient(estimator, theta, rewards, votes, n, k, behaviour=None):
+def expected_gradient(estimator, theta, rewards, votes, n, k, behaviour=None, **beta):
     """E[sum_i A_i grad log pi_theta(y_i)] over all samples of `behaviour` (theta itself by default)."""
     pi = probabilities(theta).numpy()
     pi_old = pi if behaviour is None else probabilities(behaviour).numpy()
     y = np.array(list(itertools.product(range(len(pi)), repeat=n)))
     log_ratio = None if behaviour is None else np.log(pi / pi_old)[y]
-    A = ESTIMATORS[estimator](rewards[y], k, votes=votes[y], log_ratio=log_ratio)
+    A = ESTIMATORS[estimator](rewards[y], k, votes=votes[y], log_ratio=log_ratio, **beta)
     score = np.eye(len(pi)) - pi  # [action, parameter]
     return np.einsum("o,oi,oip->p", pi_old[y].prod(1), A, score[y])
 
@@ -329,7 +350,11 @@ OBJECTIVES = {
     **{name: lambda r, a, n, k: at(best, k, r, a) for name in
        ("max_leave_p_out", "pkpo_s", "pkpo_s_loo", "pkpo_s_loo_minus_one", "max_centred", "bon_off_policy",
         "bon_off_policy_loo_minus_one", "bon_off_policy_first_order")},  # the last on policy only
-    **{name: lambda r, a, n, k: at(majority, k, r, a) for name in ("maj_loo_minus_one", "maj_centred")},
+    **{name: lambda r, a, n, k: at(majority, k, r, a) for name in
+       ("maj_loo_minus_one", "maj_centred", "maj_off_policy", "maj_off_policy_loo_minus_one")},
+    "softmax_loo": lambda r, a, n, k: at(soft(BETA), n, r, a),
+    "softmax_loo_biased": lambda r, a, n, k: at(soft(BETA), n - 1, r, a),
+    "max_softmax_baseline": lambda r, a, n, k: at(best, n, r, a),
     "maxrl": lambda r, a, n, k: series(best, n - 1, r, a),
     "maxrl_maclaurin": lambda r, a, n, k: series(best, k, r, a),
     "tailrl": lambda r, a, n, k: series(best, n - 1, r, a)}
@@ -373,12 +398,37 @@ def test_expected_gradient_is_that_of_the_stated_objective(name, policy):
     assert tried >= 3
 
 
-@pytest.mark.parametrize("name, f", [("max_loo_biased", best), ("maj_loo_biased", majority)])
+@pytest.mark.parametrize("name, f", [("max_loo_biased", best), ("maj_loo_biased", majority),
+                                     ("softmax_loo_biased", soft(BETA))])
 def test_the_biased_estimators_are_biased_for_the_n_sample_objective(name, f):
     theta, rewards, votes = (np.array(x) for x in POLICIES["4 actions, two of one answer"])
     got = expected_gradient(name, theta, rewards, votes, 4, 4)
     truth = true_gradient(at(f, 4, rewards, votes), theta)
-    assert np.linalg.norm(got - truth) > 0.05 * np.linalg.norm(truth)
+    assert np.linalg.norm(got - truth) > 0.02 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("beta", (0, 0.3, 2.5, 40.0))
+def test_the_softmax_estimators_are_unbiased_at_every_beta(beta, policy):
+    theta, rewards, votes = (np.array(x) for x in POLICIES[policy])
+    for n in (2, 3, 4):
+        objectives = {"softmax_loo": at(soft(beta), n, rewards, votes), "max_softmax_baseline": at(best, n, rewards, votes),
+                      "softmax_loo_biased": at(soft(beta), n - 1, rewards, votes)}
+        for name, objective in objectives.items():
+            got = expected_gradient(name, theta, rewards, votes, n, n, beta=beta)
+            close(got, true_gradient(objective, theta), (name, n), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("n", (2, 3, 4, 5))
+def test_off_policy_majority_is_unbiased_with_ratios_up_to_e_squared(policy, n):
+    old, rewards, votes = (np.array(x) for x in POLICIES[policy])
+    theta = old + np.array([2.1, -1.0, -0.6, 0.3])[:len(old)]
+    assert 1.8 < np.abs(np.log((probabilities(theta) / probabilities(old)).numpy())).max() < 2.1
+    for k in range(1, n + 1):
+        truth = true_gradient(at(majority, k, rewards, votes), theta)
+        for name in ("maj_off_policy", "maj_off_policy_loo_minus_one")[:2 if k > 1 else 1]:
+            close(expected_gradient(name, theta, rewards, votes, n, k, old), truth, (name, k), rtol=0, atol=1e-10)
 
 
 # Relative error of the first-order form's expected gradient with ratios of up to e^1.8: published, and with no clamp.
@@ -440,11 +490,21 @@ def test_identities_between_the_estimators():
         close(E["max_leave_p_out"](r, n - 1), E["max_loo_biased"](r, n))
         close(E["maj_centred"](r, n - 1, votes=votes), E["maj_loo_biased"](r, n, votes=votes))
         close(E["dr_grpo"](r, 1), E["rloo"](r, 1) * (n - 1) / n)
+        close(E["softmax_loo"](r, n, beta=0), E["rloo"](r, n))
+        close(E["softmax_loo_biased"](r, n, beta=0), E["rloo"](r, n))
+        for beta in (1e7, 1e300, np.finfo(float).max):
+            close(E["softmax_loo"](r, n, beta=beta), E["max_loo"](r, n))
+            close(E["max_softmax_baseline"](r, n, beta=beta), E["max_loo"](r, n))
+            close(E["softmax_loo_biased"](r, n, beta=beta), E["max_loo_biased"](r, n))
+        close(E["softmax_loo"](3 * r, n, beta=0.5), 3 * E["softmax_loo"](r, n, beta=1.5))
         for k in range(1, n + 1):
             close(E["bon_off_policy"](r, k), E["pkpo_s"](r, k))
             close(E["bon_off_policy_first_order"](r, k), E["pkpo_s"](r, k))
             close(E["bon_off_policy_loo_minus_one"](r, k), E["pkpo_s_loo_minus_one"](r, k))
             close(E["pkpo_s"](r, k).sum(1), k * advantages.max_at_k(r, k))
+            close(E["maj_off_policy"](r, k, votes=votes).sum(1), k * advantages.maj_at_k(r, votes, k))
+            if k > 1:
+                close(E["maj_off_policy_loo_minus_one"](r, k, votes=votes), E["maj_loo_minus_one"](r, k, votes=votes))
             if k < n:
                 assert np.abs(E["max_centred"](r, k).sum(1)).max() < 1e-13
                 assert np.abs(E["maj_centred"](r, k, votes=votes).sum(1)).max() < 1e-13
@@ -462,13 +522,21 @@ def test_identities_between_the_estimators():
             close(E["pkpo_s"](r, k), k / n * np.where(r == 1, 1, others))
 
 
+def says(name, words):
+    return words in " ".join(ESTIMATORS[name].__doc__.split())
+
+
+def size(name, n, k):
+    """k, or n if the estimator is defined for groups of k only."""
+    return n if says(name, "k = n >= 2") else k
+
+
 def estimates(r, k, votes, log_ratio):
     """Every estimator at the k it is defined for, with the rewards it is defined for."""
     n = r.shape[1]
     for name, f in ESTIMATORS.items():
         rewards = (r > 0).astype(float) if name in BINARY else r
-        size = n if name in ("max_loo", "max_loo_biased", "maj_loo", "maj_loo_biased") else k
-        yield name, lambda x, v, d, f=f, size=size: f(x, size, votes=v, log_ratio=d), (rewards, votes, log_ratio)
+        yield name, lambda x, v, d, f=f, k=size(name, n, k): f(x, k, votes=v, log_ratio=d), (rewards, votes, log_ratio)
 
 
 @pytest.mark.parametrize("levels", (None, 3))
@@ -492,11 +560,10 @@ def test_order_of_samples_other_groups_and_dtype_do_not_matter(levels):
 
 def test_equal_rewards_give_exact_zeros():
     _, votes, log_ratio = groups(6)
-    no_baseline = {"pkpo_s", "pkpo_s_loo", "bon_off_policy", "bon_off_policy_first_order", "maxrl_maclaurin"}
     for value in (0.0, 1.0, 0.1, -1.0, 1e9 + 0.1):
         for k in range(2, 9):
             for name, f, (r, *rest) in estimates(np.full((50, 9), value), k, votes, log_ratio):
-                if name not in no_baseline:
+                if not says(name, "No baseline") and not says(name, "Not zero for equal rewards"):
                     assert not f(r, *rest).any(), f"{name} k={k} value={value}"
     same = np.full((3, 7), 0.1)
     for k in range(1, 8):
@@ -587,13 +654,31 @@ def test_ratios_far_from_one_equal_rational_arithmetic(spread, n, k):
         close(got, [float(x) for x in values], name, rtol=1e-9, atol=1e-14 * max(abs(float(x)) for x in values))
 
 
+@pytest.mark.parametrize("spread, n, k", [(2, 9, 4), (5, 10, 5), (20, 10, 4), (60, 9, 3), (100, 8, 8), (300, 7, 2)])
+def test_majority_with_ratios_far_from_one_equals_rational_arithmetic(spread, n, k):
+    rng = np.random.default_rng(n)
+    for votes in (rng.integers(-1, 3, n), rng.integers(0, 2, n), np.arange(n)):
+        r, log_ratio = rng.integers(0, 20, n) / 10 - 0.5, rng.uniform(-spread, spread, n)
+        exact = definition(majority, fractions(r), votes.tolist(), fractions(np.exp(log_ratio)), k)
+        whole = np.array([abs(float(x)) for x in exact["off_policy"]])
+        for which in ("off_policy", "off_policy_loo_minus_one"):
+            got = ESTIMATORS[f"maj_{which}"](r[None], k, votes=votes[None], log_ratio=log_ratio[None])[0]
+            # the baseline is subtracted: the error is relative to the sums, and to the largest of them without a baseline
+            close(got, [float(x) for x in exact[which]], (which, votes), rtol=1e-9, atol=1e-14 * whole.max())
+
+
+def off_policy_names():
+    return [name for name in ESTIMATORS if name in USES_LOG_RATIO and name != "bon_off_policy_first_order"]
+
+
 def test_a_value_that_does_not_fit_is_refused_with_the_remedy():
-    r = np.arange(32.0)[None]
-    for log_ratio in (30.0, 400.0, 1e300):
-        for name in ("bon_off_policy", "bon_off_policy_loo_minus_one"):
+    r, votes = np.arange(32.0)[None], np.arange(32)[None] % 3
+    for name in off_policy_names():
+        for log_ratio in (30.0, 400.0, 1e300):
             with pytest.raises(ValueError, match=f"^{name}: .*clip the ratios first"):
-                ESTIMATORS[name](r, 32, log_ratio=np.full((1, 32), log_ratio))
-    assert np.isfinite(ESTIMATORS["bon_off_policy"](r, 16, log_ratio=np.full((1, 32), 40.0))).all()  # e^640 does fit
+                ESTIMATORS[name](r, 32, votes=votes, log_ratio=np.full((1, 32), log_ratio))
+        fits = ESTIMATORS[name](r, 16, votes=votes, log_ratio=np.full((1, 32), 40.0))  # e^640 does fit
+        assert np.isfinite(fits).all() and fits.any(), name
 
 
 def test_partial_products_beyond_float64_do_not_spoil_a_value_within_it():
@@ -605,6 +690,10 @@ def test_partial_products_beyond_float64_do_not_spoil_a_value_within_it():
     else:
         close(ESTIMATORS["bon_off_policy"](r, 24, log_ratio=log_ratio), np.full((1, 24), 23.0), rtol=1e-10)
         close(ESTIMATORS["bon_off_policy_loo_minus_one"](r, 24, log_ratio=log_ratio), [[0.0] * 23 + [1.0]], rtol=1e-10)
+        votes = np.repeat([0, 1], 12)[None]
+        close(ESTIMATORS["maj_off_policy"](r, 24, votes=votes, log_ratio=log_ratio), np.full((1, 24), 11.5), rtol=1e-10)
+        close(ESTIMATORS["maj_off_policy_loo_minus_one"](r, 24, votes=votes, log_ratio=log_ratio),
+              [[11.5 - 17.5] * 12 + [11.5 - 5.5] * 12], rtol=1e-10)
 
 
 @pytest.mark.parametrize("n, k", [(60, 30), (90, 13)])
@@ -628,6 +717,8 @@ def test_votes_of_large_groups_equal_rational_arithmetic(n, k):
     without = [M([c - (a == b) for b, c in enumerate(counts)]) for a in range(4)]
     got = ESTIMATORS["maj_centred"](r[None], k, votes=votes[None])[0]
     close(got, [float(whole - without[a]) for a in votes], rtol=0, atol=1e-13)
+    sums = ESTIMATORS["maj_off_policy"](r[None], k, votes=votes[None])[0]  # s_i = M(y) - (1 - k/n) M(y_-i)
+    close(sums, [float(whole - Fraction(n - k, n) * without[a]) for a in votes], rtol=0, atol=1e-13)
 
 
 @pytest.mark.slow
@@ -648,9 +739,7 @@ def test_1024_votes_equal_rational_arithmetic():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_bad_input_is_refused_by_name(name):
-    only_n = name in ("max_loo", "max_loo_biased", "maj_loo", "maj_loo_biased")
-
-    def f(r=np.array([[0.0, 1.0, 1.0, 0.0]]), k=4 if only_n else 2, **keys):
+    def f(r=np.array([[0.0, 1.0, 1.0, 0.0]]), k=size(name, 4, 2), **keys):
         return ESTIMATORS[name](r, k, **{"votes": np.array([[0, 1, 1, -1]])} | keys)
 
     assert f().shape == (1, 4)
@@ -674,7 +763,10 @@ def test_bad_input_is_refused_by_name(name):
     if name in BINARY:
         with pytest.raises(ValueError, match=f"^{name}: "):
             f(np.array([[-1.0, 1.0, 1.0, -1.0]]))
-    if name not in ("pkpo_s", "bon_off_policy", "bon_off_policy_first_order", "maxrl_maclaurin"):
+    for beta in (-0.1, math.nan, math.inf, "1", None, True) if name in USES_BETA else ():
+        with pytest.raises(ValueError, match=f"^{name}: beta = "):
+            f(beta=beta)
+    if not says(name, "No baseline"):
         with pytest.raises(ValueError, match=f"^{name}: (n|k) = 1"):
             ESTIMATORS[name](np.array([[1.0]]), 1, votes=np.array([[0]]))
 
@@ -743,6 +835,23 @@ def test_filter_stops_at_a_bad_row_with_one_line_and_status_2(bad, flags, messag
     assert done.stderr.count("\n") == 1 and "row 2, task_id" in done.stderr and message in done.stderr
 
 
+def test_filter_passes_beta_on_and_refuses_it_where_it_has_no_effect():
+    for beta in (None, "0", "2.5"):
+        done = run_filter([ROW], "--estimator", "softmax_loo", "--k", "4", *(["--beta", beta] if beta else []))
+        assert (done.returncode, done.stderr) == (0, "")
+        row, expected = json.loads(done.stdout), float(beta or BETA)
+        assert row["beta"] == expected
+        close(row["advantages"], ESTIMATORS["softmax_loo"](np.array([ROW["rewards"]]), 4, beta=expected)[0], atol=0)
+    assert "beta" not in json.loads(run_filter([ROW], "--estimator", "pkpo_s", "--k", "2").stdout)
+    for name in ESTIMATORS.keys() - USES_BETA:
+        if name in ("pkpo_s", "max_loo", "rs_grpo", "entropic"):
+            done = run_filter([ROW], "--estimator", name, "--k", "4", "--beta", "1")
+            assert done.returncode == 2 and done.stdout == "" and f"--beta has no effect with {name}" in done.stderr
+    for bad in ("-1", "nan", "inf", "x"):
+        done = run_filter([ROW], "--estimator", "softmax_loo", "--k", "4", f"--beta={bad}")
+        assert done.returncode == 2 and done.stdout == "" and "--beta" in done.stderr
+
+
 def test_filter_refuses_a_bad_schedule_before_reading():
     done = run_filter([ROW], "--k", "8@5")
     assert done.returncode == 2 and done.stdout == "" and "k schedule '8@5'" in done.stderr
@@ -754,3 +863,13 @@ def test_benchmark_times_every_estimator_and_its_loop_agrees(capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert [line[0] for line in lines] == list(ESTIMATORS)
     assert max(float(line[-1]) for line in lines) < 1e-9
+
+
+@pytest.mark.slow
+def test_off_policy_majority_of_4096_groups_takes_less_than_a_second():
+    rng = np.random.default_rng(0)
+    votes, log_ratio = rng.integers(-1, 5, (4096, 16)), 0.5 * rng.standard_normal((4096, 16))
+    for name in ("maj_off_policy", "maj_off_policy_loo_minus_one"):
+        start = time.process_time()
+        ESTIMATORS[name]((votes == 0).astype(float), 8, votes=votes, log_ratio=log_ratio)
+        assert time.process_time() - start < 1

@@ -544,3 +544,19 @@ def test_arc_tasks_split_80_to_20():
 def test_real_references_pass_their_own_tests(dataset, split, path):
     for prompt in generate.load_prompts(dataset, split, real(*path)):
         assert all(run_tests(prompt["tests"], program_of(prompt["reference"][0]))), prompt["task_id"]
+
+
+def test_rows_of_the_pipe_are_prompts_again(tiny, tmp_path, shell):
+    first = shell(f"python generate.py --model {tiny} --split train --limit 5 --num-samples 2 --engine transformers | python reward.py")
+    assert first.returncode == 0, first.stderr
+    rows = [json.loads(line) for line in first.stdout.splitlines()]
+    kept = [rows[3], rows[1]]
+    (tmp_path / "some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept) + json.dumps({"task_id": "x"}) + "\n")
+    command = f"python generate.py --model {tiny} --dataset rows --num-samples 3 --engine transformers"
+    again = shell(f"{command} --data-files {tmp_path}/some.jsonl | python reward.py")
+    assert again.returncode == 0 and "row 3 (x): no field 'kind'; rejected" in again.stderr
+    for old, new in zip(kept, map(json.loads, again.stdout.splitlines()), strict=True):
+        assert all(old[key] == new[key] for key in ("task_id", "kind", "prompt", "tests", "rule", "prompt_token_ids"))
+        assert new["dataset"] == "rows" and len(new["completions"]) == len(new["scores"]) == 3
+    refused = shell(command)
+    assert refused.returncode == 2 and "--dataset rows needs --data-files" in refused.stderr and not refused.stdout

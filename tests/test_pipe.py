@@ -61,6 +61,14 @@ def test_three_steps_of_the_loop(warm, tmp_path, shell, staleness):
             assert row["estimator"] == "rloo" and abs(sum(row["advantages"])) < 1e-12
 
 
+def test_off_policy_majority_with_epochs_and_lag(warm, tmp_path, shell):
+    done = shell(loop(tmp_path, warm, staleness=1, estimator="maj_off_policy_loo_minus_one --k 2", train="--lr 0.01 --ppo-epochs 2"))
+    assert done.returncode == 0, done.stderr
+    log = metrics(tmp_path)
+    assert [line["step"] for line in log] == [0, 1, 2] and max(line["lag"] for line in log) == 1
+    assert max(line["updates"] for line in log) == 2, "no vote of two was changed by a voter: nothing was tested"
+
+
 @pytest.mark.parametrize("victim", ["generate.py", "reward.py", "advantages.py", "train.py"])
 def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
     with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,

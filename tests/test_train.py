@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -109,12 +110,16 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
     for g, row in enumerate(rows):
         n, k, A = len(row["token_ids"]), row["k"], row["advantages"]
         now = [plain_logprobs(model, row["prompt_token_ids"], ids) for ids in row["token_ids"]]
-        if row["estimator"].startswith("bon_off_policy"):  # (1/C(n,k)) sum over k-subsets with i of prod rho (max - baseline)
+        off_policy = row["estimator"] in advantages.USES_LOG_RATIO
+        if off_policy:  # (1/C(n,k)) sum over k-subsets with i of prod rho (f - baseline), f = max or maj
+            def f(s):
+                if row["estimator"].startswith("bon"):
+                    return max(row["rewards"][j] for j in s)
+                return advantages.maj_at_k([[row["rewards"][j] for j in s]], [[row["votes"][j] for j in s]], len(s))[0]
             rho = [clip(math.exp(sum(lp.tolist()) - sum(b))) if args.loss == "ppo" else
                    min(math.exp(sum(lp.tolist()) - sum(b)), args.importance_max) for (lp, _), b in zip(now, row["logprobs"])]
-            subsets, r = list(itertools.combinations(range(n), k)), row["rewards"]
-            loo = row["estimator"].endswith("minus_one")
-            A = [sum(math.prod(rho[j] for j in s) * (max(r[j] for j in s) - loo * max(r[j] for j in s if j != i))
+            subsets, loo = list(itertools.combinations(range(n), k)), row["estimator"].endswith("minus_one")
+            A = [sum(math.prod(rho[j] for j in s) * (f(s) - loo * f([j for j in s if j != i]))
                      for s in subsets if i in s) / len(subsets) for i in range(n)]
         if baseline is not None:
             A = [(row["rewards"][i] - baseline[g]) / n if row["estimator"] == "rloo" else A[i] - baseline[g] for i in range(n)]
@@ -128,7 +133,7 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
             for t in range(1 if whole else len(lp)):
                 at = slice(None) if whole else slice(t, t + 1)
                 rho, mismatch = (lp - old)[at].sum().exp(), math.exp((old - behaviour)[at].sum())
-                if row["estimator"].startswith("bon_off_policy"):
+                if off_policy:
                     cut = args.loss == "ppo" and (rho > 1 + args.clip_high if A[i] > 0 else rho < 1 - args.clip_low)
                     gain = 0.0 if cut else A[i] * lp[at].sum()
                 elif args.loss == "ppo":
@@ -145,7 +150,7 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
 
 
 ON_POLICY = ["rloo", "max_loo_biased", "pkpo_s_loo_minus_one", "maj_centred", "bon_mean"]
-OFF_POLICY = ["bon_off_policy", "bon_off_policy_loo_minus_one"]
+OFF_POLICY = ["bon_off_policy", "bon_off_policy_loo_minus_one", "maj_off_policy", "maj_off_policy_loo_minus_one"]
 UPDATES = [(e, f) for e in ON_POLICY for f in ("", "--ratio token", "--loss pg", "--loss pg --ratio token",
                                               "--ratio token --loss-norm sequence-mean", "--ratio token --loss-norm constant --max-tokens 7")]
 UPDATES += [(e, f) for e in OFF_POLICY for f in ("", "--ratio token", "--loss pg", "--clip-low 0.05 --clip-high 0.4")]
@@ -373,7 +378,7 @@ def test_ranks_divide_the_microbatches(monkeypatch):
         assert sorted(i for micro in found for some, weight in micro if weight for i in some) == list(samples)
 
 
-# ---------------------------------------------------------------------------- off-policy max@k on a policy of bandit size
+# ------------------------------------------------------------------- off-policy max@k and maj@k on a policy of bandit size
 
 class Bandit(torch.nn.Module):
     """Four actions, one token each."""
@@ -404,6 +409,29 @@ def all_groups(old, rewards, estimator, n=3, k=2):
 def max_at_2(logits, rewards):
     p = logits.softmax(0)
     return sum(p[a] * p[b] * max(rewards[a], rewards[b]) for a in range(4) for b in range(4))
+
+
+def maj_at_2(logits, rewards):  # two answers differ, so they tie
+    return sum(p * r for p, r in zip(logits.softmax(0), rewards))
+
+
+def maj_at_3(logits, rewards):
+    p = logits.softmax(0)
+    return sum(p[list(y)].prod() * (rewards[Counter(y).most_common(1)[0][0]] if len(set(y)) < 3 else
+                                    sum(rewards[a] for a in y) / 3) for y in itertools.product(range(4), repeat=3))
+
+
+@pytest.mark.parametrize("drift", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("estimator", ["maj_off_policy", "maj_off_policy_loo_minus_one"])
+def test_off_policy_majority_gradient_after_a_drift(estimator, drift):
+    """Expected over all groups of the old policy, the gradient of maj@2 and maj@3 of the new one."""
+    old, rewards = [0.0, 0.3, -0.2, 0.1], [0.1, 0.2, 0.5, 1.0]
+    policy = Bandit([x + drift * y for x, y in zip(old, (1.0, -1.0, 0.7, -1.2))])
+    for k, objective in ((2, maj_at_2), (3, maj_at_3)):
+        expected, = torch.autograd.grad(-objective(policy.logits, rewards), policy.logits)
+        rows = list(all_groups(old, rewards, estimator, n=4, k=k))
+        [found], _ = gradient(policy, rows, settings("--loss", "pg", "--importance-max", "1e6"))
+        assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize("drift", [0.1, 0.5, 1.0])
@@ -723,10 +751,11 @@ def test_run_is_required(capsys):
 
 
 def test_off_policy_estimators_have_their_ratios_inside(run, stream, tmp_path):
-    lines = [json.dumps(json.loads(line) | {"estimator": "bon_off_policy"}) + "\n" for line in stream]
-    for i, flags in enumerate((["--old-logprobs", "recomputed"], ["--value-lr", "0.1"])):
-        status, err = run(lines, *flags, path=tmp_path / str(i))
-        assert status == 2 and "bon_off_policy" in err
+    for name in ("bon_off_policy", "maj_off_policy_loo_minus_one"):
+        lines = [json.dumps(json.loads(line) | {"estimator": name}) + "\n" for line in stream]
+        for i, flags in enumerate((["--old-logprobs", "recomputed"], ["--value-lr", "0.1"])):
+            status, err = run(lines, *flags, path=tmp_path / f"{name}{i}")
+            assert status == 2 and name in err
 
 
 def test_log_ratios_are_cut():

@@ -974,6 +974,271 @@ def grade_grid(completion, row):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# Math, first part: the answer that a completion gives. It is what the text states last: in a box, between answer tags,
+# after "####", or in words ("the answer is", a heading "Answer"). If nothing is stated, it is the value in which the last
+# sentence with a value ends. A statement that is taken back afterwards is none. A new way to state an answer is a function
+# in STATEMENTS: text -> (start and end of its last statement there, the answer), or None. All of it takes linear time.
+# ----------------------------------------------------------------------------------------------------------------------
+
+MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
+MAX_STATEMENTS = 500  # so many of a kind are looked at, from the end
+FORMULA = "\ue000"  # stands for a formula while the words around it are read
+
+
+def words(text):
+    """A pattern for one of these words (`_` is a blank)."""
+    return r"\b(?:" + "|".join(text.split()).replace("_", r"\s+").replace("'", "['’]") + r")\b"
+
+
+BRACES = re.compile(r"\\.|[{}]", re.S)
+BOX = re.compile(r"\\f?box(?:ed)?(?:\s*(?=\{)|\s+([^\s$.{]+))")
+JOIN = re.compile(rf"[,;&]|{words('and or')}|\n\s*(?:[-*•]|\(?\w[.)])\s")  # what stands between the boxes of one list
+BREAK = re.compile(rf"[.?!](?=[\s$\\)]|$)|\n\s*\n|\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])|(?<![a-zA-Z)\s])\s*=\s*$|" + words(
+    """so thus then hence therefore have has gives? gets? but not since because which that means yields? implies equivalently same
+    about approximately answer wait actually no"""), re.I)                 # ... and what does not
+TAG = re.compile(r"<(?:final_?)?answer>", re.I)
+HASHES = re.compile(r"(?<!#)####(?!#)")
+SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
+PHRASE = re.compile(  # a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
+    r"^[^a-zA-Z\d\n]{0,12}(?:final\s+)?(?:answers?|result|conclusion)[^\w\n\\$(]{0,8}\n|"
+    rf"(?:^|[.!?>]\s)[^a-zA-Z\d\n]{{0,12}}(?:[a-z]+,?\s+){{0,3}}?{SUBJECT}(?:(?!\s(?:is|are)\b)[^.:=\n?!—|$\\]){{0,60}}?[*_\s]{{0,8}}(?:[:=—|]|[-–]\s)|"
+    rf"{SUBJECT}(?P<gap>[^.:=\n?!—|$\\]{{0,80}}?)[*_\s]{{0,8}}" + words("is are was equals? be becomes of comes_(?:out_)?to"), re.I | re.M)
+LEAD = re.compile(r"(?:[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words("therefore thus then hence simply just indeed exactly now equal_to either both choice option") + ")*", re.I)
+NOT_STATED = re.compile(words("""wrong incorrect mistaken tempting naive any every each no whether thought first initial initially old previous
+    intermediate check checking verify (?:may|might|could|would)_(?:think|say|guess|expect|believe)""") + "|" + words("if had were instead") + r".*\bwould\b", re.I)
+ASIDE = re.compile(words("which and by works so if because when"), re.I)
+VALUE = re.compile(r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|"
+                   r"[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
+SENTENCE = re.compile(r"\n|\.(?=\s|$)|[?!](?=\s+[A-Z]|\s*$)|\.\.|</?[a-zA-Z]|\s\|(?=\s|$)", re.M)
+ITEM = r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|" + words(
+    "zero one two three four five six seven eight nine ten eleven twelve no none") + ")"
+CLAUSE = re.compile(  # where a value ends and a remark begins
+    rf"[,;]\s+(?!{ITEM})|,?\s+{words('and or')}(?!\s*{ITEM})|,?\s+or\s+{words('about roughly approximately equivalently')}|;|\s*[—–](?=\s*[a-zA-Z])"
+    rf"|\s--?\s+(?=[a-zA-Z])|(?<=\S):\s+|\s*\((?!mod)(?=[^()$\\]*[a-z]{{2}})|\s\((?=[^()$\\]*=)|,?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so which
+    that who where when while if for of on at by with from after before is are was were has have had will would can the this it we i you they
+    he she given making meaning assuming thus hence therefore not altogether overall combined but instead rather roughly about""") + ")", re.I)
+REMARK = re.compile(rf"[,;:(—–]|\s-\s|\s{words('because since as so but not')}", re.I)  # the same after an answer in words
+NO_WORDS = re.compile(words("as given found obtained in correct right below above shown reached clear that this what how we not then the_same"), re.I)
+BOLD = re.compile(r"(?<!\*)\*{1,3}(?=[^\s*])([^*\n]{0,200}[^\s*])\*{1,3}(?!\*)")
+NUMBER = re.compile(r"(?<![\w.,/^\\])[-−]?\s?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
+BECOMES = re.compile(words("is are was were equals? be becomes makes? gives? gets? totals? leaves") + r"|[=:]", re.I)
+EQUATION = re.compile(r"(?<![\w\\])[a-zA-Z](?:\([a-z]\))?\s*=(?=\s*\S)")
+CONCLUDING = re.compile(words("so therefore thus hence altogether total finally conclusion consequently result leaves final conclude in_all that_makes") + "|∴", re.I)
+REFUSAL = re.compile(words("can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know not_(?:possible|sure)"), re.I)
+RETRACTION = re.compile(
+    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops no,?_wait wait,?_no make_that i_meant?
+    i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip) i(?:_was|'m|_am)_(?:wrong|mistaken)
+    i_(?:miscounted|misread|miscalculated|forgot(?!_to_(?:say|mention|note|add|state))|overlooked|mixed_up)""")
+    + r"|\bcorrection\b\W{0,4}:|(?:[.,—–-]|\n)\s?no[,.:—]\s|" + words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )"
+    + words("wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)")
+    + r"|\A[^\w\n]{0,12}(?:but )?" + words("that this it which is was") + r"[^.!?,;\n]{0,30}?(?<!not )"
+    + words("wrong(?!_to) incorrect mistaken impossible (?:not|n't)_(?:right|correct)"), re.I)
+
+
+def balanced(text, start, end=None):
+    """Content of the brace group that opens at `start`; None if it does not close before `end`."""
+    close = text.find("}", start, end)
+    if text.find("{", start + 1, close) < 0 and text.find("\\", start, close) < 0:
+        return text[start + 1:close] if close >= 0 else None
+    depth = 0
+    for match in BRACES.finditer(text, start, len(text) if end is None else end):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return text[start + 1:match.start()]
+    return None
+
+
+CLOSING = {"$": "$", "$$": "$$", r"\[": r"\]", r"\(": r"\)"}
+DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\[\[\]()]")
+
+
+def masked(text):
+    """(text with FORMULA for each formula, [formula]). A dollar is money where a formula cannot begin or end."""
+    pieces, formulas, last, opened = [], [], 0, None
+    for match in DELIMITER.finditer(text):
+        mark, start, end = match[0], match.start(), match.end()
+        if opened and mark == CLOSING[opened[0]] and (mark != "$" or not text[start - 1].isspace() and start > opened[1] + 1
+                                                      and not text[end:end + 1].isdigit() and "\n\n" not in text[opened[1]:start]):
+            pieces += text[last:opened[1]].replace(FORMULA, " "), FORMULA
+            formulas.append(text[opened[1]:end])
+            last, opened = end, None
+        elif mark in CLOSING and not (opened and opened[0] != "$" and mark == "$"):
+            opened = None if mark == "$" and text[end:end + 1].isspace() else (mark, start)
+    return "".join(pieces) + text[last:].replace(FORMULA, " "), formulas
+
+
+def unmasked(text, formulas):
+    """`text` with its formulas put back; the content alone if it is nothing but one formula."""
+    text = text.strip()
+    if text == FORMULA:
+        return re.sub(r"\A(\$\$?|\\[\[(])|(\$\$?|\\[\])])\Z", "", formulas[0]).strip()
+    left = iter(formulas)
+    return "".join(next(left) if c == FORMULA else c for c in text).strip()
+
+
+def read_value(text):
+    """The answer at the beginning of `text`, which stands after "the answer is": a value with its unit up to the end of
+    the clause, a list, or a word or a few; None if there is nothing of the kind."""
+    text, formulas = masked(text)
+    text = BOLD.sub(r"\1", text)
+    text = text[LEAD.match(text).end():]
+    but = re.match(r"not\b[^.\n]{0,40}?,?\s(?:but|it is|rather)\s(?:rather\s)?", text)
+    if but:
+        formulas, text = formulas[but[0].count(FORMULA):], text[but.end():]
+    end = SENTENCE.search(text)
+    sentence = text[:end.start()] if end else text
+    if not sentence.strip() or end and end[0] == "?" or sentence.startswith("not ") or "\\box" in sentence:
+        return None
+    if VALUE.match(sentence):
+        clause = CLAUSE.search(sentence, VALUE.match(sentence).end())
+        sentence = sentence[:clause.start()] if clause else sentence
+        return unmasked(re.sub(r"[\s,*_:]+(?:and|or)?$", "", sentence), formulas) or None
+    if FORMULA in sentence:
+        return None
+    remark = REMARK.search(sentence)
+    sentence = (sentence[:remark.start()] if remark else sentence).strip(" *_\"“”")
+    return None if not sentence or NO_WORDS.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6 else sentence
+
+
+def value_of(sentence, formulas):
+    """The value in which a sentence ends: its last bold one, formula, equation, or its number; None if there is none."""
+    bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])]
+    if bold:
+        return read_value(unmasked(bold[-1][1] + " ", formulas[sentence[:bold[-1].start(1)].count(FORMULA):]))
+    if formulas:
+        with_digits = [f for f in formulas if re.search(r"\d|\\[a-zA-Z]", f)] or formulas
+        return unmasked(FORMULA, with_digits[-1:])
+    equation = EQUATION.search(sentence)
+    if equation:
+        return read_value(sentence[equation.start():])
+    concluding = [m.end() for m in CONCLUDING.finditer(sentence)]
+    sentence = sentence[concluding[-1]:] if concluding and NUMBER.search(sentence, concluding[-1]) else sentence
+    numbers = list(NUMBER.finditer(sentence))
+    if len(numbers) == 1:
+        return read_value(sentence[numbers[0].start():])
+    results = [m for m in BECOMES.finditer(sentence) if VALUE.match(sentence, m.end())]
+    return read_value(sentence[results[-1].end():]) if results else None
+
+
+def concluded(text, anything=False):
+    """The value of the last sentence that has one: a formula, or in words if the sentence says that it concludes."""
+    if not anything and len(text.strip()) < 60 and "\n" not in text.strip():
+        bare = masked(text.strip())[0]
+        if VALUE.match(bare) and not REFUSAL.search(bare):
+            return read_value(text)
+    text, formulas = masked(text)
+    ends = [0] + [m.end() for m in SENTENCE.finditer(text)] + [len(text)]
+    left = len(formulas)
+    for start, end in zip(ends[-2::-1], ends[::-1]):
+        sentence = text[start:end].strip(" \n.*_" if "**" not in text[start:end] else " \n.")
+        left -= sentence.count(FORMULA)
+        if not sentence:
+            continue
+        if REFUSAL.search(sentence):
+            return None
+        if FORMULA in sentence or "**" in sentence or anything or CONCLUDING.search(sentence):
+            answer = value_of(sentence[:2 * MAX_ANSWER], formulas[left:left + sentence.count(FORMULA)])
+            if answer:
+                return answer
+    return None
+
+
+def boxed(text):
+    r"""The last \boxed{...} that closes and is not empty, with those that one enumeration joins to it: `3, 5` for
+    "\boxed{3} and \boxed{5}"; a value that is boxed again counts once."""
+    found, start, limit = [], len(text), len(text)
+    while start >= 0 and len(found) < 32:
+        near = max(0, start - MAX_ANSWER) if found else 0
+        start = max(text.rfind("\\box", near, start), text.rfind("\\fbox", near, start))
+        match = BOX.match(text, start) if start >= 0 else None
+        content = match and (match[1] or balanced(text, match.end(), limit))
+        if match and content is None:
+            limit = start  # it does not close, so none that opens before it closes after it
+        if not content or not content.strip():
+            continue
+        end = match.end() + (0 if match[1] else len(content) + 2)
+        if found:
+            gap = text[end:found[-1][0]]
+            if not 0 < len(gap) <= 100 or not JOIN.search(gap) or BREAK.search(gap):
+                break
+        found.append((match.start(), end, content.strip()))
+    if not found:
+        return None
+    contents = []
+    for _, _, content in found:
+        if not any(content == other or same(other, content) is True for other in contents):
+            contents.insert(0, content)
+    return found[-1][0], found[0][1], ", ".join(contents)
+
+
+def tagged(text):
+    """The content of the last <answer> that has any."""
+    for match in reversed(collections.deque(TAG.finditer(text), MAX_STATEMENTS)):
+        content = text[match.end():match.end() + 4 * MAX_ANSWER].partition("</")[0].strip()
+        if content:
+            return match.start(), match.end() + len(content), extract_answer(content) or content
+
+
+def after_hashes(text):
+    """What follows the last "####" that is no numbered heading."""
+    for match in reversed(collections.deque(HASHES.finditer(text), MAX_STATEMENTS)):
+        line = re.match(r"[^\n]{0,2000}", text[match.end():])[0]
+        answer = None if re.match(r"\s*\d+[.):]\s+\S|\s*$", line) else read_value(line)
+        if answer and (VALUE.match(masked(answer)[0]) or text[match.end() + len(line):].strip() == ""):
+            return match.start(), match.end(), answer
+
+
+def after_phrase(text):
+    """What follows the last "answer is", "answer:" or heading that is the text's own statement of a value."""
+    in_words = None
+    for match in reversed(collections.deque(PHRASE.finditer(text), MAX_STATEMENTS)):
+        before = re.split(r"[.!?:\n]|,\s*(?:but|so)\b", text[max(0, match.start() - 120):match.start()])[-1]
+        gap = (match["gap"] or "").strip()
+        if NOT_STATED.search(before + " " + match[0]) or ASIDE.search(gap):
+            continue
+        tail = text[match.end():match.end() + 2 * MAX_ANSWER]
+        answer = read_value(tail)
+        value = answer is not None and VALUE.match(masked(answer)[0])
+        if not value and match[0].rstrip(" *_}")[-1] in ":\n=—|":  # a label: **Answer:** There are 17 balls.
+            line, formulas = masked(tail.strip().partition("\n")[0])
+            end = SENTENCE.search(line)
+            line = line[:end.start()] if end else line
+            concluding = None if answer else value_of(line, formulas[:line.count(FORMULA)])
+            answer, value = concluding or answer, concluding is not None
+        if value:
+            return match.start(), match.end(), answer
+        if answer and in_words is None and not gap:
+            in_words = match.start(), match.end(), answer
+    return in_words
+
+
+# each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
+STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)), (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
+HINTS = [hint.replace("_", " ") for hint in """wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right
+    be_right should_ impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
+
+
+def extract_answer(text):
+    """The answer that a completion gives, as text; None if it gives none."""
+    if "</think" in text and (response := text.rpartition("</think")[2].partition(">")[2]).strip():
+        text = response
+    answer, rest, lower = None, text, text.lower()
+    for rule, hints in STATEMENTS:
+        found = rule(rest) if any(hint in lower for hint in hints) else None
+        if found and (answer is None or VALUE.match(masked(found[2])[0])):
+            answer, rest = found[2], rest[found[1]:]
+            lower = rest.lower()
+    if answer is None:
+        return None if BOX.search(text) else concluded(text)
+    if any(hint in lower for hint in HINTS):
+        for match in RETRACTION.finditer(rest):
+            sentence = SENTENCE.search(rest, match.end())
+            if not (sentence and sentence[0] == "?"):
+                return concluded(rest[match.end():], anything=True)
+    return answer
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # Math. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one, structures
 # (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and expressions by
 # value, in exact fractions or complex floats, at three fixed points of their variables. True and False are final; None
@@ -981,43 +1246,10 @@ def grade_grid(completion, row):
 # reader of arithmetic with bounded numbers.
 # ----------------------------------------------------------------------------------------------------------------------
 
-MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
 
 
 class Unclear(ValueError):
     """`value` cannot read this."""
-
-
-def balanced(text, start):
-    """Content of the brace group that opens at `start`; None if it does not close."""
-    depth = 0
-    for match in re.compile(r"\\.|[{}]", re.S).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match.group(), 0)
-        if depth == 0:
-            return text[start + 1:match.start()]
-    return None
-
-
-def extract_answer(text):
-    r"""The last \boxed{...} that closes, else what follows the last "(final) answer is", "answer:" or "####",
-    else the last displayed or inline formula; None if there is none of these."""
-    for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*(?=\{)", text))[-8:]):
-        content = balanced(text, match.end())
-        if content is not None and content.strip():
-            return content.strip()
-    bare = re.findall(r"\\boxed\s+([^\s$.{]+)", text)  # \boxed 5
-    if bare:
-        return bare[-1]
-    text = text[-4000:]
-    found = re.split(r"(?i:answer is|answer\s*:|####)[\s:*]*", text)
-    if len(found) > 1 and found[-1].strip():
-        answer = re.split(r"\n|I hope it is correct", found[-1].strip())[0].strip().rstrip(".").strip("* ")
-        formula = re.match(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)
-        if formula and not re.match(r"\s*(,|and|or|\\?%)", answer[formula.end():]):
-            return next(g for g in formula.groups() if g).strip() or None
-        return re.split(r"\.\s", answer)[0].strip() or None
-    found = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)", text, re.S)
-    return "".join(found[-1]).strip() or None if found else None
 
 
 SYMBOLS = str.maketrans({
@@ -1070,6 +1302,7 @@ OTHER_UNITS = set("""
     tree bag""".split())
 
 
+PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.A)
 NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
 
 
@@ -1109,6 +1342,8 @@ def split_letter(text):
 @functools.lru_cache(4096)
 def normalize(text):
     """(canonical text, unit words): one spelling for what LaTeX and people spell in many ways."""
+    if PLAIN_NUMBER.fullmatch(text):
+        return text, []
     text = text.translate(SYMBOLS).strip().strip("*")
     for pattern, replacement in SPELLINGS:
         text = pattern.sub(replacement, text)
@@ -1120,7 +1355,7 @@ def normalize(text):
         if text.startswith("{") and balanced(text, 0) == text[1:-1]:
             text = text[1:-1]
         text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
-    text = re.sub(r"^(the answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*", "", text, flags=re.I)
+    text = re.sub(r"^(\\text\s*\{\s*)?(the (final )?answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*(?(1)\})", "", text, flags=re.I)
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
     if re.fullmatch(r"\\text\{[^{}]*\}", text):

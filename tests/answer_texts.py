@@ -55,7 +55,7 @@ Cancelling the common factor leaves $\boxed{x + 1}$ for $x \neq 1$.
 $\therefore$ the smallest such $n$ is $\fbox{7}$
 === 7 | 7 | right
 \boxed 7
-=== 5 | 5 | right
+=== 5 | \text{The answer is } 5 | right
 \boxed{\text{The answer is } 5}
 === 7 | - | none
 We need the remainder of $2^{10}$ when divided by 9. The powers are 2, 4, 8, 7, 5, 1 and repeat, so we look at \boxed{
@@ -533,7 +533,7 @@ The answer is 25 %.
 The answer is 8:30 a.m. on the next day.
 === 1500000 | 1.5 million | right
 The answer is 1.5 million.
-=== 5 | \text{Answer}=5 | right
+=== 5 | 5 | right
 $$\text{Answer} = 5$$
 === 5 | 5 | right
 \[ \text{Total} = 2 + 3 = \boxed{5 \text{ apples}} \]

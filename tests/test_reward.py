@@ -23,6 +23,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 import hostile  # noqa: E402
 import reward  # noqa: E402
 from answer_pairs import DIFFERENT, EQUIVALENT, MISSED, MISTAKEN  # noqa: E402
+from answer_texts import plain, texts  # noqa: E402
 
 
 def real(name):
@@ -83,6 +84,44 @@ def math_row(gold, *completions, **more):
     (r"\boxed{}", None), ("The answer is (C).", "(C)")])
 def test_extraction(text, answer):
     assert reward.extract_answer(text) == answer
+
+
+@pytest.mark.parametrize("rule,text,answer", [
+    ("boxed", r"\boxed{2}, \boxed{3}; \boxed{5}", "2, 3, 5"), ("boxed", r"x = \boxed{3} and y = \boxed{5}", "3, 5"),
+    ("boxed", r"since $a = \boxed{3}$ we get \boxed{9}", "9"), ("boxed", r"\boxed{\frac12}, that is, \boxed{0.5}", "0.5"),
+    ("boxed", r"either \boxed{2} or \boxed{2.0}", "2.0"), ("boxed", r"\boxed{1} \boxed{", "1"), ("boxed", r"\boxed{4}. \boxed{5}", "5"),
+    ("tagged", "<answer> 7 </answer>", "7"), ("tagged", "<answer>The answer is $7$.</answer>", "7"), ("tagged", "<answer></answer>", None),
+    ("after_hashes", "#### 42\nmore", "42"), ("after_hashes", "#### 1. Read\ntext", None), ("after_hashes", "#### Step\ntext", None),
+    ("after_phrase", "## Answer\n\nThere are **12**.", "12"), ("after_phrase", "the answer (in cm) is 5", "5"), ("after_phrase", "Ans: 4", "4"),
+    ("after_phrase", "A wrong answer is 5.", None), ("after_phrase", "We check the answer: 5 + 1", None), ("after_phrase", "The answer is not 4 but 5", "5")])
+def test_statements(rule, text, answer):
+    found = getattr(reward, rule)(text)
+    assert (found and found[2]) == answer
+
+
+@pytest.mark.parametrize("tail,answer", [
+    (" 72, which is even", "72"), (" 72 clips, altogether.", "72 clips"), (" 72! Good", "72"), (" $72!$.", "72!"), (" 5! ways", "5! ways"), (" 8 because 8*9=72", "8"),
+    (" 8: 8*9 = 72", "8"), (" 8 (8*9 = 72)", "8"), (" 3 (mod 7)", "3 (mod 7)"), (" $3$, $4$ and $5$, in order", "$3$, $4$ and $5$"), (" 5, 6, or 7.", "5, 6, or 7"),
+    (" $20, and then $30.", "$20, and then $30"[:3]), (" -5", "-5"), (" [2, 5), as asked", "[2, 5)"), (" Sunday, since", "Sunday"), (" as follows", None), (" 8?", None),
+    ("\n\n$$\n7\n$$\n", "7"), (" **7** cm", "7 cm"), (r" $\frac{1}{2}$ of it", r"\frac{1}{2}")])
+def test_a_value_ends_where_the_remark_begins(tail, answer):
+    assert reward.read_value(tail) == answer
+
+
+def test_answer_texts():
+    """Completions as models write them: what is extracted."""
+    wrong = [(text[:60], want, got) for _, want, _, text in texts() if plain(got := reward.extract_answer(text)) != plain(want)]
+    assert wrong == [] and len(texts()) == 229
+
+
+@pytest.mark.parametrize("unit", ["\n", "$", r"\[", r"\boxed{", r"\boxed{1} and ", "answer is ", "answer is 5. ", "Answer\n", "<answer>", "#### 5\n", "**a",
+                                  "no, wait ", "oops ", "so 5 = ", "(", "{", "| ", "\ue000", r"answer is \boxed{", "</think>"])
+def test_extraction_takes_linear_time(unit):
+    for text in unit * (100_000 // len(unit)), r"\boxed{7} " + unit * (100_000 // len(unit)):
+        start = time.process_time()
+        reward.extract_answer(text)
+        assert time.process_time() - start < 2, text[:20]
+    assert reward.extract_answer("The answer is 7.\n" + "There is more to say. " * 5000) == "7"
 
 
 def test_pairs(grader):

@@ -533,7 +533,7 @@ The answer is 25 %.
 The answer is 8:30 a.m. on the next day.
 === 1500000 | 1.5 million | right
 The answer is 1.5 million.
-=== 5 | 5 | right
+=== 5 | \text{Answer}=5 | right
 $$\text{Answer} = 5$$
 === 5 | 5 | right
 \[ \text{Total} = 2 + 3 = \boxed{5 \text{ apples}} \]

@@ -43,7 +43,9 @@ import urllib.request
 import warnings
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -860,11 +862,19 @@ def sampling_seed(seed, step, place):
 
 
 # ------------------------------------------------------------------------------------------------------- the engines
-# ENGINES[name](path, args) -> sample, load, score:
-#   sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish;
-#       a sample is (text, token_ids, logprobs under the sampling distribution, finish_reason)
-#   load(path) puts the weights of another checkpoint of the same model into the running engine
-#   score(token_ids) is the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
+# ENGINES[name](path, args) -> Engine
+
+class Engine(NamedTuple):
+    """sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish; a sample is (text, token_ids,
+        logprobs under the sampling distribution, finish_reason)
+    load(path) puts the weights of another checkpoint of the same model into the running engine
+    score(token_ids) is the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
+    digests() is {parameter's name: SHA-256 of the bytes that the engine computes with}"""
+    sample: Callable
+    load: Callable
+    score: Callable
+    digests: Callable
+
 
 def transformers_engine(path, args):
     """Plain PyTorch sampling with a KV cache, for CPU and small GPUs. A group is sampled as a prefix tree: the prompt is
@@ -957,7 +967,11 @@ def transformers_engine(path, args):
         logprobs = model(input_ids=torch.tensor([token_ids], device=device)).logits.float().log_softmax(-1)
         return logprobs[0, range(len(token_ids) - 1), token_ids[1:]].sum().item()
 
-    return sample, load, score
+    def digests():
+        return {name: hashlib.sha256(p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data).hexdigest()
+                for name, p in model.named_parameters()}
+
+    return Engine(sample, load, score, digests)
 
 
 def vllm_engine(path, args):
@@ -978,7 +992,8 @@ def vllm_engine(path, args):
         machine = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "enable_chunked_prefill": False,
                    "max_num_batched_tokens": max(4096, longest)}
     else:
-        machine = {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": args.share_gpu}
+        machine = {"gpu_memory_utilization": share_of_memory(args), "enable_sleep_mode": args.share_gpu,
+                   "sleep_mode_offload_cudagraph": args.share_gpu}
     llm = LLM(str(path), dtype=args.dtype, tensor_parallel_size=args.tensor_parallel_size, max_model_len=longest,
               logprobs_mode="processed_logprobs", **machine)
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -1011,7 +1026,23 @@ def vllm_engine(path, args):
         [out] = llm.generate({"prompt_token_ids": token_ids}, params, use_tqdm=False)
         return sum(at[token].logprob for at, token in zip(out.prompt_logprobs[1:], token_ids[1:]))
 
-    return sample, load, score
+    def digests():
+        return {name: digest for worker in llm.collective_rpc("compute_weight_checksums") for name, digest in worker.items()}
+
+    return Engine(sample, load, score, digests)
+
+
+def share_of_memory(args):
+    """The share of a GPU's memory for vLLM, which refuses to start if less is free. On a shared GPU: what train.py, which
+    holds its weights, moments and reference by now, leaves, less a little for its own passes' start."""
+    if args.gpu_memory_utilization or not args.share_gpu:
+        return args.gpu_memory_utilization or 0.9
+    import torch
+    free, total = torch.cuda.mem_get_info()
+    if free < 0.1 * total:
+        raise ValueError(f"train.py leaves {free / 1e9:.0f} of the GPU's {total / 1e9:.0f} GB: too little to sample on the "
+                         "same GPU. A smaller model, --adam-bits 8 or --reference-model none (train.py), or a GPU for each")
+    return math.floor(100 * (free / total - 0.03)) / 100
 
 
 def repack_tied_head(model):
@@ -1080,6 +1111,10 @@ def vllm_server_engine(path, args):
         for name, wanted in (("logprobs_mode", "processed_logprobs"), ("dtype", f"torch.{args.dtype}")):
             if config[name] != wanted:
                 raise ValueError(f"{server} has {name} {config[name]}, not {wanted}")
+        longest = max(args.max_prompt_tokens, 64) + args.max_tokens
+        if config["max_model_len"] < longest:
+            raise ValueError(f"{server} has max_model_len {config['max_model_len']}, less than the longest prompt and "
+                             f"completion, {longest} tokens: start it with --max-model-len {longest}")
 
     def reload(server):
         call(server, "/pause?mode=wait", {})
@@ -1153,11 +1188,15 @@ def vllm_server_engine(path, args):
             raise ValueError(f"the servers do not have the same weights: log-probabilities of the probe are {found}")
         return found[servers[0]]
 
+    def digests():
+        found = on_all(lambda server: call(server, "/weight_checker", {"action": "checksum"})["checksums"])
+        return {f"{server}:{name}": digest for server, of in found.items() for name, digest in of.items()}
+
     for _ in range(args.server_requests * len(servers)):
         threading.Thread(target=work, daemon=True).start()  # daemons: the end of the run does not wait for them
     on_all(check)
     load(path)  # whatever the servers were started with
-    return sample, load, score
+    return Engine(sample, load, score, digests)
 
 
 ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine, "vllm-server": vllm_server_engine}
@@ -1186,7 +1225,9 @@ def wait_for_weights(run, step, max_staleness, rows):
             raise BrokenPipeError
 
 
-PROBE_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # nats per token
+# Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens, whose
+# logits are large; that the weights are the right ones is what the digests show, and the probe that they are in use.
+PROBE_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
 
 
 def check_probe(path, score, dtype):
@@ -1199,6 +1240,63 @@ def check_probe(path, score, dtype):
                          f"{found:.5f}, train.py's {probe['logprob']:.5f} (tolerance {tolerance:.0e})")
 
 
+# ------------------------------------------------------------------------------ proof that the weights have arrived
+# vLLM joins some of a checkpoint's tensors, one below the other
+JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+NOTHING = hashlib.sha256(b"").hexdigest()  # of parameters that vLLM's CPU build replaces by packed copies
+DIGESTS_EVERY = 100  # reloads: all bytes are read twice, on both sides
+
+
+def checkpoint_digests(path, names):
+    """{name: SHA-256 of the bytes that a checkpoint has for an engine's parameter, None where it has none}."""
+    bytes_of = {}
+    for file in sorted(Path(path).glob("*.safetensors")):
+        content = memoryview(np.memmap(file, np.uint8, "r"))
+        start = 8 + int.from_bytes(content[:8], "little")
+        for name, tensor in json.loads(bytes(content[8:start])).items():
+            if name != "__metadata__":
+                first, last = tensor["data_offsets"]
+                bytes_of[name] = content[start + first:start + last]
+
+    def digest(name):
+        parts = [name]
+        for joined, of in JOINED.items():
+            if f".{joined}." in name and name not in bytes_of:
+                parts = [name.replace(joined, part) for part in of]
+        if not all(part in bytes_of for part in parts):
+            return None
+        total = hashlib.sha256()
+        for part in parts:
+            total.update(bytes_of[part])
+        return total.hexdigest()
+    return {name: digest(name) for name in names}
+
+
+def check_digests(path, found, known):
+    """Compare the engine's bytes ({name: digest}) with the checkpoint's. `known`: {name: (the checkpoint's digest, the
+    engine's)} when they were last compared, None for a new engine, which has just read the files. What was byte for byte
+    the checkpoint's then has to be it again; what the engine keeps in another form (divided over GPUs, padded) has to
+    change if and only if the checkpoint's changed. Raises ValueError, returns what is known now."""
+    names = {name: name.rsplit(":", 1)[-1] for name, digest in found.items() if digest != NOTHING}
+    wanted = checkpoint_digests(path, set(names.values()))
+    now = {name: (wanted[short], found[name]) for name, short in names.items() if wanted[short]}
+    if known is None:
+        exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
+        print(f"generate.py: the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of these are "
+              f"compared byte for byte, of {len(now) - exact} others by whether they change", file=sys.stderr)
+        if not now:
+            raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be verified")
+        return now
+    for name, (of_checkpoint, own) in now.items():
+        old_checkpoint, old_own = known[name]
+        exact = old_checkpoint == old_own
+        if own != of_checkpoint if exact else (own != old_own) != (of_checkpoint != old_checkpoint):
+            raise ValueError(f"the engine does not use the weights of {path}: {name} " + (
+                "has other bytes" if exact else "has changed" if own != old_own else "has not changed"))
+    return now
+
+
+# ------------------------------------------------------------------------------------ checkpoints along a training
 PATIENCE = 60  # seconds without a train.py in RUN until a checkpoint that is to come is given up
 
 
@@ -1268,18 +1366,37 @@ def read_done(path, args, sampling, prompts):
     return done
 
 
-def ready_engine(engine, path, args):
-    """The engine with the weights of `path`: a new one, or `engine` after a reload. ValueError if they cannot be read."""
-    from safetensors import SafetensorError
-    try:
-        if engine is None:
-            engine = ENGINES[args.engine](path, args)
-            gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-        else:
-            engine[1](path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from None
-    return engine
+class Sampler:
+    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the first."""
+
+    def __init__(self, args):
+        self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
+
+    def use(self, path):
+        """Sample from the weights of `path` from now on. ValueError if they cannot be read, or have not arrived."""
+        if path == self.path:
+            return
+        started = time.perf_counter()
+        self.load(path)
+        if self.args.run or self.args.along:
+            check_probe(path, self.engine.score, self.args.dtype)
+        if self.path:
+            self.reloads += 1
+            self.reload_s = time.perf_counter() - started
+        if self.args.run and (self.path is None or self.reloads % DIGESTS_EVERY == 1):
+            self.known = check_digests(path, self.engine.digests(), self.known)
+        self.path = path
+
+    def load(self, path):
+        from safetensors import SafetensorError
+        try:
+            if self.engine is None:
+                self.engine = ENGINES[self.args.engine](path, self.args)
+                gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
+            else:
+                self.engine.load(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be loaded: {error}") from None
 
 
 def generate(args, rows):
@@ -1303,7 +1420,7 @@ def generate(args, rows):
     tokenizer = AutoTokenizer.from_pretrained(path)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    engine, loaded = None, None
+    sampler = Sampler(args)
     for step, prompts in prompt_batches(args, tokenizer, first_step):
         ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
         done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
@@ -1316,13 +1433,10 @@ def generate(args, rows):
             if args.reference:
                 groups = ((i, [reference_sample(tokenizer, prompts[g])]) for i, g in enumerate(places))
             else:
-                if path != loaded:
-                    engine = ready_engine(engine, path, args)
-                    if args.run or args.along:
-                        check_probe(path, engine[2], args.dtype)
-                    loaded = path
-                groups = engine[0]([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
-            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling}
+                sampler.use(path)
+                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling,
+                      "reload_s": sampler.reload_s}
             for i, group in groups:
                 row = {key: value for key, value in prompts[places[i]].items() if key != "reference"}
                 row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
@@ -1399,7 +1513,7 @@ def choose_engine(parser, args):
         parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
     if args.share_gpu and (args.run is None or args.max_staleness):
         parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
-    if args.tensor_parallel_size < 1 or not 0 < args.gpu_memory_utilization < 1:
+    if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
         parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
     if args.engine == "vllm-server" and not args.servers:
         parser.error("--engine vllm-server needs --servers")
@@ -1430,7 +1544,8 @@ def main():
     where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     where.add_argument("--device", help="transformers engine; default: cuda where there is one")
     where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
-    where.add_argument("--gpu-memory-utilization", type=float, default=0.9, help="vllm: its share of a GPU's memory")
+    where.add_argument("--gpu-memory-utilization", type=float,
+                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves free")
     where.add_argument("--share-gpu", action="store_true", help="vllm: gives the GPU's memory back while train.py works")
     where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
     where.add_argument("--server-requests", type=int, default=64, help="vllm-server: requests under way at each address")

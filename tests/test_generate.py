@@ -1,5 +1,6 @@
 """generate.py: the embedded task against its definition, the sampler against a plain forward pass, the stage's manners."""
 
+import hashlib
 import json
 import math
 import os
@@ -94,7 +95,7 @@ def settings(**changes):
 
 
 def draw(path, args, prompts=PROMPTS):
-    sample, load, score = generate.transformers_engine(path, args)
+    sample, load, score, _ = generate.transformers_engine(path, args)
     tokenizer = AutoTokenizer.from_pretrained(path)
     groups = dict(sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
     return [groups[g] for g in range(len(prompts))]
@@ -163,7 +164,7 @@ def test_stop_token_ends_a_completion(tiny):
 def test_load_puts_new_weights_in_use(tiny, tmp_path):
     import train
     train.init_tiny(tmp_path, seed=1)
-    sample, load, score = generate.transformers_engine(tiny, settings())
+    sample, load, score, _ = generate.transformers_engine(tiny, settings())
     ids, other = list(range(10, 20)), generate.transformers_engine(tmp_path, settings())[2]
     before = score(ids)
     load(tmp_path)
@@ -185,6 +186,39 @@ def test_probe_stops_a_sampler_with_old_weights(tmp_path):
     generate.check_probe(tmp_path, lambda ids: -4.0001, "float32")
     with pytest.raises(ValueError, match="does not use the weights"):
         generate.check_probe(tmp_path, lambda ids: -4.01, "float32")
+
+
+def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_path):
+    """Parameters that the engine joins, pads and keeps in its own form, against two checkpoints of which one layer differs."""
+    from safetensors.numpy import load_file, save_file
+    old, new = tmp_path / "policy-000000", tmp_path / "policy-000001"
+    weights, layer = load_file(tiny / "model.safetensors"), "model.layers.0.self_attn."
+    changed = weights | {layer + "k_proj.weight": weights[layer + "k_proj.weight"] + 1,
+                         "model.embed_tokens.weight": 2 * weights["model.embed_tokens.weight"]}
+    for path, tensors in ((old, weights), (new, changed)):
+        path.mkdir()
+        names = sorted(tensors)  # two files, as two ranks write them
+        save_file({name: tensors[name] for name in names[::2]}, path / "model-00001-of-00002.safetensors")
+        save_file({name: tensors[name] for name in names[1::2]}, path / "model-00002-of-00002.safetensors")
+
+    def engine(tensors):
+        held = {layer + "qkv_proj.weight": np.concatenate([tensors[f"{layer}{x}_proj.weight"] for x in "qkv"]),
+                "model.embed_tokens.weight": np.pad(tensors["model.embed_tokens.weight"], ((0, 6), (0, 0))),
+                "model.norm.weight": tensors["model.norm.weight"], "packed.weight": np.zeros(0)}
+        return {f"dp0:tp0:{name}": hashlib.sha256(x.tobytes()).hexdigest() for name, x in held.items()}
+    known = generate.check_digests(old, engine(weights), None)
+    assert {name.rsplit(":")[-1]: a == b for name, (a, b) in known.items()} == {
+        layer + "qkv_proj.weight": True, "model.embed_tokens.weight": False, "model.norm.weight": True}
+    generate.check_digests(new, engine(changed), known)
+    generate.check_digests(old, engine(weights), known)
+    for stale, message in ((layer + "k_proj.weight", "qkv_proj.weight has other bytes"),
+                           ("model.embed_tokens.weight", "embed_tokens.weight has not changed")):
+        with pytest.raises(ValueError, match=message):
+            generate.check_digests(new, engine(changed | {stale: weights[stale]}), known)
+    with pytest.raises(ValueError, match="embed_tokens.weight has changed"):
+        generate.check_digests(old, engine(weights | {"model.embed_tokens.weight": changed["model.embed_tokens.weight"]}), known)
+    with pytest.raises(ValueError, match="cannot be verified"):
+        generate.check_digests(old, {"other.weight": "0"}, None)
 
 
 # ------------------------------------------------------------------------------------------------------- the stage

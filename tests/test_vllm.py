@@ -62,7 +62,7 @@ def started(paths):
 
 @pytest.fixture
 def engine(started, paths):
-    (sample, load, score), args = started
+    (sample, load, score, _), args = started
     load(paths[0])
     vars(args).update(vars(settings()))
     return sample, load, score, args
@@ -234,11 +234,22 @@ def test_share_gpu_sleeps_before_the_last_rows_and_wakes_before_a_reload(tiny, m
                         SimpleNamespace(current_platform=SimpleNamespace(is_cpu=lambda: False)))
     monkeypatch.setitem(sys.modules, "vllm.sampling_params",
                         SimpleNamespace(RequestOutputKind=SimpleNamespace(FINAL_ONLY=2)))
-    sample, load, score = generate.vllm_engine(tiny, settings(share_gpu=True))
+    sample, load, score, _ = generate.vllm_engine(tiny, settings(share_gpu=True))
     for g, group in sample([([5], 1), ([6], 2)]):
         calls.append(g)
     load(tiny)
     assert calls == [True, 0, "sleep", 1, "wake_up", "collective_rpc", "reset"]
+
+
+def test_a_shared_gpu_is_divided_by_what_the_trainer_leaves(monkeypatch):
+    args = settings(share_gpu=True, gpu_memory_utilization=None)
+    for free, expected in ((55e9, 0.65), (79e9, 0.95)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 80e9))
+        assert generate.share_of_memory(args) == pytest.approx(expected, abs=0.011) and expected * 80e9 < free
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (7e9, 80e9))
+    with pytest.raises(ValueError, match="too little to sample"):
+        generate.share_of_memory(args)
+    assert generate.share_of_memory(settings(gpu_memory_utilization=None)) == 0.9
 
 
 @pytest.mark.parametrize("flags, expected", [
@@ -322,7 +333,7 @@ class StandIn:
     """A server that answers as vLLM's does: tokens are functions of (weights, prompt, seed, position)."""
 
     def __init__(self, **config):
-        self.config = {"logprobs_mode": "processed_logprobs", "dtype": "torch.float32"} | config
+        self.config = {"logprobs_mode": "processed_logprobs", "dtype": "torch.float32", "max_model_len": 4096} | config
         self.weights, self.version, self.log, self.lose, self.busy, self.most = "first", "default", [], 0, 0, 0
         stand_in = self
 
@@ -427,8 +438,11 @@ def test_servers_that_cannot_be_used_are_refused(tiny, tmp_path):
     for name, value in (("logprobs_mode", "raw_logprobs"), ("dtype", "torch.bfloat16")):
         with pytest.raises(ValueError, match=f"{name} {value}, not"):
             through(tiny, StandIn(**{name: value}))
+    with pytest.raises(ValueError, match="max_model_len 402, less than .* start it with --max-model-len 403"):
+        through(tiny, StandIn(max_model_len=402))
+    through(tiny, StandIn(max_model_len=403))
     one, two = StandIn(), StandIn()
-    sample, load, score = through(tiny, one, two)
+    sample, load, score, _ = through(tiny, one, two)
     with pytest.raises(ValueError, match="no such weights"):
         load("nowhere")
     load(tmp_path)
@@ -494,7 +508,7 @@ def server(paths, tmp_path_factory):
 def test_a_real_server_after_every_reload_and_after_its_death(server, paths, tmp_path, capsys):
     a, b = (untied(path, tmp_path / name, 1.5) for path, name in zip(paths, "ab"))
     args = settings(servers=[server.url], server_requests=4, server_attempts=15, num_samples=40)
-    sample, load, score = generate.vllm_server_engine(a, args)
+    sample, load, score, _ = generate.vllm_server_engine(a, args)
     old = b
     for path in (a, b, a):
         load(path)
@@ -512,6 +526,22 @@ def test_a_real_server_after_every_reload_and_after_its_death(server, paths, tmp
     again.join()
     assert "trying again" in capsys.readouterr().err
     generate.check_probe(a, score, "float32")
+
+
+@slow
+@needs_vllm
+def test_digests_of_the_real_engines(started, server, paths, tmp_path):
+    """vLLM's own checksums are those of the files' bytes, and show a reload that did not happen."""
+    a, b = (untied(path, tmp_path / name, 1.5) for path, name in zip(paths, "ab"))
+    through_http = generate.vllm_server_engine(a, settings(servers=[server.url], server_requests=4, server_attempts=15))
+    for engine, one, other in ((started[0], *paths[:2]), (through_http, a, b)):
+        engine.load(one)
+        known = generate.check_digests(one, engine.digests(), None)
+        assert sum(wanted == found for wanted, found in known.values()) == len(known) > 3
+        with pytest.raises(ValueError, match="has other bytes"):
+            generate.check_digests(other, engine.digests(), known)
+        engine.load(other)
+        generate.check_digests(other, engine.digests(), known)
 
 
 @slow

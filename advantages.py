@@ -34,14 +34,19 @@ Papers: Tang et al. 2025 (arXiv 2503.19595); Walder and Karkhanis 2025, PKPO (25
 TTT-Discover (2601.16175); RS-GRPO (2509.24261).
 """
 import argparse
+import functools
 import itertools
 import json
 import math
 import os
+import reprlib
 import select
+import stat
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -782,6 +787,312 @@ def k_schedule(text, step):
     return [k for k, start in zip(ks, starts) if start <= step][-1]
 
 
+# ---------------------------------------------------------------------------------------------------------- the rows
+# What the stages say to each other: JSON lines, a row is one prompt with its n samples. A stage adds keys and drops
+# none, and keys that are not described here pass through. Every stage reads with `read_rows`, which checks the keys
+# that this stage reads, and that all lists of samples are equally long. A null is the same as no key. The README's two
+# tables are this description. A new key that a stage shall check: one line of ROW (or of TESTS).
+
+MAX_DEPTH = 200  # levels of lists and objects in a row: json and all that walks a row go down by recursion
+
+
+class BadRow(ValueError):
+    """Input that is not as described here; in one line: which row, which key, what was expected, what was found."""
+
+
+def shown(value):
+    """A value in a message: one line, and not a long one."""
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+class Scalar(NamedTuple):
+    """A JSON value of one of `types` (exactly: true is no number), low <= value <= high, and for which `rule` holds."""
+    words: str
+    types: frozenset
+    low: float | None = None
+    high: float | None = None
+    rule: Callable | None = None
+
+    def fit(self, values):
+        """Whether all of a list's values are of this kind. Looks at whole lists at a time: rows hold many numbers."""
+        if not self.types.issuperset(map(type, values)):
+            return False
+        if self.low is not None and values and not (self.low <= min(values) and max(values) <= self.high
+                                                    and math.isfinite(sum(values))):  # min and max pass over NaN
+            return False
+        return self.rule is None or all(map(self.rule, values))
+
+    def fault(self, value, name):
+        """What is wrong with the value, or None."""
+        if type(value) in self.types and (self.low is None or self.low <= value <= self.high) and (
+                self.rule is None or self.rule(value)):
+            return None
+        return f"{name}: expected {self.words}, found {shown(value)}"
+
+
+class ListOf(NamedTuple):
+    """A list of at least `least` values, all of type `of`, for which `rule` holds."""
+    of: "Scalar | ListOf | Anything"
+    words: str
+    least: int = 0
+    rule: Callable | None = None
+
+    def fault(self, value, name):
+        if type(value) is not list or len(value) < self.least:
+            return f"{name}: expected {self.words}, found {shown(value)}"
+        if not self.fit_at_once(value):
+            faults = (self.of.fault(entry, f"{name}[{i}]") for i, entry in enumerate(value))
+            if fault := next(filter(None, faults), None):
+                return fault
+        return None if self.rule is None or self.rule(value) else f"{name}: expected {self.words}, found {shown(value)}"
+
+    def fit_at_once(self, value):
+        """The common case, without a call an entry: numbers or texts, or lists of such."""
+        if type(self.of) is not ListOf:
+            return self.of is ANYTHING or type(self.of) is Scalar and self.of.fit(value)
+        of, _, least, rule = self.of
+        if rule or not {list}.issuperset(map(type, value)) or min(map(len, value), default=least) < least:
+            return False
+        return of is ANYTHING or type(of) is Scalar and of.fit(list(itertools.chain.from_iterable(value)))
+
+
+class Anything(NamedTuple):
+    words: str = "any JSON"
+
+    def fault(self, value, name):
+        return None
+
+
+class By(NamedTuple):
+    """A type for each value of another key of the same object: not read where that key has no such value."""
+    key: str
+    types: dict
+
+
+class MapOf(NamedTuple):
+    """An object with any keys and values of type `of`."""
+    of: Scalar
+    words: str
+
+    def fault(self, value, name):
+        fits = type(value) is dict and self.of.fit(list(value.values()))
+        return None if fits else f"{name}: expected {self.words}, found {shown(value)}"
+
+
+class Object:
+    """An object with described `keys`; the lists among them that are named in `parallel` are equally long."""
+
+    def __init__(self, words, keys, parallel=()):
+        self.words, self.keys, self.parallel = words, keys, parallel
+        self.known = [(key, entry.type, entry.needed, "") for key, entry in keys.items()]
+
+    def fault(self, value, name):
+        if type(value) is not dict:
+            return f"{name}: expected {self.words}, found {shown(value)}"
+        return fault_in(value, self.known, f"{name}.") or ragged(value, self.parallel, f"{name}: ")
+
+
+class Key(NamedTuple):
+    """A key of an object in a row: its type, whether it has to be there, and what it is."""
+    type: "Scalar | ListOf | Object | Anything | By"
+    needed: bool
+    meaning: str
+
+
+class RowKey(NamedTuple):
+    """A key of a row: its type, who adds it, which stages need it, which read it where it is, and what it is."""
+    type: "Scalar | ListOf | Object | Anything | By"
+    writer: str
+    needed: str
+    used: str
+    meaning: str
+
+
+ANYTHING = Anything()
+TEXT = Scalar("text", frozenset({str}))
+WORDS = Scalar("text that is not blank", frozenset({str}), rule=str.strip)
+FLAG = Scalar("true or false", frozenset({bool}))
+LABEL = Scalar("text or an integer", frozenset({str, int}))
+NUMBER = Scalar("a finite number", frozenset({int, float}), -1e38, 1e38)  # train.py has float32
+LOGPROB = Scalar("a log-probability, at most 0", frozenset({int, float}), -1e38, 1e-3)  # of rounding
+SHARE = Scalar("a probability", frozenset({int, float}), 0, 1)
+VOTE = Scalar("an integer, -1 or more", frozenset({int}), -1, 2**62)
+STEP = Scalar("an integer from 0 to 999999", frozenset({int}), 0, 999_999)  # the checkpoints' names have six digits
+COUNT = Scalar("an integer, 1 or more", frozenset({int}), 1, 2**31 - 1)
+WHOLE = Scalar("an integer", frozenset({int}), -2**63, 2**63)
+TOKEN = Scalar("a token id, an integer, 0 or more", frozenset({int}), 0, 2**31 - 1)
+REASON = Scalar('"stop" or "length"', frozenset({str}), rule=("stop", "length").__contains__)
+CELL = Scalar("a digit", frozenset({int}), 0, 9)
+GRID = ListOf(ListOf(CELL, "a list of digits", 1), "a grid: a list of equally long lists of digits", 1,
+              lambda grid: len(set(map(len, grid))) == 1)
+A_SAMPLE = "a list with one entry a sample"
+
+
+def each(of):
+    """One entry a sample."""
+    return ListOf(of, A_SAMPLE, 1)
+
+
+TESTS = {
+    "type": Key(Scalar("stdin, call or check", frozenset({str}), rule=("stdin", "call", "check").__contains__), True,
+                "a run with this standard input; a call of a function; a check function of the dataset"),
+    "inputs": Key(By("type", {"stdin": ListOf(TEXT, "a list of texts", 1),
+                              "call": ListOf(ListOf(ANYTHING, "a list of arguments"), "a list of argument lists", 1)}),
+                  True, "what each test gives to the program"),
+    "outputs": Key(By("type", {"stdin": ListOf(TEXT, "a list of texts", 1), "call": ListOf(ANYTHING, "a list", 1)}),
+                   True, "what each test expects"),
+    "check": Key(By("type", {"check": WORDS}), True,
+                 "source of `def check(candidate)`, which raises if the program is wrong"),
+    "entry_point": Key(By("type", {"call": WORDS, "check": WORDS}), True, "the function that is called"),
+    "setup": Key(TEXT, False, "source that runs after the program"),
+    "template": Key(Scalar("text with {program} in it", frozenset({str}), rule=lambda text: "{program}" in text), False,
+                    "what is run, with the completion's program for {program}"),
+    "extract": Key(FLAG, False, "false: the whole completion is the program, else its last fenced block"),
+    "weights": Key(ListOf(Scalar("a number, 0 or more", frozenset({int, float}), 0, 1e38),
+                          "a list with one number a test, not all 0", 1, any), False,
+                   "how much each test counts in the score; 0: it is run and does not count"),
+    "time_limit_s": Key(Scalar("a number from 0.001 to 86400", frozenset({int, float}), 1e-3, 86_400), False,
+                        "seconds a test; else --timeout-s"),
+    "memory_limit_mb": Key(Scalar("a number from 1 to 1000000", frozenset({int, float}), 1, 1e6), False,
+                           "of a program; else --memory-mb"),
+}
+SAMPLING = {
+    "temperature": Key(NUMBER, False, ""), "top_p": Key(SHARE, False, ""), "top_k": Key(WHOLE, False, ""),
+    "max_tokens": Key(COUNT, False, ""), "seed": Key(WHOLE, False, ""), "model": Key(TEXT, False, ""),
+}
+# Stages that read: reward, advantages, train (its RL losses), sft (train.py --loss sft), evaluate.
+ROW = {
+    "task_id": RowKey(TEXT, "generate", "train sft evaluate", "", "the prompt's name, unique in its dataset"),
+    "dataset": RowKey(TEXT, "generate", "", "evaluate", "`--dataset`"),
+    "split": RowKey(TEXT, "generate", "", "evaluate", "`--split`"),
+    "level": RowKey(LABEL, "generate", "", "evaluate", "difficulty, as the dataset has it"),
+    "kind": RowKey(TEXT, "generate", "reward", "", "which grader: math, code or grid"),
+    "prompt": RowKey(TEXT, "generate", "train sft", "evaluate", "before the chat template"),
+    "gold": RowKey(By("kind", {"math": WORDS, "grid": GRID}), "generate", "reward", "", "the reference answer"),
+    "tests": RowKey(By("kind", {"code": Object("an object", TESTS, ("inputs", "outputs", "weights"))}), "generate",
+                    "reward", "", "how programs are tested: see below"),
+    "choices": RowKey(MapOf(TEXT, "an object of texts"), "generate", "", "reward",
+                      "math: what the letters stand for that an answer may be"),
+    "completions": RowKey(each(TEXT), "generate", "reward train sft", "evaluate", "the texts of the n samples"),
+    "token_ids": RowKey(each(ListOf(TOKEN, "a list of token ids", 1)), "generate", "train sft", "",
+                        "the tokens that were drawn, the end of sequence included"),
+    "logprobs": RowKey(each(ListOf(LOGPROB, "a list of log-probabilities", 1)), "generate", "train", "evaluate",
+                       "of each token, under the distribution that was sampled"),
+    "finish_reasons": RowKey(each(REASON), "generate", "train", "evaluate", "length: cut off by --max-tokens"),
+    "prompt_token_ids": RowKey(ListOf(TOKEN, "a list of token ids", 1), "generate", "train sft", "",
+                               "what the model was given, after the chat template"),
+    "step": RowKey(STEP, "generate", "train sft", "advantages evaluate", "of the loop; 0 for one pass over a dataset"),
+    "step_prompts": RowKey(COUNT, "generate", "train sft", "", "rows of this step"),
+    "policy_step": RowKey(STEP, "generate", "", "train evaluate", "updates that the weights had that drew the samples"),
+    "sampling": RowKey(Object("an object", SAMPLING), "generate", "", "train evaluate",
+                       "temperature, top_p, top_k, max_tokens, seed, model"),
+    "reload_s": RowKey(NUMBER, "generate", "", "train", "seconds until the sampler had the weights"),
+    "posterior": RowKey(ListOf(SHARE, "a list of probabilities that sum to 1", 1, lambda p: abs(sum(p) - 1) < 1e-3),
+                        "generate", "", "evaluate", "embedded task, split test: of each distinct behaviour"),
+    "scores": RowKey(each(NUMBER), "reward", "train evaluate", "", "fraction of tests passed, in [0, 1]; max@k"),
+    "correct": RowKey(each(FLAG), "reward", "train evaluate", "", "everything passed; pass@k, maj@k"),
+    "preds": RowKey(each(Scalar("text or null", frozenset({str, type(None)}))), "reward", "", "",
+                    "the answer, or a digest of the program's outputs; null: none"),
+    "votes": RowKey(each(VOTE), "reward", "train evaluate", "advantages",
+                    "classes of equal answers within the row; -1: no answer, it abstains"),
+    "rewards": RowKey(each(NUMBER), "reward", "advantages train", "sft", "what is optimised: `--reward`"),
+    "verdicts": RowKey(each(TEXT), "reward", "", "", "ok, wrong, no answer, timeout, ...: the head of reward.py"),
+    "estimator": RowKey(TEXT, "advantages", "train", "", "`--estimator`"),
+    "k": RowKey(COUNT, "advantages", "train", "", "size of the sets that the objective scores"),
+    "beta": RowKey(NUMBER, "advantages", "", "", "`--beta`, with the estimators that have one"),
+    "advantages": RowKey(each(NUMBER), "advantages", "train", "", "A_i of sum_i A_i grad log pi(y_i)"),
+}
+OF_SAMPLES = tuple(key for key, entry in ROW.items() if getattr(entry.type, "words", "") == A_SAMPLE)
+
+
+def fault_in(owner, known, prefix=""):
+    """What is wrong with an object of which [(key, type, needed, who adds it)] are known, or None."""
+    for key, kind, needed, adds in known:
+        if type(kind) is By and (kind := kind.types.get(owner.get(kind.key))) is None:
+            continue
+        value = owner.get(key)
+        if value is None:
+            if needed:
+                return f"no {prefix + key!r}{adds}"
+        elif fault := kind.fault(value, prefix + key):
+            return fault
+    return None
+
+
+def ragged(owner, keys, prefix=""):
+    """What is wrong with the lengths of lists that belong together, or None."""
+    found = {key: owner[key] for key in keys if owner.get(key) is not None}
+    if {list}.issuperset(map(type, found.values())) and len(set(map(len, found.values()))) <= 1:
+        return None
+    lengths = [f"{key}: {len(value) if type(value) is list else type(value).__name__}" for key, value in found.items()]
+    return f"{prefix}expected lists of one length, found {', '.join(lengths)}"
+
+
+@functools.cache
+def known_to(stage, needed):
+    """What fault_in is told of the keys that a stage reads; `needed`: optional ones that its flags make needed."""
+    return [(key, entry.type, stage in entry.needed.split() or key in needed, f": {entry.writer}.py adds it")
+            for key, entry in ROW.items() if stage in (entry.needed + " " + entry.used).split()]
+
+
+def parse(line):
+    """A line of bytes as the object that it holds; BadRow if it is anything else."""
+    if line[:2] == b"\x1f\x8b":
+        raise BadRow("gzip data, expected JSON lines: let zcat read it")
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line[:4]:
+        raise BadRow("UTF-16 or UTF-32 text, expected UTF-8")
+    try:
+        text = line.removeprefix(b"\xef\xbb\xbf").decode()
+        row = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise BadRow(f"not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise BadRow(f"not JSON: {error.msg} at character {error.pos + 1} of {len(text.rstrip())}") from None
+    except RecursionError:
+        raise BadRow(f"nested more than {MAX_DEPTH} levels deep") from None
+    if type(row) is not dict:
+        raise BadRow(f"expected a JSON object, found {shown(row)}")
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and depth(row) > MAX_DEPTH:
+        raise BadRow(f"nested more than {MAX_DEPTH} levels deep")
+    return row
+
+
+def depth(value):
+    """How many lists and objects are inside one another, counted level by level."""
+    level, count = [value], 0
+    while level := [entry for entry in level if type(entry) in (list, dict)]:
+        level = [inner for entry in level for inner in (entry if type(entry) is list else entry.values())]
+        count += 1
+    return count
+
+
+def read_rows(lines, stage, needed=(), source=""):
+    """The rows of an iterable of lines of bytes: yields (number of the line from 1, row). Blank lines are passed over.
+
+    stage: a reader in ROW, whose keys are checked, or None: the lines are only parsed. needed: optional keys of it that
+    have to be there. source: what stands before "row" in a message. Raises BadRow at the first row that is not so.
+    """
+    sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
+    known = known_to(stage, tuple(needed)) if stage else []
+    for number, line in enumerate(lines, 1):
+        if not line or line.isspace():
+            continue
+        row = {}
+        try:
+            row = parse(line)
+            if stage and (fault := fault_in(row, known) or ragged(row, OF_SAMPLES)):
+                raise BadRow(fault)
+        except BadRow as error:
+            raise at_row(number, row, error, source) from None
+        yield number, row
+
+
+def at_row(number, row, what, source=""):
+    """A BadRow that says which row it is about."""
+    return BadRow(f"{source}row {number}, task_id {shown(row.get('task_id'))}: {what}")
+
+
 # ------------------------------------------------------------------------------------------------------- the filter
 
 
@@ -805,15 +1116,17 @@ def main():
         parser.error(f"--beta has no effect with {args.estimator}")
     if args.beta is not None and not 0 <= args.beta < math.inf:
         parser.error(f"--beta {args.beta:g}: expected a finite number >= 0")
-    estimate, wanted = ESTIMATORS[args.estimator], ["rewards"]
-    wanted += ["votes"] if args.estimator in USES_VOTES else []
-    wanted += ["step"] if "@" in args.k else []
+    estimate = ESTIMATORS[args.estimator]
+    wanted = ["votes"] * (args.estimator in USES_VOTES) + ["step"] * ("@" in args.k)
 
     # Rows own standard output: whatever else prints goes to standard error.
     rows_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         add_advantages(estimate, wanted, args, rows_out)
+    except BadRow as error:
+        print(f"advantages.py: {error}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
         sys.exit("advantages.py: stopped, the next stage is gone")
@@ -824,28 +1137,30 @@ def main():
 def add_advantages(estimate, wanted, args, rows_out):
     """The filter itself, from standard input to `rows_out`."""
     beta = {"beta": BETA if args.beta is None else args.beta} if args.estimator in USES_BETA else {}
-    for number, line in enumerate(lines_while_read(rows_out), start=1):
-        task_id = None
+    number = 0
+    for number, row in read_rows(lines_while_read(rows_out), "advantages", wanted):
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"expected a JSON object, got {type(row).__name__}")
-            task_id = row.get("task_id")
-            missing = [key for key in wanted if key not in row]
-            if missing:
-                raise ValueError(f"no {', '.join(missing)}: {args.estimator}, k = {args.k} needs {', '.join(wanted)}")
-            lengths = {key: len(row[key]) for key in ("completions", "rewards", "votes") if isinstance(row.get(key), list)}
-            if len(set(lengths.values())) > 1:
-                raise ValueError(f"expected one entry a sample in every list, found {lengths}")
             k = k_schedule(args.k, row["step"] if "step" in wanted else 0)
             # Off-policy estimators write on-policy values: train.py calls the same function again with its ratios.
             votes = [row["votes"]] if "votes" in wanted else None
             advantages = estimate([row["rewards"]], k, votes=votes, **beta)[0].tolist()
-        except ValueError as error:  # what json raises is one too
-            print(f"advantages.py: row {number}, task_id {task_id!r}: {error}", file=sys.stderr)
-            sys.exit(2)
+            if fault := ROW["advantages"].type.fault(advantages, "advantages"):
+                raise ValueError(fault)
+        except ValueError as error:
+            raise at_row(number, row, error) from None
         row.update(estimator=args.estimator, k=k, **beta, advantages=advantages)
         print(json.dumps(row), file=rows_out, flush=True)
+    if not number:
+        nothing_came()
+
+
+def nothing_came():
+    """Say that the input had no row. It is an error, but not in a pipe: there a finished run looks the same to a filter
+    as a stage that died, and it is the status of the stage before that tells them apart."""
+    message = "no row came in"
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        raise BadRow(message)
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
 
 
 def lines_while_read(rows_out):

@@ -41,7 +41,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import scipy.stats
 
-from advantages import maj_at_k, max_at_k, pass_at_k
+from advantages import STEP, BadRow, maj_at_k, max_at_k, pass_at_k, read_rows, shown
 
 
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
@@ -49,7 +49,6 @@ METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "max": lambda correct, scores, votes, k: max_at_k(scores, k),
     "maj": lambda correct, scores, votes, k: maj_at_k(correct, votes, k),
 }
-REQUIRED = ("task_id", "correct", "scores", "votes")
 OPTIONAL = ("completions", "logprobs", "finish_reasons", "posterior")  # in all rows of a file or in none
 SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")  # has to agree for rows to be comparable
 LABELS = {"tasks": "task_id", "levels": "level", "splits": "split", "datasets": "dataset"}
@@ -63,45 +62,22 @@ class InputError(ValueError):
 
 # ---------------------------------------------------------------- from rows to a few numbers per problem
 
-def read_jsonl(path):
-    """Yield (row number from 1, row as a dict)."""
+def read_jsonl(path, stage=None):
+    """Yield (line number from 1, row as a dict) of a JSON lines file, which may be compressed (.gz, as RUN/rollouts is);
+    `stage`: as in advantages.read_rows."""
     try:
-        lines = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    with lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}: row {number}: expected one JSON object per line: {error}") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{path}: row {number}: expected a JSON object, found {type(row).__name__}")
-            yield number, row
+        with open(path, "rb") as file:
+            packed = file.peek(2)[:2] == b"\x1f\x8b"
+            yield from read_rows(gzip.open(file) if packed else file, stage, source=f"{path}: ")
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except BadRow as error:
+        raise InputError(str(error)) from None
 
 
-def samples(row, where):
-    """The row's correct (bool), scores (float64) and votes (int), (n,) each; InputError if they are not that."""
-    arrays = []
-    for key, kinds, expected in (("correct", "b", "true or false"), ("scores", "fi", "a number"),
-                                 ("votes", "i", "an integer class, -1 for none,")):
-        try:
-            values = np.asarray(row[key])
-        except ValueError:  # ragged lists
-            values = np.empty((0, 0))
-        if values.ndim != 1 or not len(values) or values.dtype.kind not in kinds:
-            raise InputError(f"{where}: {key}: expected a list with {expected} per sample")
-        arrays.append(values)
-    correct, scores, votes = arrays
-    if not len(correct) == len(scores) == len(votes):
-        raise InputError(f"{where}: expected lists of one length, found {len(correct)} correct, {len(scores)} scores, "
-                         f"{len(votes)} votes")
-    if not np.isfinite(scores).all():
-        raise InputError(f"{where}: scores: expected finite numbers, found {scores[~np.isfinite(scores)][0]} "
-                         f"for sample {np.flatnonzero(~np.isfinite(scores))[0]}")
-    if (votes < -1).any():
-        raise InputError(f"{where}: votes: expected integers >= -1, found {votes.min()}")
-    return correct, scores.astype(float), votes
+def samples(row):
+    """The row's correct (bool), scores (float64) and votes (int), (n,) each."""
+    return np.array(row["correct"]), np.array(row["scores"], dtype=float), np.array(row["votes"])
 
 
 def exact_limits(posterior, ks):
@@ -114,17 +90,6 @@ def exact_limits(posterior, ks):
     return [[p[:k].sum() for k in ks], [(p * (1 - (1 - p) ** k)).sum() for k in ks]]
 
 
-def numbers(value, where, expected, valid):
-    """A flat float64 array of a JSON value that should be a list of numbers for which valid() holds."""
-    try:
-        values = np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.ndim != 1 or not np.isfinite(values).all() or not valid(values):
-        raise InputError(f"{where}: expected {expected}")
-    return values
-
-
 class Problems:
     """The rows of a file that were sampled from one set of weights, reduced to a few numbers per problem."""
 
@@ -135,12 +100,12 @@ class Problems:
         self.totals, self.surprisal = collections.Counter(), np.zeros(len(SURPRISAL_BINS) - 1, dtype=np.int64)
 
     def add(self, row, arrays, number, where):
-        task = str(row["task_id"])
+        task = row["task_id"]
         if task in self.seen:
             raise InputError(f"{where}: expected unique task_ids, found the same in row {self.seen[task]}")
         self.seen[task] = number
         correct, scores, votes = arrays
-        for key, fact in facts(row, where).items():
+        for key, fact in facts(row).items():
             self.settings[key].add(fact)
         if self.cluster is not None and row.get(self.cluster) is None:
             raise InputError(f"{where}: --cluster {self.cluster}: expected this key in every row")
@@ -153,26 +118,23 @@ class Problems:
         self.problem["answers"].append(len(set(votes.tolist()) - {-1}))
         self.totals["no_answer"] += int((votes == -1).sum())
         self.binary = self.binary and np.array_equal(scores, correct)
-        self.add_optional(row, where)
+        self.add_optional(row)
         self.waiting.append(arrays)
         if len(self.waiting) == CHUNK:
             self.reduce()
 
-    def add_optional(self, row, where):
+    def add_optional(self, row):
         if row.get("completions") is not None:
-            self.problem["programs"].append(len(set(map(str, row["completions"]))))
+            self.problem["programs"].append(len(set(row["completions"])))
         if row.get("finish_reasons") is not None:
             self.totals["truncated"] += row["finish_reasons"].count("length")
         if row.get("logprobs") is not None:
-            flat = list(itertools.chain.from_iterable(x if isinstance(x, list) else [None] for x in row["logprobs"]))
-            nats = -numbers(flat, f"{where}: logprobs", "one list of log-probabilities <= 0 per sample",
-                            lambda x: (x <= 1e-3).all())
+            nats = -np.array(list(itertools.chain.from_iterable(row["logprobs"])), dtype=float)
             self.totals["tokens"] += len(nats)
             self.totals["nats"] += nats.sum()
             self.surprisal += np.histogram(np.clip(nats, 0, SURPRISAL_BINS[-1]), SURPRISAL_BINS)[0]
         if row.get("posterior") is not None:
-            self.limits.append(exact_limits(numbers(row["posterior"], f"{where}: posterior", "probabilities that sum to 1",
-                                                    lambda p: (p >= 0).all() and abs(p.sum() - 1) < 1e-3), self.ks))
+            self.limits.append(exact_limits(row["posterior"], self.ks))
 
     def reduce(self):
         arrays = [np.stack(x) for x in zip(*self.waiting)]  # correct, scores, votes: (up to CHUNK, n) each
@@ -189,15 +151,11 @@ class Problems:
             "settings": {key: sorted(found, key=str) for key, found in self.settings.items()}}
 
 
-def facts(row, where):
+def facts(row):
     """What has to agree between rows to be compared, and what tells files apart: {key: a single value or None}."""
     sampling = row.get("sampling") or {}
-    found = {key: row.get(key) for key in ("dataset", "split", "policy_step")}
-    if isinstance(sampling, dict):
-        found |= {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")}
-    if not isinstance(sampling, dict) or any(isinstance(fact, (list, dict)) for fact in found.values()):
-        raise InputError(f"{where}: expected single values for dataset, split, policy_step and in sampling")
-    return found
+    return ({key: row.get(key) for key in ("dataset", "split", "policy_step")}
+            | {key: sampling.get(key) for key in (*SAMPLING, "seed", "model")})
 
 
 def metric_values(arrays, columns):
@@ -217,14 +175,11 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
     InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
     """
     parts = {}
-    for number, row in read_jsonl(path):
-        where = f"{path}: row {number}: task_id {row.get('task_id')!r}"
-        if missing := [key for key in REQUIRED if row.get(key) is None]:
-            raise InputError(f"{where}: expected rows from reward.py, missing: {', '.join(missing)}")
-        arrays = samples(row, where)
+    for number, row in read_jsonl(path, "evaluate"):
+        where, arrays = f"{path}: row {number}: task_id {row['task_id']!r}", samples(row)
         size = len(arrays[0])
         present = [key for key in OPTIONAL if row.get(key) is not None]
-        if number == 1:
+        if not parts:
             n, optional = size, present
             if max(ks) > n:
                 raise InputError(f"{where}: k = {max(ks)}, but there are n = {n} samples; expected 1 <= k <= n")
@@ -233,11 +188,8 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
         if present != optional:
             raise InputError(f"{where}: expected the optional keys of row 1 ({', '.join(optional) or 'none'}), "
                              f"found {', '.join(present) or 'none'}")
-        for key in present:
-            if not isinstance(row[key], list) or key != "posterior" and len(row[key]) != n:
-                raise InputError(f"{where}: {key}: expected a list with one entry per sample")
         step = row.get("policy_step")
-        if step is not None and type(step) is not int or parts and (step is None) != (None in parts):
+        if parts and (step is None) != (None in parts):
             raise InputError(f"{where}: policy_step: expected an integer in every row or in none, found {step!r}")
         parts.setdefault(step, Problems(ks, metrics, cluster)).add(row, arrays, number, where)
     if not parts:
@@ -520,12 +472,13 @@ def read_rollouts(run, columns):
     steps, levels, values, damaged = [], [], [], []
     for path in sorted(glob.glob(os.path.join(run, "rollouts", "step-*.jsonl.gz"))):
         try:
-            with gzip.open(path, "rb") as file:
-                rows = [json.loads(line) for line in file]
-            arrays = [np.stack(x) for x in zip(*(samples(row, f"row {i}") for i, row in enumerate(rows, 1)))]
+            rows = [row for _, row in read_jsonl(path, "evaluate")]
+            arrays = [np.stack(x) for x in zip(*map(samples, rows), strict=True)]
             step, level = [row["step"] for row in rows], ["" if row.get("level") is None else str(row["level"]) for row in rows]
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{path}: {error or type(error).__name__}")
+            if not rows:
+                raise InputError(f"{path}: expected at least one row, found none")
+        except (ValueError, KeyError) as error:
+            damaged.append(str(error) if isinstance(error, InputError) else f"{path}: {error}")
             continue
         n = arrays[0].shape[1]
         if too_large := [column for column in columns if int(column.partition("@")[2]) > n]:
@@ -849,12 +802,14 @@ def read_curves(path):
     """metrics.jsonl of train.py: {key: (steps,) float64}, NaN where a step lacks it."""
     rows = []
     for number, row in read_jsonl(path):
-        if not isinstance(row.get("step"), int) or rows and row["step"] <= rows[-1]["step"]:
+        if not STEP.fit([row.get("step")]) or rows and row["step"] <= rows[-1]["step"]:
             raise InputError(f"{path}: row {number}: expected an integer step above the last, found {row.get('step')}")
+        if wrong := [key for key, value in row.items() if type(value) not in (int, float, type(None))]:
+            raise InputError(f"{path}: row {number}: {wrong[0]}: expected a number or null, found {shown(row[wrong[0]])}")
         rows.append(row)
     if not rows:
         raise InputError(f"{path}: expected at least one row, found none")
-    keys = {key for row in rows for key, value in row.items() if isinstance(value, (int, float))}
+    keys = {key for row in rows for key, value in row.items() if value is not None}
     return {key: np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float) for key in keys}
 
 
@@ -1068,8 +1023,8 @@ def choose_ks(args, paths):
     """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
     if args.k:
         return sorted(set(args.k))
-    first = [(row, f"{path}: row 1") for path in paths for _, row in itertools.islice(read_jsonl(path), 1)]
-    n = min((len(samples(row, where)[0]) for row, where in first if all(key in row for key in REQUIRED)), default=1)
+    first = [row for path in paths for _, row in itertools.islice(read_jsonl(path, "evaluate"), 1)]
+    n = min((len(row["correct"]) for row in first), default=1)
     asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"] if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 

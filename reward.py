@@ -704,9 +704,7 @@ import traceback  # noqa: E402
 import zlib  # noqa: E402
 from fractions import Fraction  # noqa: E402
 
-
-class BadRow(ValueError):
-    """A row that cannot be graded: names the field and what was expected there."""
+from advantages import BadRow, at_row, nothing_came, read_rows  # noqa: E402
 
 
 class GraderError(RuntimeError):
@@ -808,7 +806,7 @@ def run_program(sandboxes, program, tests, limit_s, memory_mb, stop_early):
             sandbox.ask(SERVE, 2 * limit_s, memory_mb, 1 << 16, 1, program, "", entry_point, setup,
                         descriptor=ours.fileno())
             sandboxes[1].ask(CHECK, limit_s, memory_mb, 1 << 16, 1, "", tests["check"], entry_point,
-                             tests.get("template", "{program}"), descriptor=theirs.fileno())
+                             (tests.get("template") or "{program}"), descriptor=theirs.fileno())
         status, checked, _ = sandboxes[1].reply(4 * limit_s + 30)
         served, started, _ = sandbox.reply(4 * limit_s + 30)
         if status == "ok" and checked == 1:
@@ -873,7 +871,7 @@ def grade_code(completion, row, settings, sandboxes, runs):
     program = completion if tests.get("extract") is False else extract_program(completion)
     if not program.strip():
         return 0.0, False, None, "no answer"
-    program = tests.get("template", "{program}").replace("{program}", program)
+    program = (tests.get("template") or "{program}").replace("{program}", program)
     limits = tests.get("time_limit_s") or settings.timeout_s, int(tests.get("memory_limit_mb") or settings.memory_mb)
     if tests["type"] == "call":
         key = program, tests["entry_point"], tests.get("setup"), tests["inputs_json"], tests["room"], limits
@@ -2163,49 +2161,6 @@ def grade_math(completion, row, settings, worker):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def check_row(row):
-    """Raise BadRow unless every field that grading reads is there and fits."""
-    def need(ok, what):
-        if not ok:
-            raise BadRow(what)
-    need(isinstance(row, dict), f"expected a JSON object, got {type(row).__name__}")
-    completions, n = row.get("completions"), 0
-    need(isinstance(completions, list) and completions and all(isinstance(c, str) for c in completions),
-         "completions: expected a non-empty list of strings")
-    n = len(completions)
-    for name in "token_ids", "logprobs", "finish_reasons":
-        need(name not in row or isinstance(row[name], list) and len(row[name]) == n,
-             f"{name}: expected a list of {n}, one per completion")
-    need(row.get("kind") in GRADERS, f"kind: expected one of {', '.join(GRADERS)}, got {row.get('kind')!r}")
-    if row["kind"] == "math":
-        need(isinstance(row.get("gold"), str) and row["gold"].strip(), "gold: expected the reference answer, a string")
-    if row["kind"] == "grid":
-        gold = row.get("gold")
-        need(isinstance(gold, list) and gold and all(isinstance(r, list) and r and len(r) == len(gold[0]) for r in gold),
-             "gold: expected a grid, a list of equally long rows")
-    if row["kind"] == "code":
-        tests = row.get("tests")
-        need(isinstance(tests, dict) and tests.get("type") in ("stdin", "call", "check"),
-             "tests: expected an object with type stdin, call or check")
-        if tests["type"] == "check":
-            need(isinstance(tests.get("check"), str) and isinstance(tests.get("entry_point"), str),
-                 "tests: expected check (source of `def check(candidate)`) and entry_point")
-        else:
-            inputs, outputs = tests.get("inputs"), tests.get("outputs")
-            need(isinstance(inputs, list) and isinstance(outputs, list) and 0 < len(inputs) == len(outputs),
-                 "tests: expected inputs and outputs, two lists of one length, not empty")
-            inner = str if tests["type"] == "stdin" else list
-            need(all(isinstance(i, inner) for i in inputs), f"tests: expected inputs of type {inner.__name__}")
-            need(inner is list or all(isinstance(o, str) for o in outputs), "tests: expected outputs of type str")
-            need(inner is str or isinstance(tests.get("entry_point"), str), "tests: expected entry_point")
-            for name in "time_limit_s", "memory_limit_mb":
-                limit = tests.get(name)
-                need(limit is None or isinstance(limit, (int, float)) and limit > 0, f"tests: expected {name} > 0")
-            weights = tests.get("weights")
-            need(weights is None or len(weights) == len(outputs) and min(weights) >= 0 < sum(weights),
-                 "tests: expected one weight >= 0 per test, not all zero")
-
-
 GRADERS = {"math": grade_math, "code": grade_code, "grid": grade_grid}
 REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, correct: float(correct),
            "signed": lambda score, correct: 1.0 if correct else -1.0}
@@ -2267,7 +2222,7 @@ class Grader:
             row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
                                                        ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
             if row["tests"].get("weights") and not any(row["tests"]["weights"]):
-                raise BadRow(f"{row.get('task_id')}: --max-tests {self.settings.max_tests} leaves no test of positive weight")
+                raise BadRow(f"--max-tests {self.settings.max_tests} leaves no test of positive weight")
         if kind == "code" and row["tests"]["type"] == "call":
             row = {**row, "tests": {**row["tests"], "inputs_json": json.dumps(row["tests"]["inputs"]),
                                     "room": (1 << 16) + 4 * len(json.dumps(row["tests"]["outputs"]))}}
@@ -2329,32 +2284,25 @@ SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "gri
                   "code": {"kind": "code", "tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}}
 
 
-def read_rows(stream, rows):
-    """Reader thread: (number, row or exception) into the bounded queue, None at the end."""
+def read_ahead(stream, arrived):
+    """Reader thread: (number, row) into the bounded queue `arrived`; at the end None, or the exception that ended it."""
+    end = None
     try:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                rows.put((number, None, BadRow(f"not JSON: {error}")))
-                return
-            try:
-                check_row(row)
-            except BadRow as error:
-                rows.put((number, row, error))
-                return
-            rows.put((number, row, None))
-    finally:
-        rows.put(None)
+        for number, row in read_rows(stream, "reward"):
+            if row["kind"] not in GRADERS:
+                raise at_row(number, row, f"kind: expected one of {', '.join(GRADERS)}, found {row['kind']!r}")
+            arrived.put((number, row))
+    except BaseException as error:  # whatever it is, the main thread ends with it
+        end = error
+    arrived.put((None, end))
 
 
 def run(settings, out):
+    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow."""
     start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
     grader = Grader(settings)
     arrived, pending = queue.Queue(maxsize=8), collections.deque()
-    threading.Thread(target=read_rows, args=(sys.stdin.buffer, arrived), daemon=True).start()
+    threading.Thread(target=read_ahead, args=(sys.stdin.buffer, arrived), daemon=True).start()
     gone = select.poll()
     gone.register(out, select.POLLERR)
     ended = failure = None
@@ -2363,20 +2311,24 @@ def run(settings, out):
             # take in what has arrived (a bounded number of rows ahead), give out what is ready, in order
             while not ended and len(pending) < 4 * settings.workers + 4:
                 try:
-                    item = arrived.get(timeout=0 if pending else 0.25)
+                    number, row = arrived.get(timeout=0 if pending else 0.25)
                 except queue.Empty:
                     break
-                if item is None:
-                    ended = True
-                elif item[2] is not None:
-                    failure, ended = (item[0], item[1], item[2]), True
-                else:
-                    pending.append((item[0], item[1], grader.submit(item[1])))
+                if number is None:
+                    ended, failure = True, row
+                    break
+                try:
+                    pending.append((number, row, grader.submit(row)))
+                except BadRow as error:
+                    ended, failure = True, at_row(number, row, error)
             if pending:
                 number, row, futures = pending[0]
                 unfinished = concurrent.futures.wait(futures, timeout=0.02 if not ended else 0.25).not_done
                 if not unfinished:
-                    rewarded = grader.finish(row, futures)
+                    try:
+                        rewarded = grader.finish(row, futures)
+                    except BadRow as error:
+                        raise at_row(number, row, error) from None
                     out.write(json.dumps(rewarded).encode() + b"\n")
                     out.flush()
                     pending.popleft()
@@ -2386,9 +2338,9 @@ def run(settings, out):
             if gone.poll(0):
                 raise BrokenPipeError
         if failure:
-            number, row, error = failure
-            name = f" (task_id {row['task_id']})" if isinstance(row, dict) and "task_id" in row else ""
-            raise BadRow(f"row {number}{name}: {error}")
+            raise failure
+        if not written:
+            nothing_came()
     finally:
         grader.close()
         seconds = time.monotonic() - start
@@ -2435,11 +2387,8 @@ def benchmark(settings):
     for name, rate in medians.items():
         print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
     sandbox.close()
-    try:
-        rows = [json.loads(line) for line in sys.stdin] if not sys.stdin.isatty() else []
-        rows = [(row["gold"], row["completions"][0]) for row in rows if row.get("kind") == "math"]
-    except (ValueError, AttributeError, LookupError) as error:
-        raise BadRow(f"--benchmark: standard input holds something else than rows of generate.py: {error}") from None
+    rows = [(row["gold"], row["completions"][0]) for _, row in read_rows(sys.stdin.buffer, "reward")
+            if row["kind"] == "math"] if not sys.stdin.isatty() else []
     if not rows:
         print("math: no rows on standard input")
         return

@@ -49,6 +49,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
+from advantages import BadRow, at_row, read_rows
 
 LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not grow with T * V
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
@@ -170,65 +171,68 @@ def by_length(completions):
 
 # ------------------------------------------------------------------------------------------------------- the batch
 
-def read_step(lines, step, sft, vocabulary):
-    """The rows of `step`, in order of arrival; None at the end of the input. Rows of earlier steps are skipped (a file,
-    or a pipe without weights to follow, starts again from step 0). Raises ValueError, with the row's number and task_id,
-    for a row that cannot be used, and for an input that ends in mid-step."""
+def rows_from(arriving, first, run):
+    """(number, row) of read_rows, without the rows of steps that RUN had already done when this process started: a file,
+    or a pipe without weights to follow, starts again from step 0. BadRow if there is nothing else."""
+    number, done, used = 0, 0, False
+    for number, row in arriving:
+        if not used and row["step"] < first:
+            done += 1
+            continue
+        if done and not used:
+            print(f"train.py: {done} rows of steps before {first} left out, which {run} has done", file=sys.stderr)
+        used = True
+        yield number, row
+    if not number:
+        raise BadRow("no row came in")
+    if not used:
+        raise BadRow(f"nothing to do: {run} has done {first} steps, and all {done} rows that came are of steps before "
+                     f"{first}. Other rows of the same step need another --run")
+
+
+def read_step(arriving, step, sft, vocabulary):
+    """The rows of `step`, in order of arrival; None at the end of the input. Raises BadRow for a row that cannot be used
+    and for an input that ends in mid-step."""
     rows = []
-    for number, line in lines:
-        row = None
+    for number, row in arriving:
         try:
-            row = json.loads(line)
-            if row["step"] < step:
-                continue
-            if row["step"] > step:
-                raise ValueError(f"step {step} expected, found step {row['step']}")
+            if row["step"] != step:
+                raise BadRow(f"a row of step {step} expected, found step {row['step']}")
             check_row(row, rows[0] if rows else row, sft, vocabulary)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"row {number} is not JSON: {error}") from None
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            name = row.get("task_id") if isinstance(row, dict) else None
-            kind = "" if type(error) is ValueError else "not a row of the pipe: " + type(error).__name__ + " "
-            raise ValueError(f"row {number}, task_id {name!r}: {kind}{error}") from None
+        except BadRow as error:
+            raise at_row(number, row, error) from None
         rows.append(row)
         if len(rows) == row["step_prompts"]:
             return rows
     if rows:
-        raise ValueError(f"the input ended in step {step}: {len(rows)} of {rows[0]['step_prompts']} rows")
+        raise BadRow(f"the input ended in step {step}: {len(rows)} of {rows[0]['step_prompts']} rows")
     return None
 
 
 def check_row(row, first, sft, vocabulary):
-    """Raise ValueError if `row` has not what the update needs, or is not of one kind with the `first` row of its step."""
-    of_sample = ["completions", "token_ids", "finish_reasons"]
-    of_group = ["task_id", "prompt", "prompt_token_ids", "step_prompts"]
-    if not sft:
-        of_sample += ["logprobs", "scores", "correct", "votes", "rewards", "advantages"]
-        of_group += ["estimator", "k"]
-    for key in of_group + of_sample:
-        if row.get(key) is None:
-            stages = "generate.py" if sft else "generate.py, reward.py and advantages.py, in this order"
-            raise ValueError(f"no {key!r}: rows come from {stages}")
-    lengths = {key: len(row[key]) for key in of_sample}
+    """Raise BadRow if the update is not defined for a row, or if it is not of one kind with the `first` of its step."""
     n = len(first["completions"])
-    if n == 0 or set(lengths.values()) != {n}:
-        raise ValueError(f"{n} samples expected (above 0, and as in the other rows of the step), found {lengths}")
-    for key in ("step_prompts", "estimator", "k"):
-        if row.get(key) != first.get(key):
-            raise ValueError(f"{key} {row.get(key)!r} within a step of {first.get(key)!r}")
-    sequences = [row["prompt_token_ids"], *row["token_ids"]]
-    if not all(sequences) or min(map(min, sequences)) < 0 or max(map(max, sequences)) >= vocabulary:
-        raise ValueError(f"sequences of token ids in [0, {vocabulary}) expected: were they sampled by another model?")
+    if len(row["completions"]) != n:
+        raise BadRow(f"{len(row['completions'])} samples, but the other rows of the step have {n}")
+    if row["step_prompts"] != first["step_prompts"]:
+        raise BadRow(f"step_prompts {row['step_prompts']} within a step of {first['step_prompts']}")
+    highest = max(map(max, [row["prompt_token_ids"], *row["token_ids"]]))
+    if highest >= vocabulary:
+        raise BadRow(f"token ids in [0, {vocabulary}) expected, found {highest}: were they sampled by another model?")
     if sft:
         return
-    if [len(ids) for ids in row["token_ids"]] != [len(logprobs) for logprobs in row["logprobs"]]:
-        raise ValueError("one log-probability a token expected")
-    for key, values in [("advantages", row["advantages"]), ("rewards", row["rewards"]),
-                        ("logprobs", [x for logprobs in row["logprobs"] for x in logprobs])]:
-        if not np.isfinite(values).all():
-            raise ValueError(f"{key} must be finite numbers")
-    if (temperature := row.get("sampling", {}).get("temperature", 1.0)) != 1.0:
-        raise ValueError(f"sampled at temperature {temperature}: the ratio is defined for temperature 1")
+    for key in ("estimator", "k"):
+        if row[key] != first[key]:
+            raise BadRow(f"{key} {row[key]!r} within a step of {first[key]!r}")
+    if row["k"] > n:
+        raise BadRow(f"k = {row['k']}, but there are n = {n} samples")
+    if list(map(len, row["token_ids"])) != list(map(len, row["logprobs"])):
+        raise BadRow("one log-probability a token expected")
+    sampling = row.get("sampling") or {}
+    drawn = {key: sampling.get(key) for key in ("temperature", "top_p", "top_k")}
+    if drawn["temperature"] not in (None, 1) or drawn["top_p"] not in (None, 1) or (drawn["top_k"] or 0) > 0:
+        words = ", ".join(f"{key} {value}" for key, value in drawn.items() if value is not None)
+        raise BadRow(f"sampled with {words}: the ratio is defined for temperature 1, top_p 1 and top_k 0 (off)")
 
 
 class Batch:
@@ -611,7 +615,8 @@ def row_metrics(rows, step, solved, seen):
     solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
     surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
     return {
-        "lag": step - (rows[0]["policy_step"] or 0), "k": k, "reload_s": rows[0].get("reload_s"),
+        "lag": None if rows[0].get("policy_step") is None else step - rows[0]["policy_step"], "k": k,
+        "reload_s": rows[0].get("reload_s"),
         "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
         "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
         "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
@@ -1141,7 +1146,7 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
     if args.steps is not None and first >= args.steps:
         if RANK == 0:
             print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
-            for _ in sys.stdin:  # a stage that writes all the same is not to fail for want of a reader
+            for _ in sys.stdin.buffer:  # a stage that writes all the same is not to fail for want of a reader
                 pass
         return
     (run / "rollouts").mkdir(exist_ok=True)
@@ -1149,10 +1154,11 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
     bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True, disable=RANK > 0)
     with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
         gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-        step, lines, vocabulary = first, enumerate(sys.stdin, 1), policy.model.config.get_text_config().vocab_size
+        step, arriving = first, rows_from(read_rows(sys.stdin.buffer, "sft" if sft else "train"), first, run)
+        vocabulary = policy.model.config.get_text_config().vocab_size
         while args.steps is None or step < args.steps:
             started = time.perf_counter()
-            rows = from_rank_0(lambda: read_step(lines, step, sft, vocabulary))
+            rows = from_rank_0(lambda: read_step(arriving, step, sft, vocabulary))
             if rows is None and args.steps is None:
                 break
             if rows is None:
@@ -1214,9 +1220,9 @@ def write_rollouts(path, rows):
 
 def log_samples(path, step, rows):
     """Three completions with their rewards, for a look at what the policy writes."""
-    with open(path, "a") as file:
+    with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:  # text may hold half a surrogate pair
         for row in rows[:3]:
-            reward = row.get("rewards", [None])[0]
+            reward = (row.get("rewards") or [None])[0]
             file.write(f"--- step {step}, {row['task_id']}, reward {reward}\n"
                        f"{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
 

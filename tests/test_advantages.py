@@ -818,17 +818,20 @@ def test_filter_adds_three_keys_and_passes_the_rest_through():
 
 
 @pytest.mark.parametrize("bad, flags, message", [
-    (ROW | {"rewards": [1.0, math.nan, 0.0, 0.0]}, (), "pkpo_s: rewards hold nan"),
+    (ROW | {"rewards": [1.0, math.nan, 0.0, 0.0]}, (), "rewards[1]: expected a finite number, found nan"),
     (ROW | {"rewards": [1.0], "votes": [0]}, (), "pkpo_s: k = 2 with n = 1"),
-    (ROW | {"rewards": [1.0]}, (), "one entry a sample in every list, found {'rewards': 1, 'votes': 4}"),
-    (ROW | {"rewards": [1.0, "0", 0.0, 0.0]}, (), "pkpo_s: rewards must be"),
-    (ROW | {"rewards": None}, (), "pkpo_s: rewards must be"),
-    ({"task_id": "t/1"}, (), "no rewards"),
-    ({k: v for k, v in ROW.items() if k != "votes"}, ("--estimator", "maj_centred"), "no votes"),
-    ({k: v for k, v in ROW.items() if k != "step"}, ("--k", "2@0 1@5"), "no step"),
-    (ROW | {"step": "x"}, ("--k", "2@0 1@5"), "step 'x'"),
+    (ROW | {"rewards": [1.0]}, (), "lists of one length, found votes: 4, rewards: 1"),
+    (ROW | {"rewards": [1.0, "0", 0.0, 0.0]}, (), "rewards[1]: expected a finite number, found '0'"),
+    (ROW | {"rewards": [1.0, True, 0.0, 0.0]}, (), "rewards[1]: expected a finite number, found True"),
+    (ROW | {"rewards": [1.0, 1e308, 0.0, 0.0]}, (), "rewards[1]: expected a finite number, found 1e+308"),
+    (ROW | {"rewards": None}, (), "no 'rewards': reward.py adds it"),
+    ({"task_id": "t/1"}, (), "no 'rewards': reward.py adds it"),
+    ({k: v for k, v in ROW.items() if k != "votes"}, ("--estimator", "maj_centred"), "no 'votes'"),
+    (ROW | {"votes": [0, 1, 2, -2]}, ("--estimator", "maj_centred"), "votes[3]: expected an integer, -1 or more, found -2"),
+    ({k: v for k, v in ROW.items() if k != "step"}, ("--k", "2@0 1@5"), "no 'step'"),
+    (ROW | {"step": "x"}, ("--k", "2@0 1@5"), "step: expected an integer from 0 to 999999, found 'x'"),
     ("[1, 2]", (), "expected a JSON object"),
-    ("{", (), "row 2, task_id None")])
+    ("{", (), "row 2, task_id None: not JSON")])
 def test_filter_stops_at_a_bad_row_with_one_line_and_status_2(bad, flags, message):
     done = run_filter([ROW, bad, ROW], "--estimator", "pkpo_s", "--k", "2", *flags)
     assert done.returncode == 2 and len(done.stdout.splitlines()) == 1  # the row before it is out

@@ -415,15 +415,15 @@ def change(index, **keys):
 WHERE = ["row 3", "'t/2'"]
 BAD_ROWS = {
     "duplicate": (change(2, task_id="t/1"), ["row 3", "'t/1'", "row 2"]),
-    "nan": (change(2, scores=[0.0, float("nan")] + [0.0] * 6), [*WHERE, "scores", "nan", "sample 1"]),
+    "nan": (change(2, scores=[0.0, float("nan")] + [0.0] * 6), [*WHERE, "scores", "nan", "scores[1]"]),
     "infinite": (change(2, scores=[float("inf")] * 8), [*WHERE, "scores", "finite"]),
-    "no votes": (change(2, votes=...), [*WHERE, "missing: votes"]),
-    "no task_id": (change(2, task_id=...), ["row 3", "missing: task_id"]),
+    "no votes": (change(2, votes=...), [*WHERE, "no 'votes'"]),
+    "no task_id": (change(2, task_id=...), ["row 3", "no 'task_id'"]),
     "null score": (change(2, scores=[None] * 8), [*WHERE, "scores"]),
     "correct as numbers": (change(2, correct=[1] * 8), [*WHERE, "correct", "true or false"]),
     "votes as text": (change(2, votes=["0"] * 8), [*WHERE, "votes"]),
     "vote below -1": (change(2, votes=[-2] * 8), [*WHERE, "votes", "-2"]),
-    "ragged": (change(2, scores=[0.0] * 7), [*WHERE, "7 scores"]),
+    "ragged": (change(2, scores=[0.0] * 7), [*WHERE, "scores: 7"]),
     "nested": (change(2, scores=[[0.0], [0.0, 1.0]]), [*WHERE, "scores"]),
     "other n": (change(2, scores=[0.0] * 7, correct=[False] * 7, votes=[0] * 7), [*WHERE, "n = 8", "found 7"]),
     "some logprobs": (change(2, logprobs=[[-1.0]] * 8), [*WHERE, "logprobs"]),
@@ -452,7 +452,7 @@ def test_bad_json_and_bad_flags(tmp_path, monkeypatch, capsys):
     bad.write_bytes(good.read_bytes()[:-20])
     write(tmp_path / "curves/metrics.jsonl", [{"step": 1}, {"step": 1}])
     (tmp_path / "empty").mkdir()
-    for arguments, text in (([bad], "row 12: expected one JSON object"),
+    for arguments, text in (([bad], "row 12, task_id None: not JSON"),
                             ([good, "--k", 1, 9], "k = 9, but there are n = 8"),
                             ([good, "--k", 0], "--k >= 1"),
                             ([good, "--against", "x"], "expected one of good"),

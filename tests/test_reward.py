@@ -364,10 +364,10 @@ def test_filter_streams():
     ("{broken", "not JSON"), ("[1]", "expected a JSON object"), ({"kind": "math", "gold": "1"}, "completions"),
     ({"kind": "math", "gold": "1", "completions": []}, "completions"), ({"kind": "math", "gold": "1", "completions": [1]}, "completions"),
     ({"kind": "essay", "completions": ["a"]}, "kind: expected one of math, code, grid"), ({"kind": "math", "completions": ["a"]}, "gold"),
-    ({"kind": "math", "gold": "1", "completions": ["a", "b"], "token_ids": [[1]]}, "token_ids: expected a list of 2"),
-    ({"kind": "code", "tests": {"type": "stdin", "inputs": ["1"], "outputs": []}, "completions": ["a"]}, "inputs and outputs"),
-    ({"kind": "code", "tests": {"type": "call", "inputs": [1], "outputs": [1], "entry_point": "f"}, "completions": ["a"]}, "inputs of type list"),
-    ({"kind": "code", "tests": {**CALL, "weights": [1]}, "completions": ["a"]}, "weight"),
+    ({"kind": "math", "gold": "1", "completions": ["a", "b"], "token_ids": [[1]]}, "found completions: 2, token_ids: 1"),
+    ({"kind": "code", "tests": {"type": "stdin", "inputs": ["1"], "outputs": []}, "completions": ["a"]}, "tests.outputs: expected a list of texts"),
+    ({"kind": "code", "tests": {"type": "call", "inputs": [1], "outputs": [1], "entry_point": "f"}, "completions": ["a"]}, "tests.inputs[0]: expected a list of arguments"),
+    ({"kind": "code", "tests": {**CALL, "weights": [1]}, "completions": ["a"]}, "lists of one length"),
     ({"kind": "code", "tests": {**CALL, "time_limit_s": -1}, "completions": ["a"]}, "time_limit_s"),
     ({"kind": "grid", "gold": [[1], [1, 2]], "completions": ["a"]}, "gold")])
 def test_bad_row_ends_it_with_its_number(row, message):

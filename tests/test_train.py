@@ -484,7 +484,7 @@ def run(tiny, tmp_path, monkeypatch, capsys):
     def of(lines, *flags, path=tmp_path / "run"):
         argv = ["train.py", "--model", str(tiny), "--run", str(path), "--save-every", "3", *flags]
         monkeypatch.setattr(sys, "argv", argv if "--steps" in flags else [*argv, "--steps", "6"])
-        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines).encode())))
         capsys.readouterr()
         try:
             train.main()
@@ -678,41 +678,87 @@ def change(key, value):
 
 
 BAD_ROWS = {
-    "is not JSON": lambda row: "{",
-    "not a row of the pipe: TypeError": lambda row: "[1]",
-    "KeyError 'step'": lambda row: json.dumps({"task_id": row["task_id"]}),
-    "no 'advantages': rows come from": lambda row: json.dumps({k: v for k, v in row.items() if k != "advantages"}),
-    "no 'step_prompts'": lambda row: json.dumps({k: v for k, v in row.items() if k != "step_prompts"}),
-    "4 samples expected": lambda row: json.dumps(row | {"rewards": row["rewards"][:3]}),
+    "not JSON": lambda row: "{",
+    "expected a JSON object, found [1]": lambda row: "[1]",
+    "no 'prompt': generate.py adds it": lambda row: json.dumps({"task_id": row["task_id"]}),
+    "no 'advantages': advantages.py adds it": change("advantages", None),
+    "no 'step_prompts': generate.py adds it": lambda row: json.dumps({k: v for k, v in row.items() if k != "step_prompts"}),
+    "lists of one length, found completions: 4": lambda row: json.dumps(row | {"rewards": row["rewards"][:3]}),
+    "3 samples, but the other rows of the step have 4": lambda row: json.dumps(
+        {k: v[:3] if isinstance(v, list) and k != "prompt_token_ids" else v for k, v in row.items()}),
     "step 1 expected, found step 5": change("step", 5),
+    "step 1 expected, found step 0": change("step", 0),
     "estimator 'max_loo' within": change("estimator", "max_loo"),
-    "token ids in [0, 258)": lambda row: json.dumps(row | {"token_ids": [[300]] * 4}),
-    "sequences of token ids": change("prompt_token_ids", []),
+    "token ids in [0, 258) expected, found 300": lambda row: json.dumps(row | {"token_ids": [[300]] * 4}),
+    "token_ids[1][0]: expected a token id": lambda row: json.dumps(row | {"token_ids": [[3], [-1], [3], [3]]}),
+    "prompt_token_ids: expected a list of token ids, found []": change("prompt_token_ids", []),
     "one log-probability a token": lambda row: json.dumps(row | {"logprobs": [[-1.0] * 9] * 4}),
-    "advantages must be finite": lambda row: json.dumps(row | {"advantages": [math.nan] * 4}),
-    "sampled at temperature 0.7": change("sampling", {"temperature": 0.7}),
+    "logprobs[0][0]: expected a log-probability, at most 0, found 0.5": lambda row: json.dumps(
+        row | {"logprobs": [[0.5 for _ in ids] for ids in row["token_ids"]]}),
+    "advantages[0]: expected a finite number, found nan": lambda row: json.dumps(row | {"advantages": [math.nan] * 4}),
+    "rewards[3]: expected a finite number, found 1e+308": lambda row: json.dumps(row | {"rewards": [0, 1, 0, 1e308]}),
+    "k = 5, but there are n = 4 samples": lambda row: json.dumps(row | {"k": 5}),
+    "sampled with temperature 0.7": change("sampling", {"temperature": 0.7}),
+    "sampled with temperature 1.0, top_p 0.5": change("sampling", {"temperature": 1.0, "top_p": 0.5}),
+    "top_k 2: the ratio is defined": change("sampling", {"top_k": 2}),
 }
 
 
 @pytest.mark.parametrize("message", BAD_ROWS)
 def test_bad_rows(run, stream, tmp_path, message):
-    lines = stream[:4] + [BAD_ROWS[message](json.loads(stream[4])) + "\n"] + stream[5:]
+    at = 3 if message.startswith("k = 5") else 4  # else it would not be that of the step's first row
+    lines = stream[:at] + [BAD_ROWS[message](json.loads(stream[at])) + "\n"] + stream[at + 1:]
     status, err = run(lines)
-    assert status == 2 and message in err and "row 5" in err and "Traceback" not in err
-    if message not in ("is not JSON", "not a row of the pipe: TypeError"):
-        assert "task/1-1" in err
+    assert status == 2 and message in err and f"row {at + 1}" in err and "Traceback" not in err
+    if "JSON" not in message:
+        assert f"task/1-{at - 3}" in err
     assert len(metrics_of(tmp_path / "run")) == 1 and os.readlink(tmp_path / "run" / "policy") == "policy-000001"
 
 
 def test_read_step(stream):
     def read(lines, step):
-        return train.read_step(enumerate(lines, 1), step, False, 258)
+        rows = train.rows_from(advantages.read_rows([line.encode() for line in lines], "train"), step, "RUN")
+        return train.read_step(rows, step, False, 258)
     assert [row["task_id"] for row in read(stream, 2)] == ["task/2-0", "task/2-1", "task/2-2"]  # earlier steps are skipped
-    assert read([], 0) is None and read(stream[:6], 2) is None
-    with pytest.raises(ValueError, match="the input ended in step 1: 2 of 3 rows"):
-        read(stream[:5], 1)
-    with pytest.raises(ValueError, match="step 0 expected, found step 1"):
-        read(stream[3:], 0)
+    for lines, step, message in (([], 0, "no row came in"), (stream[:6], 2, "all 6 rows that came are of steps before 2"),
+                                 (stream[:5], 1, "the input ended in step 1: 2 of 3 rows"),
+                                 (stream[3:], 0, "step 0 expected, found step 1")):
+        with pytest.raises(advantages.BadRow, match=message):
+            read(lines, step)
+
+
+def test_what_a_row_may_lack(run, stream, tmp_path):
+    """policy_step, sampling, what only other stages read, and everything that this project does not know."""
+    optional = ("policy_step", "sampling", "dataset", "split", "level", "kind", "preds", "verdicts")
+    lines = [json.dumps({k: v for k, v in json.loads(line).items() if k not in optional} | {"note": "\ud800"}) + "\n\n"
+             for line in stream]
+    status, err = run(lines, "--samples-every", "1")
+    assert status == 0, err
+    assert [line["lag"] for line in metrics_of(tmp_path / "run")] == [None] * 6
+
+
+def test_rows_that_came_for_nothing_are_named(run, stream, tmp_path, monkeypatch, capsys, tiny):
+    """A second batch of step 0 into the same one-shot run, the same step twice in a file, and no input at all."""
+    def one_shot(lines):
+        monkeypatch.setattr(sys, "argv", ["train.py", "--model", str(tiny), "--run", str(tmp_path / "once")])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines).encode())))
+        capsys.readouterr()
+        try:
+            train.main()
+            return 0, capsys.readouterr().err
+        except SystemExit as stop:
+            return stop.code, capsys.readouterr().err
+    assert "no row came in" in one_shot([])[1] and one_shot(["\n", " \n"])[0] == 2
+    assert one_shot(stream[:3])[0] == 0
+    for _ in range(2):
+        status, err = one_shot(stream[:3])
+        assert status == 2 and "all 3 rows that came are of steps before 1" in err and "another --run" in err
+    assert [line["step"] for line in metrics_of(tmp_path / "once")] == [0]
+    status, err = one_shot(stream[:6])  # goes on where it was
+    assert status == 0 and "3 rows of steps before 1 left out" in err
+    assert [line["step"] for line in metrics_of(tmp_path / "once")] == [0, 1]
+    status, err = run(stream[:3] + stream[:3])
+    assert status == 2 and "row 4, task_id 'task/0-0': a row of step 1 expected, found step 0" in err
 
 
 def test_an_input_that_ends_early(run, stream):

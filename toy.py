@@ -10,7 +10,8 @@ over all possible groups) that value is drawn; only the bandit (50 seeds) and PK
     pkpo_figure_2    weight of each rank in the max@k estimate
     pkpo_figure_4    variance of gradient estimates of max@4 against the number of samples
     pkpo_figure_5    transformed against raw reward
-    off_policy       bias and spread of off-policy max@k gradients as the policy drifts: first order against exact
+    off_policy       bias and spread of off-policy max@k and maj@k gradients as the policy drifts, against exact ones
+    between_mean_and_max   Tang et al. B.2: from the mean to max@n by leave-p-out and by softmax
     majority         variance of majority gradients: groups of exactly k against all k-subsets of n
 """
 import argparse
@@ -223,60 +224,136 @@ def softmax(theta):
     return e / e.sum()
 
 
-def off_policy(out, n=8, k=4):
-    """Samples of pi_old, gradient of max@k of pi, where pi is pi_old pushed along that gradient by a growing step."""
-    rewards = np.array([0.0, 0.2, 0.45, 0.6, 1.0])
-    start = np.array([0.8, 0.6, 0.3, 0.0, -1.0])
-
-    def truth(pi):
-        z, p = groups_of(pi, k)
-        return moments(np.repeat(rewards[z].max(axis=1, keepdims=True), k, axis=1), z, p, pi)[0]
-
+def drift(start, direction, target, estimators, y, probability):
+    """Samples of softmax(start), where the policy is pushed along `direction` by a growing step: KL (40,), and by name
+    bias and standard deviation of sum_i A_i grad log pi, relative to the norm of the gradient target(pi)."""
     old = softmax(start)
-    y, probability = groups_of(old, n)
-    r = rewards[y]
-    direction = truth(old) / np.linalg.norm(truth(old))
-    labels = {"exact": "exact (bon_off_policy)", "loo": "exact, with baseline (.._loo_minus_one)",
-              "first": "first order, as published", "unclamped": "first order, deltas not clamped",
-              "own": "own ratio only (rho_i s_i)", "none": "no correction (s_i)"}
-    kl, bias, spread = [], {name: [] for name in labels}, {name: [] for name in labels}
+    kl, bias, spread = [], {name: [] for name in estimators}, {name: [] for name in estimators}
     for step in np.geomspace(0.02, 3, 40):
         pi = softmax(start + step * direction)
-        log_ratio = np.log(pi / old)[y]
-        s = ESTIMATORS["pkpo_s"](r, k)
-        first = ESTIMATORS["bon_off_policy_first_order"]
-        A = {"exact": ESTIMATORS["bon_off_policy"](r, k, log_ratio=log_ratio),
-             "loo": ESTIMATORS["bon_off_policy_loo_minus_one"](r, k, log_ratio=log_ratio),
-             "first": first(r, k, log_ratio=log_ratio), "own": s * np.exp(log_ratio), "none": s}
-        clamp, advantages.DELTA_MAX = advantages.DELTA_MAX, math.inf
-        A["unclamped"] = first(r, k, log_ratio=log_ratio)
-        advantages.DELTA_MAX = clamp
-        target = truth(pi)
+        truth = target(pi)
         kl.append(pi @ np.log(pi / old))
-        for name in labels:
-            mean, variance = moments(A[name], y, probability, pi)
-            bias[name].append(np.linalg.norm(mean - target) / np.linalg.norm(target))
-            spread[name].append(math.sqrt(variance) / np.linalg.norm(target))
-    kl = np.array(kl)
-    rms = {name: np.hypot(bias[name], spread[name]) for name in labels}
-    fig, axes = plt.subplots(1, 3, figsize=(12, 3.9))
-    for ax, values, title in zip(axes, (bias, spread, rms), ("bias", "standard deviation", "root mean square error")):
-        for i, (name, label) in enumerate(labels.items()):
-            ax.loglog(kl, values[name], color=f"C{i}", label=label, linestyle="-" if i < 2 else "--")
-        ax.set(xlabel="KL of the policy to the behaviour policy", title=title)
-    axes[0].set(ylabel="relative to the norm of the true gradient", ylim=(1e-5, 10))
-    for ax in axes[1:]:
-        ax.set_yticks([1, 2, 5, 10, 20, 50], [1, 2, 5, 10, 20, 50])
-        ax.yaxis.set_minor_locator(plt.NullLocator())
-    axes[0].text(0.97, 0.04, "exact: below 1e-13", transform=axes[0].transAxes, ha="right", color="C0")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
+        for name, estimate in estimators.items():
+            mean, variance = moments(estimate(np.log(pi / old)[y]), y, probability, pi)
+            bias[name].append(np.linalg.norm(mean - truth) / np.linalg.norm(truth))
+            spread[name].append(math.sqrt(variance) / np.linalg.norm(truth))
+    return np.array(kl), bias, spread
+
+
+def first_order_without_clamp(r, k, log_ratio):
+    clamp, advantages.DELTA_MAX = advantages.DELTA_MAX, math.inf
+    A = ESTIMATORS["bon_off_policy_first_order"](r, k, log_ratio=log_ratio)
+    advantages.DELTA_MAX = clamp
+    return A
+
+
+def off_policy(out, n=8, k=4):
+    """Samples of pi_old, gradient of max@k and of maj@k of pi, where pi is pi_old pushed along that gradient."""
+    rewards = np.array([0.0, 0.2, 0.45, 0.6, 1.0])
+    start = np.array([0.8, 0.6, 0.3, 0.0, -1.0])
+    y, probability = groups_of(softmax(start), n)
+    r, E = rewards[y], ESTIMATORS
+    s, maj_s = E["pkpo_s"](r, k), E["maj_off_policy"](r, k, votes=y)
+    objectives = {"max": (lambda z: rewards[z].max(axis=1), {
+        "exact": lambda d: E["bon_off_policy"](r, k, log_ratio=d),
+        "loo": lambda d: E["bon_off_policy_loo_minus_one"](r, k, log_ratio=d),
+        "first": lambda d: E["bon_off_policy_first_order"](r, k, log_ratio=d),
+        "unclamped": lambda d: first_order_without_clamp(r, k, d),
+        "own": lambda d: s * np.exp(d), "none": lambda d: s})}
+    objectives["maj"] = lambda z: advantages.maj_at_k(rewards[z], z, k), {
+        "exact": lambda d: E["maj_off_policy"](r, k, votes=y, log_ratio=d),
+        "loo": lambda d: E["maj_off_policy_loo_minus_one"](r, k, votes=y, log_ratio=d),
+        "own": lambda d: maj_s * np.exp(d), "none": lambda d: maj_s}
+    labels = {"exact": "exact (.._off_policy)", "loo": "exact, with baseline (.._off_policy_loo_minus_one)",
+              "first": "first order, as published", "unclamped": "first order, deltas not clamped",
+              "own": "own ratio only (rho_i s_i)", "none": "no correction (s_i)"}
+    fig, axes = plt.subplots(2, 3, figsize=(10, 5.6))
+    text = []
+    for row, (objective, (value, estimators)) in zip(axes, objectives.items()):
+
+        def target(pi):
+            z, p = groups_of(pi, k)
+            return moments(np.repeat(value(z)[:, None], k, axis=1), z, p, pi)[0]
+
+        direction = target(softmax(start)) / np.linalg.norm(target(softmax(start)))
+        kl, bias, spread = drift(start, direction, target, estimators, y, probability)
+        rms = {name: np.hypot(bias[name], spread[name]) for name in estimators}
+        panels = (bias, "bias"), (spread, "standard deviation"), (rms, "root mean square error")
+        for ax, (values, title) in zip(row, panels):
+            for i, (name, label) in enumerate(labels.items()):
+                if name in estimators:
+                    ax.loglog(kl, values[name], color=f"C{i}", label=label, linestyle="-" if i < 2 else "--")
+            ax.set(xlabel="KL of the policy to the behaviour policy", title=f"{objective}@{k}: {title}")
+        row[0].set(ylabel="relative to |true gradient|", ylim=(1e-5, 10))
+        for ax in row[1:]:
+            ax.set_yticks([1, 2, 5, 10, 20, 50], [1, 2, 5, 10, 20, 50])
+            ax.yaxis.set_minor_locator(plt.NullLocator())
+        row[0].text(0.97, 0.04, "exact: below 1e-13", transform=row[0].transAxes, ha="right", color="C0")
+        largest = max(bias["exact"] + bias["loo"])
+        text.append(f"{objective}@k, n = {n}, k = {k}; largest bias of the exact forms {largest:.0e}")
+        for at in (0.001, 0.01, 0.1, 0.5):
+            i = np.abs(np.log(kl / at)).argmin()
+            text.append(f"KL {kl[i]:.3g}: bias, standard deviation " + "; ".join(
+                f"{name} {bias[name][i]:.3f}, {spread[name][i]:.2f}" for name in estimators))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
     save(fig, out, "off_policy")
-    text = [f"n = {n}, k = {k}; largest bias of the exact forms {max(bias['exact'] + bias['loo']):.0e}"]
-    for at in (0.001, 0.01, 0.1, 0.5):
-        i = np.abs(np.log(kl / at)).argmin()
-        text.append(f"KL {kl[i]:.3g}: bias, standard deviation " + "; ".join(
-            f"{name} {bias[name][i]:.3f}, {spread[name][i]:.2f}" for name in labels))
     return text
+
+
+def between_mean_and_max(out, n=8):
+    """The objectives of Tang et al. App. B.2 between mean and max@n: how far on the way, variance, density."""
+    rewards, pi = np.array([0.0, 0.0, 0.5, 1.0]), softmax(np.array([0.9, 0.6, 0.0, -0.6]))
+    y, probability = groups_of(pi, n)
+    r, E = rewards[y], ESTIMATORS
+    mean, best = pi @ rewards, probability @ r.max(axis=1)
+    z, p = groups_of(pi, n - 1)
+
+    def average(r, beta):  # f_beta of each row
+        weight = np.exp(beta * (r - 1.0))
+        return (weight * r).sum(axis=1) / weight.sum(axis=1)
+
+    betas = np.concatenate([[0.0], np.geomspace(0.1, 300, 36)])
+    families = {  # label: parameters, objective and estimator at a parameter
+        "leave-p-out, p = n - k (max_leave_p_out; p = 0: max_loo)": (
+            range(1, n + 1), lambda k: exact_max(pi, rewards, k),
+            lambda k: E["max_leave_p_out"](r, k) if k < n else E["max_loo"](r, n)),
+        "softmax (softmax_loo)": (
+            betas, lambda b: probability @ average(r, b), lambda b: E["softmax_loo"](r, n, beta=b)),
+        "softmax, centred (softmax_loo_biased)": (
+            betas, lambda b: p @ average(rewards[z], b), lambda b: E["softmax_loo_biased"](r, n, beta=b)),
+        "max, softmax baseline (max_softmax_baseline)": (
+            [0.0, 2.0, 4.0, 8.0], lambda b: best, lambda b: E["max_softmax_baseline"](r, n, beta=b))}
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.2))
+    above, text = axes[0].twiny(), []
+    for i, (label, (parameters, objective, estimate)) in enumerate(families.items()):
+        way, variance, dense = [], [], []
+        for parameter in parameters:
+            A = estimate(parameter)
+            gradient, total = moments(A, y, probability, pi)
+            way.append((objective(parameter) - mean) / (best - mean))
+            variance.append(total / (gradient @ gradient))
+            dense.append(probability @ (np.abs(A) > 1e-9).mean(axis=1))
+        style = {"color": f"C{i}", "linestyle": "" if i == 3 else "-", "marker": "os.D"[i], "markersize": 4}
+        if i < 3:
+            ax = above if i else axes[0]
+            ax.plot(np.maximum(parameters, 0.05) if i else parameters, way, label=label, **style)
+        for ax, values in zip(axes[1:], (variance, dense)):
+            ax.plot(way, values, label=label, **style)
+        shown = range(len(way)) if i == 3 else [np.abs(np.array(way) - at).argmin() for at in (0.5, 0.9, 1.0)]
+        for j in shown:
+            text.append(f"{label}: at {way[j]:.2f} of the way (parameter {parameters[j]:.3g}) variance / |gradient|^2 "
+                        f"{variance[j]:.2f}, share of non-zero advantages {dense[j]:.2f}")
+            if i == 3:
+                axes[1].annotate(f"beta = {parameters[j]:g}", (1, variance[j]), xytext=(-7, 4),
+                                 textcoords="offset points", ha="right", fontsize=7, color="C3")
+    axes[0].set(xlabel="k of leave-p-out", ylabel="objective: 0 is the mean, 1 is max@8")
+    above.set(xscale="log", xlabel="beta of the softmax")
+    above.grid(False)
+    axes[1].set(xlabel="objective: 0 is the mean, 1 is max@8", ylabel="variance / |gradient|^2", yscale="log")
+    axes[2].set(xlabel="objective: 0 is the mean, 1 is max@8", ylabel="share of non-zero advantages", ylim=(0, 1.02))
+    fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    save(fig, out, "between_mean_and_max")
+    return [f"n = {n}; mean {mean:.3f}, max@{n} {best:.3f}", *text]
 
 
 def majority(out, k=8):
@@ -332,7 +409,8 @@ def majority(out, k=8):
             + ", ".join(f"{name} k = {size} {v[middle]:.2f}" for (name, size), v in signal.items())]
 
 
-FIGURES = (tang_figure_1, pkpo_figure_1, pkpo_figure_2, pkpo_figure_4, pkpo_figure_5, off_policy, majority)
+FIGURES = (tang_figure_1, pkpo_figure_1, pkpo_figure_2, pkpo_figure_4, pkpo_figure_5, off_policy, between_mean_and_max,
+           majority)
 
 
 def main():

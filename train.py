@@ -17,6 +17,7 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 """
 
 import argparse
+import contextlib
 import datetime
 import fcntl
 import functools
@@ -32,26 +33,32 @@ import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections import defaultdict
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import safetensors
 import torch
 import torch.distributed as dist
 import transformers
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
 from advantages import BadRow, at_row, read_rows
 
-LOGITS_AT_ONCE = 2**24  # most logits held at a time: the loss's memory does not grow with T * V
+# most logits held at a time: the loss's memory does not grow with T * V. On a GPU each slice reads the whole output layer anew
+LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
 
@@ -64,6 +71,8 @@ class Policy(torch.nn.Module):
 
     dtype torch.bfloat16: products are computed in bfloat16 (autocast), entered anew for every pass, because it keeps its
     bfloat16 copies of the weights until it is left: a pass after an update would still see the weights before it."""
+
+    logits_at_once = None  # the device's
 
     def __init__(self, model, share_prompt=True, dtype=torch.float32):
         super().__init__()
@@ -96,12 +105,14 @@ class Policy(torch.nn.Module):
         return torch.tensor(x, device=self.model.device)
 
     def read_prompts(self, prompts):
-        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; mask."""
+        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; and the
+        mask, None where nothing is padded."""
         longest = max(map(len, prompts))
         ids = self.tensor([[0] * (longest - len(ids)) + ids for ids in prompts])
         mask = self.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
-        return self.model.base_model(input_ids=ids, attention_mask=None if mask.all() else mask, use_cache=True,
-                                     position_ids=(mask.cumsum(1) - 1).clamp(min=0)), mask
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        mask = mask if min(map(len, prompts)) < longest else None
+        return self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=True, position_ids=positions), mask
 
     def after_prompts(self, read, mask, of, targets):
         """(b, long, H) states that predict targets (b, long) after the prompts number `of` (b,)."""
@@ -111,8 +122,10 @@ class Policy(torch.nn.Module):
         cache = DynamicCache(config=self.model.config)
         for layer, prompt in enumerate(read.past_key_values.layers):
             cache.update(prompt.keys[of], prompt.values[of], layer)
-        seen = None if mask.all() else torch.cat([mask[of], mask.new_ones(len(of), more)], 1)
-        positions = mask[of].sum(1, keepdim=True) + torch.arange(more, device=mask.device)
+        seen, before = None, read.last_hidden_state.shape[1]
+        if mask is not None:
+            seen, before = torch.cat([mask[of], mask.new_ones(len(of), more)], 1), mask[of].sum(1, keepdim=True)
+        positions = (before + torch.arange(more, device=of.device)).expand(len(of), more)
         rest = self.model.base_model(input_ids=targets[:, :-1], attention_mask=seen, position_ids=positions,
                                      past_key_values=cache, use_cache=True)
         return torch.cat([hidden, rest.last_hidden_state], 1)
@@ -138,7 +151,7 @@ class Policy(torch.nn.Module):
             total = logits.logsumexp(-1)
             lp = logits.gather(1, targets[:, None]).squeeze(1) - total
             return lp, total - (logits.softmax(-1) * logits).sum(-1) if entropy else lp
-        size = max(1, LOGITS_AT_ONCE // self.model.config.vocab_size)
+        size = max(1, (self.logits_at_once or LOGITS_AT_ONCE[hidden.device.type]) // self.model.config.vocab_size)
         if len(hidden) <= size:
             return piece(hidden, targets)
         parts = [checkpoint(piece, h, t, use_reentrant=False) for h, t in zip(hidden.split(size), targets.split(size))]
@@ -152,7 +165,10 @@ def autocast(device, dtype):
 def load_model(path, kind=AutoModelForCausalLM, **how):
     """A checkpoint's model. transformers' fused attention drops the cap on attention logits that Gemma 2 has, and says
     nothing: such models get the plain one."""
-    model = kind.from_pretrained(path, **how)
+    return plain_attention_if_capped(kind.from_pretrained(path, **how))
+
+
+def plain_attention_if_capped(model):
     if getattr(model.config, "attn_logit_softcapping", None):
         model.set_attn_implementation("eager")
     return model
@@ -1049,7 +1065,7 @@ def build(args, path):
                 check_logits(model, path)
             others.update(other_files(model, AutoTokenizer.from_pretrained(path), precision))
         checkpointed = trains and args.activation_checkpointing
-        share = RANKS == 1 and "sliding_attention" not in (getattr(model.config, "layer_types", None) or [])
+        share = shares_prompt(model.config, RANKS)
         return placed(Policy(model, share and not checkpointed, precision), model, args, checkpointed)
     policy = in_turn(checkpoint_bytes(path), lambda: policy_of(path, True))
     reference, name = None, args.reference_model or args.model
@@ -1103,7 +1119,10 @@ def train(args):
     """Everything from the start, or the last checkpoint, of --run to its last step."""
     if RANKS > 1:
         start_ranks(args)
-    held = lock(args.run) if RANK == 0 else None  # until train() returns
+    if RANK == 0 and args.device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(args.device).total_memory
+        check_memory(AutoConfig.from_pretrained(args.model), args, RANKS, total)
+    locked = lock(args.run) if RANK == 0 else None  # until train() returns
     checkpoint_path = from_rank_0(lambda: resume(args.run, args))
     state = read_state(checkpoint_path) if checkpoint_path else None
     policy, reference, value, others = build(args, checkpoint_path or args.model)
@@ -1227,6 +1246,174 @@ def log_samples(path, step, rows):
                        f"{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
 
 
+# -------------------------------------------------------------------------------------------- memory, before the run
+# What a GPU will hold. Activations depend on the architecture, on precision and on how attention is computed, so no formula
+# is kept here: a pass of the model's own code over fake tensors, which have shapes but no numbers, is watched.
+
+SEQUENCE = 2048  # tokens of a sequence, half of them prompt. Where attention is fused, what a microbatch holds depends on it little
+
+
+class Watch(TorchDispatchMode):
+    """The bytes of the storages that operations within this block have made: `now` alive, and `most` at any time. Between
+    keep() and its end also `kept`: those that the forward pass saves for the backward pass, parameters excluded."""
+
+    def __init__(self, parameters):
+        super().__init__()
+        self.now = self.most = 0
+        self.known = {p.untyped_storage()._cdata for p in parameters}
+        self.saved = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for x in tree_leaves(result):
+            if isinstance(x, torch.Tensor) and x.untyped_storage()._cdata not in self.known:
+                storage = x.untyped_storage()
+                self.known.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self.freed, storage._cdata, storage.nbytes())
+        return result
+
+    def freed(self, key, size):
+        self.known.discard(key)
+        self.now -= size
+
+    @contextlib.contextmanager
+    def keep(self):
+        own = set(self.known)
+
+        def save(x):
+            storage = x.untyped_storage()
+            if storage._cdata not in own:
+                self.saved[storage._cdata] = storage  # held, so that no later one has its key
+            return x
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x):
+            yield
+        self.kept = sum(storage.nbytes() for storage in self.saved.values())
+        self.saved.clear()
+
+
+def one_pass(policy, prompts, completions, dtype, entropy):
+    """The forward and backward pass of a microbatch: `completions` of one length, each of the prompt of the same number, or
+    all of the only one. Returns its Watch. What a pass costs does not depend on the numbers, so all token ids are 0."""
+    for parameter in policy.parameters():  # accumulated gradients are counted elsewhere
+        parameter.register_post_accumulate_grad_hook(lambda parameter: setattr(parameter, "grad", None))
+    with Watch(policy.parameters()) as watch:
+        with watch.keep(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            targets = policy.tensor(completions)
+            hidden = (policy.after_prompts(*policy.read_prompts(prompts), targets.new_zeros(len(targets)), targets)
+                      if policy.share_prompt else policy.with_prompts(prompts, completions))
+            lp, entropies = policy.select(hidden.flatten(0, 1).clone(), targets.flatten(), entropy)
+            del hidden
+        (lp.sum() + entropies.sum() if entropy else lp.sum()).backward()
+    return watch
+
+
+@contextlib.contextmanager
+def without_numbers():
+    """Tensors made in this block have no numbers. transformers would look at some for sequences packed into one: none are."""
+    with FakeTensorMode(), mock.patch("transformers.masking_utils.find_packed_sequence_indices", return_value=None):
+        yield
+
+
+def fake_model(config, dtype=torch.float32):
+    """To be called without numbers."""
+    return plain_attention_if_capped(AutoModelForCausalLM.from_config(config, dtype=dtype)).eval()
+
+
+def shares_prompt(config, ranks):
+    """Whether the completions of a group can share their prompt's keys and values."""
+    return ranks == 1 and "sliding_attention" not in (getattr(config, "layer_types", None) or [])
+
+
+def activations(config, args, ranks, length=SEQUENCE):
+    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs."""
+    dtype = getattr(torch, args.dtype)
+    with without_numbers():  # several ranks: layers are gathered in their dtype, and there is no autocast
+        model = fake_model(config, dtype if ranks > 1 else torch.float32)
+        if args.activation_checkpointing:
+            checkpoint_activations(model)
+        policy = Policy(model, shares_prompt(config, ranks) and not args.activation_checkpointing)
+        policy.logits_at_once = LOGITS_AT_ONCE["cuda"]
+        half = length // 2
+        count = (args.microbatch_tokens - half) // half if policy.share_prompt else args.microbatch_tokens // length
+        return one_pass(policy, [[0] * (length - half)] * (1 if policy.share_prompt else max(1, count)),
+                        [[0] * half] * max(1, count), dtype if ranks == 1 else torch.float32, args.entropy_bonus > 0)
+
+
+def held(config, args, ranks):
+    """{what: bytes on each of `ranks` GPUs} of all that stays from step to step, and of the gradients."""
+    size, bits = getattr(torch, args.dtype).itemsize, args.adam_bits
+    moments = {32: 8, 8: 2 + 8 / Adam8bit.BLOCK}[bits]
+    with without_numbers():
+        count = fake_model(config).num_parameters()
+        found = {"weights, float32": 4 * count, "gradients, float32": 4 * count, f"Adam's moments, {bits} bits": moments * count}
+        if args.loss != "sft" and args.reference_model != "none":
+            other = AutoConfig.from_pretrained(args.reference_model) if args.reference_model else config
+            found[f"reference, {args.dtype}"] = size * fake_model(other).num_parameters()
+        if args.value_lr:
+            found["value model, the first three"] = (4 + 4 + moments) * fake_model(config).base_model.num_parameters()
+    return {what: n / ranks for what, n in found.items()}
+
+
+def gathered(config, args, ranks):
+    """Bytes of what FSDP makes whole on each GPU, in --dtype: the parameters outside the layers during all of a pass, and two
+    layers, the one at work and the next; and the gradients of the first and of one layer, summed over ranks in float32."""
+    if ranks == 1:
+        return 0
+    with without_numbers():
+        model, size = fake_model(config), getattr(torch, args.dtype).itemsize
+        layers = [sum(p.numel() for p in m.parameters()) for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+        outside = model.num_parameters() - sum(layers)
+    return 2 * size * outside + (3 * size + 4) * max(layers)
+
+
+def memory(config, args, ranks, watch):
+    """{what: bytes on each of `ranks` GPUs} when an update holds most; watch: activations() of as many ranks."""
+    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks), "activations": watch.kept,
+                                        "logits, casts, one layer's work": watch.most - watch.kept}
+
+
+def memory_table(columns, args, length):
+    """Text of {number of GPUs: memory()}, in GB."""
+    rows = [["GB on each GPU, of", *map(str, columns)]]
+    for what in next(iter(columns.values())):
+        rows.append([what, *(f"{column[what] / 1e9:.1f}" for column in columns.values())])
+    rows.append(["together", *(f"{sum(column.values()) / 1e9:.1f}" for column in columns.values())])
+    return "\n".join([f"{row[0]:32}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows] + [
+        f"(at most {max(args.microbatch_tokens, length)} tokens at once, in sequences of {length})"])
+
+
+def print_memory(args):
+    """The table for 1 to 16 GPUs (--memory)."""
+    config = AutoConfig.from_pretrained(args.model)
+    alone, one_of_several = (activations(config, args, ranks, args.memory) for ranks in (1, 2))
+    print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone) for ranks in (1, 2, 4, 8, 16)},
+                       args, args.memory))
+
+
+def check_memory(config, args, ranks, total):
+    """Print what each of `ranks` GPUs with `total` bytes will hold; warn if that comes close. ValueError, with what to
+    change, where weights, gradients and moments alone are too large."""
+    def stays(ranks, **changed):
+        return sum(held(config, argparse.Namespace(**vars(args) | changed), ranks).values())
+    if stays(ranks) > total:
+        changes = {"--adam-bits 8": {"adam_bits": 8}, "--reference-model none": {"reference_model": "none"}}
+        less = {flag: stays(ranks, **change) for flag, change in changes.items()
+                if flag != "--reference-model none" or not (args.beta and args.kl_to == "reference")}
+        ways = [f"{flag} ({size / 1e9:.0f} GB)" for flag, size in less.items() if size < stays(ranks)]
+        raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} GPUs, which "
+                         f"have {total / 1e9:.0f} GB. What helps: " + ", ".join(
+                             [f"more than {int(stays(1) / total)} GPUs under torchrun", *ways, "a smaller model"]))
+    found = memory(config, args, ranks, activations(config, args, ranks))
+    print(memory_table({ranks: found}, args, SEQUENCE), file=sys.stderr)
+    if sum(found.values()) > 0.9 * total:
+        ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]
+        ways += ["--adam-bits 8"] * (args.adam_bits == 32) + ["more GPUs"]
+        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: {', '.join(ways)}",
+              file=sys.stderr)
+
+
 # ----------------------------------------------------------------------------------------------- models from scratch
 
 def init_tiny(path, seed, architecture="tiny"):
@@ -1259,6 +1446,8 @@ def parse_arguments(argv=None):
                         help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
     parser.add_argument("--benchmark", action="store_true",
                         help="measure the loop and its stages on --model, beside TRL if it is installed")
+    parser.add_argument("--memory", type=int, metavar="LENGTH",
+                        help="print what each of 1 to 16 GPUs holds, for sequences of so many tokens, and stop")
     parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
@@ -1335,6 +1524,8 @@ def main():
         return benchmark(args.model)
     me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
     try:
+        if args.memory:
+            return print_memory(args)
         train(args)
         if RANKS > 1:  # all together, and before the interpreter ends under the group's threads
             dist.barrier()
@@ -1356,7 +1547,7 @@ def check_arguments(parser, args):
     if args.init or args.benchmark:
         unused = given - ({"init", "model", "seed"} if args.init else {"benchmark", "model"})
     else:
-        if args.run is None:
+        if args.run is None and args.memory is None:
             parser.error("--run is required")
         groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
         unused = set()
@@ -1384,8 +1575,8 @@ def check_arguments(parser, args):
     if args.beta and args.kl_to == "reference" and args.reference_model == "none":
         parser.error("--beta needs a reference model")
     at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "keep_every": 1,
-                "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0, "entropy_bonus": 0,
-                "weight_decay": 0, "clip_grad": 0, "lr_final": 0}
+                "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0,
+                "entropy_bonus": 0, "weight_decay": 0, "clip_grad": 0, "lr_final": 0, "memory": 2}
     above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
     for name, low in (at_least | above).items():
         found = getattr(args, name)

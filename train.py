@@ -57,7 +57,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 import advantages
 from advantages import BadRow, at_row, read_rows
 
-# most logits held at a time: the loss's memory does not grow with T * V. On a GPU each slice reads the whole output layer anew
+# most logits held at a time: the loss's memory does not grow with T * V. Each slice reads the whole output layer
 LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
@@ -1293,13 +1293,13 @@ class Watch(TorchDispatchMode):
         self.saved.clear()
 
 
-def one_pass(policy, prompts, completions, dtype, entropy):
+def one_pass(policy, prompts, completions, entropy):
     """The forward and backward pass of a microbatch: `completions` of one length, each of the prompt of the same number, or
-    all of the only one. Returns its Watch. What a pass costs does not depend on the numbers, so all token ids are 0."""
+    all of the only one. Returns its Watch."""
     for parameter in policy.parameters():  # accumulated gradients are counted elsewhere
         parameter.register_post_accumulate_grad_hook(lambda parameter: setattr(parameter, "grad", None))
     with Watch(policy.parameters()) as watch:
-        with watch.keep(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with watch.keep(), autocast(policy.model.device, policy.dtype):
             targets = policy.tensor(completions)
             hidden = (policy.after_prompts(*policy.read_prompts(prompts), targets.new_zeros(len(targets)), targets)
                       if policy.share_prompt else policy.with_prompts(prompts, completions))
@@ -1329,16 +1329,16 @@ def shares_prompt(config, ranks):
 def activations(config, args, ranks, length=SEQUENCE):
     """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs."""
     dtype = getattr(torch, args.dtype)
-    with without_numbers():  # several ranks: layers are gathered in their dtype, and there is no autocast
-        model = fake_model(config, dtype if ranks > 1 else torch.float32)
+    with without_numbers():
+        model = fake_model(config, dtype if ranks > 1 else torch.float32)  # FSDP gathers layers in this dtype
         if args.activation_checkpointing:
             checkpoint_activations(model)
-        policy = Policy(model, shares_prompt(config, ranks) and not args.activation_checkpointing)
+        policy = Policy(model, shares_prompt(config, ranks) and not args.activation_checkpointing, dtype)
         policy.logits_at_once = LOGITS_AT_ONCE["cuda"]
         half = length // 2
         count = (args.microbatch_tokens - half) // half if policy.share_prompt else args.microbatch_tokens // length
         return one_pass(policy, [[0] * (length - half)] * (1 if policy.share_prompt else max(1, count)),
-                        [[0] * half] * max(1, count), dtype if ranks == 1 else torch.float32, args.entropy_bonus > 0)
+                        [[0] * half] * max(1, count), args.entropy_bonus > 0)
 
 
 def held(config, args, ranks):

@@ -59,7 +59,8 @@ def measured(shape, args, ranks, length):
     model.tie_weights()
     if args.activation_checkpointing:
         train.checkpoint_activations(model)
-    policy = train.Policy(model, train.shares_prompt(model.config, ranks) and not args.activation_checkpointing)
+    share = train.shares_prompt(model.config, ranks) and not args.activation_checkpointing
+    policy = train.Policy(model, share, torch.bfloat16)
     own, saved = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
 
     def save(x):
@@ -69,8 +70,7 @@ def measured(shape, args, ranks, length):
     half = length // 2
     count = args.microbatch_tokens // half - 1 if policy.share_prompt else args.microbatch_tokens // length
     prompts = 1 if policy.share_prompt else count
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x), \
-            torch.autocast("cpu", torch.bfloat16, enabled=ranks == 1):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x):
         lp, _ = policy([[1] * (length - half)] * prompts, [[2] * half] * count, [i % prompts for i in range(count)])
     return sum(x.untyped_storage().nbytes() for x in saved.values())
 
@@ -100,7 +100,7 @@ computed = train.activations(config, args, 1, 512).most
 model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
 if args.activation_checkpointing:
     train.checkpoint_activations(model)
-policy = train.Policy(model, share_prompt=not args.activation_checkpointing)
+policy = train.Policy(model, not args.activation_checkpointing, torch.bfloat16)
 for p in model.parameters():
     p.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
 status = lambda key: 1024 * int(open("/proc/self/status").read().split(key + ":")[1].split()[0])
@@ -108,8 +108,7 @@ n, prompts = (3, 1) if policy.share_prompt else (2, 2)
 for _ in range(2):  # the first pass brings the libraries' own memory
     open("/proc/self/clear_refs", "w").write("5")
     before = status("VmRSS")
-    with torch.autocast("cpu", torch.bfloat16):
-        lp, _ = policy([[1] * 256] * prompts, [[2] * 256] * n, [i % prompts for i in range(n)])
+    lp, _ = policy([[1] * 256] * prompts, [[2] * 256] * n, [i % prompts for i in range(n)])
     lp.sum().backward()
     del lp
 print(json.dumps([computed, status("VmHWM") - before]))

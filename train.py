@@ -487,7 +487,7 @@ class Adam8bit(torch.optim.Optimizer):
 
     def write(self, p, state):
         """The inverse of `read`: what was packed once is packed the same way again."""
-        self.state[p] = {name: x.clone() if name == "step" else self.pack(name, local(x).float().reshape(-1))
+        self.state[p] = {name: x.cpu().clone() if name == "step" else self.pack(name, local(x).float().reshape(-1))
                          for name, x in state.items()}
 
 
@@ -893,7 +893,7 @@ def load_moments(module, optimizer, moments):
     write = optimizer.write if isinstance(optimizer, Adam8bit) else optimizer.state.__setitem__
     for name, p in module.named_parameters():
         if name in moments:
-            write(p, {key: x if key == "step" else like(x, p) for key, x in moments[name].items()})
+            write(p, {key: x.to(p.device) if key == "step" else like(x, p) for key, x in moments[name].items()})
 
 
 def replace_link(link, target):
@@ -1091,7 +1091,9 @@ def checkpoint_bytes(path):
 
 
 def adam(module, lr, args):
-    kind = Adam8bit if args.adam_bits == 8 else torch.optim.AdamW
+    kind = Adam8bit
+    if args.adam_bits == 32:  # not fused, a step on a GPU makes another copy of the moments for a while
+        kind = functools.partial(torch.optim.AdamW, fused=args.device.startswith("cuda") or None)
     return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
                 weight_decay=args.weight_decay)
 

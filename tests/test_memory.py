@@ -187,3 +187,54 @@ def test_the_memory_command(tiny, shell):
     assert "in sequences of 512" in done.stdout
     missing = shell(f"python train.py --memory 512 --model {tiny}/none")
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1
+
+
+def test_a_gpu_has_few_slices_of_logits():
+    """Every slice reads the output layer and adds a whole gradient of it: 8 for 16,384 tokens of Llama 3.1's 128,256."""
+    calls = []
+    with train.without_numbers():
+        model = train.fake_model(config("qwen-0.5b", vocabulary=128256))
+        model.get_output_embeddings().register_forward_hook(lambda *_: calls.append(1))
+        policy = train.Policy(model)
+        for policy.logits_at_once, expected in (train.LOGITS_AT_ONCE["cuda"], 8), (None, 127):
+            policy.select(torch.zeros(16384, 896), torch.zeros(16384, dtype=torch.long), False)
+            assert len(calls) == expected
+            calls.clear()
+
+
+def test_the_output_layers_gradient_is_the_rougher_the_more_slices():
+    """In bfloat16 it is summed over slices in bfloat16, sharded or under autocast: another reason for few of them."""
+    shape = LlamaConfig(hidden_size=128, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, vocab_size=1024)
+    torch.manual_seed(0)
+    weight, hidden = torch.randn(1024, 128) / 16, torch.randn(1024, 128)
+    targets, factors = torch.randint(1024, (1024,)), torch.randn(1024)
+
+    def gradient(dtype, slices):
+        policy = train.Policy(AutoModelForCausalLM.from_config(shape).to(dtype))
+        policy.logits_at_once = 1024 * 1024 // slices
+        output = policy.model.get_output_embeddings().weight
+        output.data.copy_(weight)
+        (policy.select(hidden.to(dtype), targets, False)[0] * factors).sum().backward()
+        return output.grad.double()
+    exact = gradient(torch.float64, 1)
+    error = {slices: ((gradient(torch.bfloat16, slices) - exact).norm() / exact.norm()).item() for slices in (1, 8, 128)}
+    assert error[1] < error[8] < 0.006 < error[128] < 0.012 and error[8] < 0.7 * error[128]
+
+
+def test_adam_is_fused_on_a_gpu_and_goes_on_from_a_checkpoint():
+    """Its count of steps lies where the parameter does, which a fused step needs; 8 bits: on the host, as they always are."""
+    module = torch.nn.Linear(300, 4)
+    for device, fused in ("cpu", None), ("cuda:0", True):
+        args = arguments("--device", device)
+        optimizer = train.adam(module, 1e-2, args)
+        assert optimizer.defaults["fused"] is fused
+    module.weight.grad, module.bias.grad = torch.ones(4, 300), torch.ones(4)
+    before = module.weight.detach().clone()
+    optimizer.step()  # fused on the CPU, the same numbers
+    assert torch.allclose(before - module.weight, torch.full_like(before, 1e-2), atol=1e-6)
+    moments = train.moments_of(module, optimizer)
+    for place, bits in ("meta", 32), ("cpu", 8):
+        resumed = torch.nn.Linear(300, 4, device=place)
+        fresh = train.adam(resumed, 1e-2, arguments("--device", "cuda:0", "--adam-bits", bits))
+        train.load_moments(resumed, fresh, moments)
+        assert {state["step"].device.type for state in fresh.state.values()} == {place} and len(fresh.state) == 2

@@ -18,6 +18,7 @@ Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 import argparse
 import ast
 import base64
+import builtins
 import fcntl
 import functools
 import gc
@@ -25,7 +26,6 @@ import glob
 import hashlib
 import http.client
 import importlib.util
-import inspect
 import itertools
 import json
 import math
@@ -229,36 +229,6 @@ def from_gsm8k(row):
             "tests": None, "reference": [f"{solution}\nThe answer is $\\boxed{{{gold}}}$."]}
 
 
-def as_json(value):
-    """A Python value as JSON that keeps Python's ==: tuples, sets and keys that are not strings stay apart from lists.
-
-    Used here on expected values and, by its source text, in the sandbox on returned ones.
-    """
-    if isinstance(value, (bool, int, float, str, type(None))):
-        return value
-    if isinstance(value, list):
-        return [as_json(v) for v in value]
-    if isinstance(value, tuple):
-        return {"tuple": [as_json(v) for v in value]}
-    if isinstance(value, (set, frozenset)):
-        return {"set": sorted((as_json(v) for v in value), key=repr)}
-    if isinstance(value, dict):
-        return {"dict": sorted(([as_json(k), as_json(v)] for k, v in value.items()), key=repr)}
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    return {"object": type(value).__name__}  # equal to no literal
-
-
-# Calls the entry point on arguments that arrive as the text of a literal. In a namespace of its own, because programs
-# shadow builtins (`list = ...`) often enough.
-CALL_ON_LITERALS = """
-_literals = {{}}
-exec({source!r}, _literals)
-def call_on_literals(arguments):
-    return _literals["as_json"]({entry_point}(*_literals["literal_eval"](arguments)))
-"""
-
-
 def called_function(asserts, code):
     """Name of the function of `code` that the asserts call first: the entry point."""
     with warnings.catch_warnings():  # the datasets' string literals hold invalid escapes
@@ -290,24 +260,57 @@ def literal_calls(asserts):
     return names.pop(), calls, values
 
 
-def assert_tests(asserts, code, setup=""):
-    """Asserts -> call tests, so that each counts by itself (fraction of tests passed).
+def as_test(text, entry_point):
+    """`assert EXPRESSION == LITERAL` -> ("EXPRESSION", "LITERAL"); None for any other form.
 
-    Arguments travel as literal text and results as as_json, exact where JSON alone would turn tuples into lists. If any
-    assert is of another form (isclose, not f(x), constructors of the program's own classes), all go into one opaque
-    check. `setup` runs after the program: in MBPP it builds objects of the program's classes.
+    The expression is evaluated where the program runs, so it must yield more than a truth value, unless the program's
+    own function does: else a program could redefine what judges it, as in `isclose(f(1), 0.5) == True`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        statement, *more = ast.parse(text.strip()).body
+    try:
+        tested, (operator,), (expected,) = statement.test.left, statement.test.ops, statement.test.comparators
+        if isinstance(expected, ast.Call) and expected.func.id == "set" and not expected.keywords:
+            expected = ast.Set(expected.args[0].elts) if expected.args and expected.args[0].elts else ast.parse("set()").body[0].value
+        value = ast.literal_eval(expected)
+    except (AttributeError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    called = {node.func.id for node in ast.walk(tested) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    direct = isinstance(tested, ast.Call) and isinstance(tested.func, ast.Name) and tested.func.id == entry_point
+    if more or not isinstance(operator, ast.Eq) or entry_point not in called or isinstance(value, bool) and not direct:
+        return None
+    return ast.unparse(tested), ast.unparse(expected)
+
+
+def assert_tests(asserts, code, setup=""):
+    """Asserts of the form `expression == literal` -> tests that each count by themselves (fraction of tests passed).
+
+    If any is of another form (isclose, not f(x)), all go into one opaque check, which has to do without the program's
+    other names. `setup` runs after the program: in MBPP it builds objects of the program's classes.
     """
     entry_point, setup = called_function(asserts, code), setup.replace("\r\n", "\n")
-    try:
-        _, calls, values = literal_calls(asserts)
-    except ValueError:
-        lines = "\n".join(text.strip() for text in asserts).split("\n")
-        return {"type": "check", "entry_point": entry_point, "template": "{program}\n" + setup,
-                "check": "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)}
-    source = "from ast import literal_eval\n" + inspect.getsource(as_json)
-    return {"type": "call", "entry_point": "call_on_literals", "setup": "", "inputs": [[repr(call)] for call in calls],
-            "outputs": [as_json(value) for value in values],
-            "template": "{program}\n" + setup + CALL_ON_LITERALS.format(source=source, entry_point=entry_point)}
+    tests = {"entry_point": entry_point, "template": "{program}\n" + setup}
+    pairs = [as_test(text, entry_point) for text in asserts]
+    if all(pairs):
+        return {"type": "assert", **tests, "inputs": [left for left, _ in pairs], "outputs": [right for _, right in pairs]}
+    lines = "\n".join(text.strip() for text in asserts).split("\n")
+    check = "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = [node for source in (check, setup) for node in ast.walk(ast.parse(source))]
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    bound = {"candidate", entry_point, *dir(builtins), *sys.stdlib_module_names}  # which reward.py imports for a check
+    for node in nodes:
+        names = [node, *getattr(node, "names", [])]  # of an import
+        bound |= {getattr(name, "asname", None) or getattr(name, "name", "").partition(".")[0] for name in names
+                  if isinstance(name, (ast.alias, ast.FunctionDef, ast.ClassDef))}
+        bound |= {node.arg} if isinstance(node, ast.arg) else set()
+        bound |= {node.id} if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else set()
+    unknown = loaded - bound
+    if unknown:
+        raise ValueError(f"asserts that are not all `expression == literal` use what only the program defines: {unknown}")
+    return {"type": "check", **tests, "check": check}
 
 
 def from_mbpp(row):
@@ -407,19 +410,13 @@ PREAMBLE = """import bisect, collections, functools, heapq, itertools, math, ope
 from bisect import *; from collections import *; from functools import *; from heapq import *
 from itertools import *; from math import *; from typing import *; from builtins import *
 """
-CALL_SOLUTION = """
-def call_solution(*arguments):
-    owner = globals().get("Solution")
-    return (getattr(owner(), {name!r}) if owner else globals()[{name!r}])(*arguments)
-"""
-
 
 def solution_tests(name, inputs, outputs):
     """Call tests of a function, or of a method of `class Solution`."""
     if not inputs or len(inputs) != len(outputs) or not all(isinstance(arguments, list) for arguments in inputs):
         raise ValueError(f"expected as many argument lists as outputs, got {len(inputs)} and {len(outputs)}")
-    return {"type": "call", "entry_point": "call_solution", "setup": "", "inputs": inputs, "outputs": outputs,
-            "template": PREAMBLE + "{program}\n" + CALL_SOLUTION.format(name=name)}
+    return {"type": "call", "entry_point": name, "setup": "", "inputs": inputs, "outputs": outputs,
+            "template": PREAMBLE + "{program}"}
 
 
 def with_starter(question, starter_code):
@@ -749,6 +746,7 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
     hub, of the dataset to decontaminate against, or "none". Rows that do not fit are named on standard error and
     counted. Raises ValueError for an unknown name or if no row is left.
     """
+    sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
     if dataset not in DATASETS:
         raise ValueError(f"--dataset {dataset}: expected one of {', '.join(DATASETS)}")
     spec = DATASETS[dataset]

@@ -20,6 +20,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DATA = os.path.join(os.path.dirname(ROOT), "shared", "data")
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+import generate  # noqa: E402
 import hostile  # noqa: E402
 import reward  # noqa: E402
 from answer_pairs import DIFFERENT, EQUIVALENT, MISSED, MISTAKEN  # noqa: E402
@@ -240,14 +241,20 @@ def test_values_cross_the_border_exactly(grader):
     values = [0, -1, 10**30, True, None, 1.5, float("inf"), "a\0\u20ac\n", [1, [2]], {"a": 1}, [], {}, ""]
     tests = {**CALL, "inputs": [[v] for v in values], "outputs": values}
     assert grade(grader, code_row(tests, "def f(x): return x"))["scores"] == [1.0]
-    literals = ["(1, 2)", "{1, 2}", "frozenset({1})", "b'x'", "1j", "{(1, 2): {3}}", "[(1,)]", "{1: 2}"]
+    literals = ["(1, 2)", "{1, 2}", "b'x'", "1j", "{(1, 2): {3}}", "[(1,)]", "{1: 2}", "set()", "[[], ()]"]
     for text in literals:
-        assert reward.decode(reward.encode(ast.literal_eval(text) if "frozen" not in text else frozenset({1}))) == eval(text)
-    for got, expected in ((1, 2), 1), ([1, 2], "(1, 2)"), ({"1": 2}, {1: 2}):
-        assert reward.decode(reward.encode(got)) != expected
-    for text in ('{"~": "tuple"}', '{"~": "os", "v": 1}', '{"a": 1}', "[1", '{"~": "int", "v": [1]}', '{"~": "set", "v": [[1]]}', "[" * 10**5):
-        with pytest.raises(ValueError):
-            reward.decode(text)
+        value = ast.literal_eval(text)
+        assert reward.decode(reward.encode(value)) == value
+        tests = {"type": "assert", "entry_point": "f", "inputs": [f"f({text})"], "outputs": [text]}
+        assert grade(grader, code_row(tests, "def f(x): return x"))["scores"] == [1.0]
+    for text in ('{"~": "tuple"}', '{"~": "os", "v": 1}', '{"a": 1}', "[1", '{"~": "int", "v": [1]}', '{"~": "set", "v": 1}', "[" * 10**5,
+                 "9" * 10**5, '{"~": "complex", "v": [' + "9" * 400 + ', 0]}', '{"~": "decimal", "v": "1e999999999"}', "1,2",
+                 '{"~": "fraction", "v": [1, 0]}', '{"~": "range", "v": [1, 2, 0]}', '{"~": "dict", "v": [[1]]}'):
+        value, = reward.read_values(text + "\n", 1)
+        for exact in True, False:
+            assert not isinstance(value, reward.Failed) or value.why == "output"
+            assert not reward.equal_values(value, reward.plain([1], 9, [9]), exact)
+            assert reward.digest_outputs([value], exact) == reward.digest_outputs([reward.Failed("output")], exact)
 
 
 def test_arguments_are_fresh_for_each_call(grader):
@@ -285,11 +292,16 @@ def test_check(grader):
     assert row["scores"] == [1, 0, 1, 0, 0]
     types = {**CHECK, "check": "def check(candidate):\n    assert candidate([1, 'a'], str) == [1]\n"}
     assert grade(grader, code_row(types, "def f(x, t): return [v for v in x if not isinstance(v, t)]"))["scores"] == [1]
-    own_class = {"type": "check", "entry_point": "f", "template": "{program}",
-                 "check": "def check(candidate):\n    assert candidate([Pair(1, 2), Pair(3, 4)]) == 4\n    assert Pair(1, 2).a == 1\n"}
+
+
+def test_asserts_are_exact_and_count_one_by_one(grader):
+    """Expressions are evaluated beside the program, where its classes are; their values are compared outside."""
+    tests = {"type": "assert", "entry_point": "f", "template": "{program}\nk = Pair(9, 9)", "inputs": [
+        "f([Pair(1, 2), Pair(3, 4)])", "set(f([Pair(1, 1)]))", "f([k])"], "outputs": ["(4,)", "{1}", "(9,)"]}
     pair = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
-    row = grade(grader, code_row(own_class, pair + "def f(ps): return max(p.b for p in ps)", pair + "def f(ps): return 3", "def f(ps): return 4"))
-    assert row["scores"] == [1, 0, 0]
+    row = grade(grader, code_row(tests, pair + "def f(ps): return (max(p.b for p in ps),)", pair + "def f(ps): return (4,)",
+                                 pair + "def f(ps): return [max(p.b for p in ps)]", "def f(ps): return (4,)"))
+    assert row["scores"] == pytest.approx([1, 1 / 3, 1 / 3, 0]) and row["verdicts"] == ["ok", "wrong", "wrong", "crash"]
 
 
 def test_templates_weights_and_limits(grader):
@@ -669,23 +681,16 @@ def published_rates(grader, name, rows):
 
 @pytest.mark.slow
 def test_mbpp(patient):
-    rows = []
-    for r in real("mbpp/train_valid.jsonl"):
-        code = r["code"].replace("\r\n", "\n")
-        called = re.findall(r"([A-Za-z_]\w*)\s*\(", r["test_list"][0].split("assert", 1)[1])
-        entry = next(n for n in called if re.search(rf"def {n}\b", code))
-        check = f"def check(candidate):\n    {entry} = candidate\n" + "".join(f"    {t.strip()}\n" for t in r["test_list"])
-        tests = {"type": "check", "entry_point": entry, "check": check, "template": "{program}\n" + r["test_setup_code"].replace("\r\n", "\n")}
-        rows.append(({"task_id": r["task_id"], "kind": "code", "tests": tests}, code))
+    rows = [generate.from_mbpp(r) for r in real("mbpp/train_valid.jsonl")]
+    rows = [(row, reward.extract_program(row["reference"][0])) for row in rows]
     right, failed, _ = published_rates(patient, "MBPP", rows)
     assert right >= 0.99 and failed >= 0.8
 
 
 @pytest.mark.slow
 def test_humaneval(patient):
-    rows = [({"task_id": r["task_id"], "kind": "code", "tests": {"type": "check", "entry_point": r["entry_point"], "check": r["test"],
-                                                                "template": r["prompt"] + "{program}"}}, r["prompt"] + r["canonical_solution"])
-            for r in real("humaneval/sample.jsonl")]
+    rows = [generate.from_humaneval(r) for r in real("humaneval/sample.jsonl")]
+    rows = [(row, reward.extract_program(row["reference"][0])) for row in rows]
     right, failed, _ = published_rates(patient, "HumanEval", rows)
     assert right == 1 and failed >= 0.8
 
@@ -754,4 +759,4 @@ def test_tests_of_weight_zero_do_not_count_and_runs_are_shared(grader):
                             "tests": {**tests, "outputs": [0, 2, 3], "weights": [1, 0, 3]}})
     assert (first["correct"], first["scores"], first["verdicts"]) == ([True], [1.0], ["ok"])
     assert (second["correct"], second["scores"], second["verdicts"]) == ([False], [0.75], ["wrong"])
-    assert len([key for key in grader.runs if key[0] == program]) == 1
+    assert len([key for key in grader.runs.results if key[0] == program]) == 1

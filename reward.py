@@ -612,7 +612,7 @@ class Zygote:
             theirs.close()
             keep.append(ours.fileno())
         shared = mmap.mmap(-1, HEADER.size + request.room)
-        children.append(self.start(request, request.budget, run_dataset_code, descriptor,
+        children.append(self.start(request, request.budget, judge_in_child, descriptor,
                                    ours if children else None, shared, keep=keep))
         if request.mode == CHECK:
             ours.close()
@@ -834,7 +834,7 @@ class Gone(BaseException):
     """The program's process has ended (no Exception, which a check may well catch)."""
 
 
-def run_dataset_code(descriptor, channel, shared):
+def judge_in_child(descriptor, channel, shared):
     """In a child that no model text enters: load the dataset's code and, if there is a channel, run its check with a
     stand-in for the program. A verdict as JSON goes to `shared`."""
     with open(descriptor, "rb") as file:
@@ -1102,11 +1102,11 @@ def read_values(output, count):
         if len(values) != count:
             raise ValueError("some line is no value, or several")
     except NOT_A_VALUE:
-        values = [read_value(line) for line in lines]
+        values = [read_line(line) for line in lines]
     return [failure(v) if type(v) is dict and v.get("~") == "error" else v for v in values]
 
 
-def read_value(line):
+def read_line(line):
     try:
         return read_json(line)
     except NOT_A_VALUE:
@@ -1277,11 +1277,11 @@ def same_output(got, expected):
     return len(got) == len(expected) and all(g == e or close(g, e) for g, e in zip(got, expected))
 
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def close(got, expected):
-    if len(got) > 400 or not NUMBER.fullmatch(got) or not NUMBER.fullmatch(expected) or expected.lstrip("+-").isdigit():
+    if len(got) > 400 or not DECIMAL.fullmatch(got) or not DECIMAL.fullmatch(expected) or expected.lstrip("+-").isdigit():
         return False
     got, expected = float(got), float(expected)
     return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))

@@ -399,7 +399,8 @@ def test_bad_flags():
 
 def copied(tmp_path):
     """A copy of the script, whose path in their command lines tells its processes from others'."""
-    shutil.copy(os.path.join(ROOT, "reward.py"), tmp_path)
+    for name in "reward.py", "advantages.py":  # which describes the rows
+        shutil.copy(os.path.join(ROOT, name), tmp_path)
     return str(tmp_path)
 
 

@@ -200,7 +200,7 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
     whole = {step: f for step, f in files.items() if np.array_equal(f["tasks"], most)}
     steps = whole if len(files) > 1 else {}
     return whole[max(whole, key=lambda step: step or 0)] | {
-        "steps": steps, "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
+        "largest": len(most), "steps": steps, "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
 
 
 def column_names(ks, metrics):
@@ -450,6 +450,11 @@ def best_steps(chosen_on, reported_on, columns, wanted, resamples, reference):
                     entry["se_seeds"] = float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
                 result[column][method]["difference"] = entry | {"against": reference}
     return result
+
+
+def best_by_widest(best):
+    """best_steps() of one column, by which a sweep is decided: pass@k (else the first metric) at the largest k."""
+    return best[max(best, key=lambda column: (column.startswith("pass"), int(column.partition("@")[2])))]
 
 
 def best_table(best):
@@ -1014,7 +1019,8 @@ def find_runs(arguments):
 def read_methods(rows, ks, metrics, cluster):
     """{method: files of read_file()}, with the steps of along.jsonl where a run directory has it beside eval.jsonl."""
     def read(path, moving):
-        steps = {key: read_file(moving, ks, metrics, cluster)[key] for key in ("steps", "partial")} if moving else {}
+        found = read_file(moving, ks, metrics, cluster) if moving else {}
+        steps = {key: found[key] for key in ("steps", "partial", "largest") if key in found}
         return read_file(path, ks, metrics, cluster) | steps
     return {name: [read(*paths) for paths in seeds] for name, seeds in rows.items()}
 
@@ -1110,7 +1116,7 @@ def report_along(args, methods, columns, shown, place):
     """The part of the report about rows of several policy_steps: figures, table, notes and {method: {step: ...}}."""
     wanted = wanted_columns(args, columns, shown)
     moving = {name: files for name, files in methods.items() if common_steps(files)}
-    notes = [f"{f['path']}: policy_step {step} has {problems} of {len(next(iter(f['steps'].values()))['tasks'])} problems: left out."
+    notes = [f"{f['path']}: policy_step {step} has {problems} of {f['largest']} problems: left out."
              for files in methods.values() for f in files for step, problems in f["partial"].items()]
     notes += [f"{name}: its seeds have no policy_step in common: no curve." for name, files in methods.items()
               if name not in moving and any(f["steps"] for f in files)]
@@ -1147,15 +1153,12 @@ def wanted_columns(args, columns, shown):
 
 def plot_along(args, moving, names, columns, wanted, entries, kl, place):
     """along_step and along_kl, a panel per column, with the exact limits where rows carry them; by level likewise."""
-    ideal = next(iter(moving.values()))[0]["steps"]
-    ideal = next(iter(ideal.values()))["limits"]  # (P, 2, K)
+    ideal = mean_limits([next(iter(f["steps"].values())) for f in next(iter(moving.values()))])
     ks = sorted({int(column.partition("@")[2]) for column in columns})
 
     def heights(column):
         metric, k = column.split("@")
-        if ideal is None or metric != "pass":
-            return {}
-        return dict(zip(("best possible list", "posterior sampling"), 100 * ideal.mean(axis=0)[:, ks.index(int(k))]))
+        return {label: 100 * line[ks.index(int(k))] for label, line in ideal.items() if metric == "pass"}
 
     with_kl = {name: found for name, found in kl.items() if found is not None}
     levels = by_level_along(moving, columns, wanted, args.resamples)
@@ -1184,7 +1187,8 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     wanted = wanted_columns(args, columns, shown)
     reference = reference.partition(":")[0]
     if chosen_on:
-        notes = ["Best steps: chosen on " + ", ".join(dict.fromkeys(f["path"] for files in chosen_on.values() for f in files))]
+        paths = [f["path"] for files in chosen_on.values() for f in files]
+        notes = [f"Best steps: chosen on the rows of {paths[0]}" + f" and {len(paths) - 1} files more." * (len(paths) > 1)]
         best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
     else:
         split = {name: halves(files) for name, files in methods.items()}
@@ -1204,56 +1208,97 @@ def report(args, rows, chosen_on, curves, place):
     ks, metrics = choose_ks(args, paths), [m for m in METRICS if m in args.metrics]
     columns = column_names(ks, metrics)
     methods, chosen_on = (read_methods(found, ks, metrics, args.cluster) for found in (rows, chosen_on))
-    reference = args.against or next(iter(methods or chosen_on))
-    if reference not in (known := methods or chosen_on) and reference not in {name.partition(":")[0] for name in known}:
+    known = methods or chosen_on
+    reference = args.against or next(iter(known))
+    if reference not in {*known, *(name.partition(":")[0] for name in known)}:
         raise InputError(f"--against {reference}: expected one of {', '.join(known)}")
     # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
     same = "pass" in metrics and all(f["binary"] for files in known.values() for f in files)
     shown = [m for m in metrics if m != "max" or not same]
     best, best_notes, chosen = report_best(args, methods, chosen_on, columns, shown, reference, place)
     if not methods:  # only a choice to be made
-        text = markdown(best, best_notes)
-        if place:
-            with open(place("table.md"), "w", encoding="utf-8") as out:
-                out.write(text)
-        return text, {"best": chosen}
+        write_tables(place, best, best_notes)
+        return markdown(best, best_notes), {"best": chosen}
     if reference not in methods:  # a method that has variants only
         reference = next(name for name in methods if name.partition(":")[0] == reference)
 
-    estimates, clusters, differences = {}, {}, {}
-    for name, files in methods.items():
-        estimates[name], clusters[name] = estimate(files, columns, args.resamples)
-    for name, files in methods.items():
-        if name != reference:
-            entries, problems = compare(files, methods[reference], columns, args.resamples)
-            crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
-            if "pass" in metrics:  # at every k, not only those of the table
-                n = min(f["n"] for f in files + methods[reference])
-                crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
-            differences[name] = entries, problems, crossing
-            if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
-                for column, entry in entries.items():
-                    entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
+    found = {name: estimate(files, columns, args.resamples) for name, files in methods.items()}
+    estimates, clusters = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
+    differences = compare_all(methods, reference, estimates, ks, metrics, args.resamples)
     levels = by_level(methods, columns, args.resamples)
-    ideal = [f["limits"] for f in next(iter(methods.values()))]  # every method has these problems, or a note says so
-    limits = {}
-    if all(found is not None for found in ideal):
-        limits = dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
+    limits = mean_limits(next(iter(methods.values())))
     moving, moving_notes, steps = report_along(args, methods, columns, shown, place)
+    papers, paper_notes = paper_tables(args, methods, columns, curves, chosen)
+    unlike = mixed(methods)
+
     tables = main_tables(methods, estimates, ks, shown, limits)
-    tables += (difference_tables(differences, reference, shown, ks) if differences else [])
+    tables += difference_tables(differences, reference, shown, ks) if differences else []
     tables += level_tables(levels, shown, ks) + moving + best + [sample_table(methods)]
-    tables += [training_table(curves)] if curves else []
+    tables += ([training_table(curves)] if curves else []) + papers
+    notes = [" ".join(text.split()) for text in args.caption]
+    notes += statistics_notes(args, methods, estimates, clusters, shown, differences)
+    notes += ["All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated."] * (same and "max" in metrics)
+    notes += moving_notes + best_notes + [f"NOT ALIKE: {note}" for note in unlike] + paper_notes
+    if place:
+        write_tables(place, tables, notes)
+        write_csv(place("table.csv"), estimates, levels)
+        draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks)
+    results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns), "k": ks,
+               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
+               "not_alike": unlike, "along": steps, "best": chosen}
+    return markdown(tables, notes), results | ({"metrics": estimates[reference]} if len(methods) == 1 else {})
+
+
+def compare_all(methods, reference, estimates, ks, metrics, resamples):
+    """{method: (differences to the reference, problems, where curves cross)} of all but the reference."""
+    differences = {}
+    for name, files in methods.items():
+        if name == reference:
+            continue
+        entries, problems = compare(files, methods[reference], column_names(ks, metrics), resamples)
+        crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
+        if "pass" in metrics:  # at every k, not only those of the table
+            n = min(f["n"] for f in files + methods[reference])
+            crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
+        differences[name] = entries, problems, crossing
+        if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
+            for column, entry in entries.items():
+                entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
+    return differences
+
+
+def mean_limits(files):
+    """{label: pass@k of an ideal policy at each k} over the problems of `files`; {} where rows carry no posterior. Every
+    method has these problems, or a note says so."""
+    ideal = [f["limits"] for f in files]
+    if any(found is None for found in ideal):
+        return {}
+    return dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
+
+
+def paper_tables(args, methods, columns, curves, chosen):
+    """The tables of --paper and their notes. Of a method that was run in variants the one that was chosen stands there."""
+    tables, notes = [], []
+    picked = {method: found["run"] for method, found in best_by_widest(chosen).items()} if chosen else {}
+    for key, paper in args.papers.items():
+        swept = {method: run for method, run in picked.items()
+                 if method in paper["rows"] and method not in methods and run in methods}
+        table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()}, columns,
+                                  curves | {method: curves[run] for method, run in swept.items() if run in curves})
+        tables.append(table)
+        notes += [f"{key}: {method} is {run}, chosen on other problems." for method, run in swept.items()] + [note]
+    return tables, notes
+
+
+def statistics_notes(args, methods, estimates, clusters, shown, differences):
     several = any(len(files) > 1 for files in methods.values())
     counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
-    notes = [" ".join(text.split()) for text in args.caption]
-    notes.append(f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
-                 f"{counts} clusters with the same {args.cluster or 'prompt'}]"
-                 + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more."))
+    notes = [f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
+             f"{counts} clusters with the same {args.cluster or 'prompt'}]"
+             + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more.")]
     if differences:
         notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
-    if same and "max" in metrics:
-        notes.append("All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated.")
     for name, entries in estimates.items():
         flat = [c for c, e in entries.items() if c.partition("@")[0] in shown and e["high"] - e["low"] < 1e-9]
         if flat:
@@ -1261,49 +1306,41 @@ def report(args, rows, chosen_on, curves, place):
                          "an interval of width 0 is not certainty.")
         if clusters[name] == 1:
             notes.append(f"{name}: a single cluster of problems, so there is no interval.")
-    notes += moving_notes + best_notes
-    unlike = mixed(methods)
-    notes += [f"NOT ALIKE: {note}" for note in unlike]
-    for key, paper in args.papers.items():
-        table, note = paper_table(key, paper, methods, columns, curves)
-        tables.append(table)
-        notes.append(note)
-    text = markdown(tables, notes)
+    return notes
 
-    results = {"methods": {}, "k": ks,
-               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
-               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
-               "not_alike": unlike, "along": steps, "best": chosen}
+
+def method_results(methods, estimates, clusters, levels, differences, reference, columns):
+    """What results.json has of each method."""
+    results = {}
     for name, files in methods.items():
-        results["methods"][name] = {
+        results[name] = {
             "metrics": estimates[name], "diagnostics": diagnostics(files), "clusters": clusters[name],
             "levels": {level or "none": {"problems": found[name][1], "metrics": found[name][0]}
                        for level, found in levels.items() if name in found},
             "seeds": [{"path": f["path"], "problems": len(f["tasks"]), "n": f["n"], **f["settings"],
                        "metrics": dict(zip(columns, f["values"].mean(axis=0).tolist()))} for f in files]}
         if name in differences:
-            entries, problems, crossing = differences[name]
-            results["methods"][name]["difference"] = {"against": reference, "problems": problems, "metrics": entries,
-                                                      "crossings": crossing}
-    if len(methods) == 1:
-        results["metrics"] = estimates[reference]
+            results[name]["difference"] = {"against": reference} | dict(zip(("metrics", "problems", "crossings"), differences[name]))
+    return results
 
-    if place:
-        for file, content in (("table.md", text), ("table.tex", latex(tables, notes))):
-            with open(place(file), "w", encoding="utf-8") as out:
-                out.write(content)
-        write_csv(place("table.csv"), estimates, levels)
-        names = list(methods)
-        plot_against_k(place("metric_at_k"), [(name, i, estimates[name]) for i, name in enumerate(names)], shown, ks,
-                       "{}@k, %", limits)
-        if differences:
-            plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
-                                                  for name in differences], shown, ks,
-                           "difference in {}@k, points", {})
-        if levels:
-            plot_levels(place("by_level"), levels, names, shown, ks[-1])
-        plot_entropy(place("entropy_density"), methods)
-    return text, results
+
+def write_tables(place, tables, notes):
+    for file, content in (("table.md", markdown(tables, notes)), ("table.tex", latex(tables, notes))) if place else ():
+        with open(place(file), "w", encoding="utf-8") as out:
+            out.write(content)
+
+
+def draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks):
+    """The figures of the last weights."""
+    names = list(methods)
+    plot_against_k(place("metric_at_k"), [(name, i, estimates[name]) for i, name in enumerate(names)], shown, ks,
+                   "{}@k, %", limits)
+    if differences:
+        plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
+                                              for name in differences], shown, ks, "difference in {}@k, points", {})
+    if levels:
+        plot_levels(place("by_level"), levels, names, shown, ks[-1])
+    plot_entropy(place("entropy_density"), methods)
 
 
 def benchmark(args):
@@ -1349,7 +1386,7 @@ def main():
     moving.add_argument("--curves", nargs="+", metavar="METRIC@K", help="what is drawn, and what the best step is chosen by "
                         "(default: each metric at the smallest and at the largest k)")
     moving.add_argument("--choose-on", nargs="+", default=[], metavar="NAME=PATH", help="rows of other problems, on which each "
-                        "method's best step, and best of its variants METHOD:VARIANT, is chosen (default: half of the problems)")
+                        "method's best step, and best of its variants METHOD:VARIANT, is chosen (default: on half of them)")
     moving.add_argument("--rollouts", nargs="+", metavar="METRIC@K", help="draw these from RUN/rollouts too, by level")
     parser.add_argument("--benchmark", type=int, nargs="?", const=20000, metavar="P",
                         help="time P synthetic problems x 256 samples (20000 if P is left out), and exit")

@@ -1211,7 +1211,8 @@ def policy_step(path):
 def wait_for_weights(run, step, max_staleness, rows):
     """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
     more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
-    checkpoint when it starts, so they are waited out too. Raises BrokenPipeError if the next stage ends meanwhile."""
+    checkpoint when it starts, so they are waited out too. None if the run is complete before its last step
+    (train.py --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile."""
     reader = select.poll()
     reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
     while True:
@@ -1219,6 +1220,8 @@ def wait_for_weights(run, step, max_staleness, rows):
         found = policy_step(newest)
         if found is not None and step - max_staleness <= found <= step:
             return newest
+        if (run / "complete").exists() and policy_step(run / "complete") == found:
+            return None
         if reader.poll(1):
             raise BrokenPipeError
 
@@ -1413,6 +1416,8 @@ def generate(args, rows):
         checkpoints = itertools.chain([path], checkpoints)
     else:
         path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
+        if path is None:
+            return
     if os.path.isdir(path) and not os.path.exists(os.path.join(path, "config.json")):
         raise ValueError(f"{path} is not a checkpoint: it has no config.json")
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -1424,6 +1429,8 @@ def generate(args, rows):
         done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
         if not args.along:
             checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
+            if checkpoints == [None]:
+                return
         for path in checkpoints:
             places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
             if not places:

@@ -3,6 +3,7 @@
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
+# bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
 # RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
@@ -69,6 +70,12 @@ graded() {
     fi
 }
 
+# along RUN FILE "generate's flags" "reward's": completions of the checkpoints that RUN keeps, one after another, appended to
+# FILE; goes on where it was stopped
+along() {
+    $SAMPLER --along "$1" --resume "$2" $3 | python reward.py $4 >> "$2"
+}
+
 # two_lanes JOB...: two at a time, in order; a job that fails, and Ctrl-C, end both lanes at once
 two_lanes() {
     local taken; taken=$(mktemp -d)
@@ -96,6 +103,8 @@ lane() {
 # a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
 # tables use the seeds from 100 on. Runs are shared between tables.
 if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=800; fi
+# evaluated along training: the headline's methods and the tuned ones, from these checkpoints
+if [ -n "${SMOKE:-}" ]; then SHOWN_STEPS="0 2" TUNED_STEPS="0 2"; else SHOWN_STEPS="0 10 25 50 100 150" TUNED_STEPS="0 5 10 15 25 50 75 100 150"; fi
 mini_base() {  # seed name
     local dir=$RUNS/mini/seed$1 pairs="--split sft --seed $1" steps=$SFT_STEPS
     # the task's own prior, without the broad one: as many pairs of the task as the mixture holds, on other prompts than RL's
@@ -118,12 +127,15 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
             brief_*) steps=$(((RL_STEPS + 9) / 10)) ;;
             hard_*) steps=$RL_STEPS generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
             lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
+            tuned_*) train+=" --keep-every 5 --reference-model none" ;;  # the KL is not used there, and costs a sixth of the time
             *) break ;;
         esac
         method=${method#*_}
     done
+    case $2 in rloo | max_loo | pkpo_k8 | maj_centred) train+=" --keep-every 5" ;; esac  # the headline's
     case $method in
         rloo) adv="rloo --k 16" ;;
+        grpo) adv="grpo --k 16" ;;
         max_loo) adv="max_loo --k 16" ;;
         max_loo_biased) adv="max_loo_biased --k 16" ;;
         ppo_mean) adv="rloo --k 16" train+=" --value-lr 1e-3" ;;
@@ -146,9 +158,22 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
         lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
     esac
     while [ ! -s "$dir/$base/eval.jsonl" ]; do sleep 0.2; done  # the other lane is at it
-    loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
-        "--schedule linear --seed $1 $train"
-    mini_eval "$1" "$2" $([ "$method" = "$2" ] && echo 128 || echo 32)
+    if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
+        loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
+            "--schedule linear --seed $1 $train"
+    fi
+    case $2 in
+        tuned_*) ;;
+        *) mini_eval "$1" "$2" $([ "$method" = "$2" ] && echo 128 || echo 32) ;;
+    esac
+    case $2 in  # the headline's curves: fewer samples, since there are six times as many weights
+        rloo | max_loo | pkpo_k8 | maj_centred)
+            mini_along "$1" "$2" along "$SHOWN_STEPS" "--limit $((TEST_PROMPTS / 4)) --num-samples 64 --seed $((100 + $1))" ;;
+    esac
+}
+mini_along() {  # seed name file "steps" "generate's flags": rows in its directory
+    local dir=$RUNS/mini/seed$1/$2
+    along "$dir" "$dir/$3.jsonl" "--at-steps $4 --engine transformers --split test $5" "--workers 1"
 }
 # mini_hard SEED: training prompts of which the base model solves at most 0.5 % of 200 samples
 mini_hard() {
@@ -177,7 +202,7 @@ mini() {
     for method in $base "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --out "$RESULTS/$table" --caption \
+    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --curves pass@1 pass@8 pass@64 maj@8 --out "$RESULTS/$table" --caption \
         "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seed = the training seed + 100."
 }
 headline() {
@@ -200,6 +225,87 @@ for method, other, direction, metric, found in [
     print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} ({size:.1f}{seeds}); {verdict}")
 END
 }
+# Each method's learning rate and stopping step, chosen for each metric on training seed 0 and 200 prompts of their own
+# (seed 10), then reported on fresh prompts (seeds 100, 101, 102) with training seeds 0, 1 and 2.
+# TUNED="rloo pkpo_k8" RATES="1e-4 1e-3" bash run.sh mini-tuned: some of it
+TUNED=${TUNED:-rloo grpo max_loo pkpo_k8 maj_centred pkpo_entropy} RATES=${RATES:-3e-5 1e-4 3e-4 1e-3 3e-3}
+mini_validation() {  # method rate
+    while [ ! -s "$RUNS/mini/seed0/base/eval.jsonl" ]; do sleep 0.2; done
+    mini_rl 0 "tuned_lr$2_$1"
+    mini_along 0 "tuned_lr$2_$1" validation "$TUNED_STEPS" "--limit $((TEST_PROMPTS / 2)) --num-samples 64 --seed 10"
+}
+mini_fresh() {  # seed method rate step...
+    local seed=$1 name=tuned_lr$3_$2; shift 3
+    mini_rl "$seed" "$name"
+    mini_along "$seed" "$name" fresh "$*" "--limit $TEST_PROMPTS --num-samples 128 --seed $((100 + seed))"
+}
+mini_tuned() {
+    local columns="pass@1 pass@8 pass@16 pass@64 maj@8" seeds=${SEEDS:-0 1 2} method rate seed job jobs=() choice=() runs=()
+    export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+    say "mini-tuned: the base models, then $TUNED at learning rates $RATES, seed 0"
+    for seed in $seeds; do jobs+=("mini_base $seed base"); done
+    for method in $TUNED; do for rate in $RATES; do jobs+=("mini_validation $method $rate"); done; done
+    two_lanes "${jobs[@]}"
+    for method in $TUNED; do for rate in $RATES; do
+        choice+=("$method:$rate=$RUNS/mini/seed0/tuned_lr${rate}_$method/validation.jsonl")
+    done; done
+    python evaluate.py --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --out "$RUNS/mini/choice"
+    # what was chosen for any metric, a line each: method rate step...
+    python - "$RUNS/mini/choice/results.json" <<'END' > "$RUNS/mini/choice/jobs"
+import collections, json, sys
+steps = collections.defaultdict(set)
+for methods in json.load(open(sys.argv[1]))["best"].values():
+    for found in methods.values():
+        steps[found["run"]].add(found["step"])
+for run, chosen in steps.items():
+    print(*run.split(":"), *sorted(chosen))
+END
+    say "mini-tuned: what was chosen, with training seeds $seeds, on fresh prompts"
+    jobs=()
+    while read -r job; do
+        for seed in $seeds; do jobs+=("mini_fresh $seed $job"); done
+    done < "$RUNS/mini/choice/jobs"
+    two_lanes "${jobs[@]}"
+    while read -r method rate job; do
+        for seed in $seeds; do runs+=("$method:$rate=$RUNS/mini/seed$seed/tuned_lr${rate}_$method/fresh.jsonl"); done
+    done < "$RUNS/mini/choice/jobs"
+    python evaluate.py "${runs[@]}" --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --against rloo \
+        --out "$RESULTS/mini-tuned" --caption "Command: SEEDS=\"$seeds\" TUNED=\"$TUNED\" RATES=\"$RATES\" bash run.sh mini-tuned" > /dev/null
+    python - "$RESULTS/mini-tuned/results.json" "$seeds" <<'END' | tee "$RESULTS/mini-tuned/answers.md"
+import json, sys
+import scipy.stats
+best, seeds = json.load(open(sys.argv[1]))["best"], sys.argv[2].split()
+rate = lambda found: f"learning rate {found['run'].partition(':')[2]}, step {found['step']}"
+value = lambda x, sign="": f"{100 * x['mean']:{sign}.1f} [{100 * x['low']:{sign}.1f}, {100 * x['high']:{sign}.1f}]" + (
+    f" ±{100 * x['se_seeds']:.1f}" if "se_seeds" in x else "")
+print(f"# Every method tuned alike\n\nLearning rate and stopping step of each method, for each metric, chosen on training seed 0 and "
+      f"validation prompts;\nreported on fresh prompts with training seeds {', '.join(seeds)}. In %, 95 % interval over problems, "
+      "± standard error over seeds.\n")
+for question, metric, method in [
+        ("Does mean RL, stopped where its pass@8 is best, reach pass@k RL?", "pass@8", "pkpo_k8"),
+        ("And where its pass@16 is best?", "pass@16", "max_loo"),
+        ("And where its pass@64 is best?", "pass@64", "max_loo"),
+        ("Does majority RL beat mean RL at maj@8 when both are tuned?", "maj@8", "maj_centred"),
+        ("Does an entropy bonus lift mean RL's pass@8 when both are tuned?", "pass@8", "pkpo_entropy")]:
+    mean, other = best[metric].get("rloo"), best[metric].get(method)
+    if mean and other and "difference" in other:
+        gap = other["difference"]
+        over_seeds = scipy.stats.t.ppf(0.975, len(seeds) - 1) * gap["se_seeds"] if "se_seeds" in gap else 0
+        low, high = (gap["mean"] + sign * max(1.96 * gap["se"], over_seeds) for sign in (-1, 1))
+        verdict = (f"{method} is above mean RL" if low > 0 else f"{method} is below mean RL" if high < 0 else
+                   "no difference that these problems and seeds can show")
+        print(f"- **{question}** {metric}: rloo {value(mean)} ({rate(mean)}), {method} {value(other)} ({rate(other)}), paired "
+              f"difference {value(gap, '+')}: {verdict}.")
+print("\nA difference counts where both its intervals leave out zero, that over problems and that over seeds (Student's t)."
+      "\nFor each metric what was chosen, what it has on fresh problems, and the paired difference to mean RL's own choice:\n")
+print("| metric | method | learning rate | step | fresh problems | against rloo |\n|---|---|---|---|---|---|")
+for metric, methods in best.items():
+    for method, found in methods.items():
+        gap = found.get("difference")
+        print(f"| {metric} | {method} | {found['run'].partition(':')[2]} | {found['step']} | "
+              f"{value(found) if 'mean' in found else 'not evaluated'} | {value(gap, '+') if gap else ''} |")
+END
+}
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
 mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
 mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_exact off_exact_loo lag_first lag_exact lag_exact_loo; }
@@ -215,11 +321,14 @@ mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_c
 # every completion at its limit) are estimates, computed as the README says.
 
 # preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
-#   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training
-#   EVALS    "name|generate flags|reward flags|k ..."; the name "eval" brings the training curves along
+#   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training;
+#            "name:variant": of these, the best on the set named "choose" is the paper's "name"
+#   EVALS    "name|generate flags|reward flags|k ...[|evaluate flags]"; the name "eval" brings the training curves along;
+#            --along among generate's flags: from all checkpoints that were kept, not from the last weights
 #   SFT      flags of train.py for a warm-up on the dataset's own solutions, before all else; empty: none
+# SEEDS="0 1 2" trains and evaluates every method three times.
 preset() {
-    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks runs
+    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks more flags seed where runs choose=()
     local smoke_gen="" smoke_eval="" smoke_train="" smoke_sft="" sft_steps=234
     mkdir -p "$dir"
     if [ -n "${SMOKE:-}" ]; then
@@ -237,31 +346,42 @@ preset() {
             $TRAINER --loss sft --model "$model" --run "$dir/sft" --steps $sft_steps $SFT ${TRAIN_FLAGS:-} $smoke_train
         model=$dir/sft/policy
     fi
-    for method in "${METHODS[@]}"; do
+    for seed in ${SEEDS:-0}; do for method in "${METHODS[@]}"; do
         IFS='|' read -r label adv rew tra own <<< "$method"
         if [ "$label" != base ]; then
-            say "$name: training $label"
+            say "$name: training $label, seed $seed"
             if [ -n "${SMOKE:-}" ]; then own=2; fi
-            loop "$dir/$label" "$model" "${own:-$STEPS}" \
-                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen" \
-                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} $smoke_train"
+            loop "$(of_seed "$dir" "$seed")/$label" "$model" "${own:-$STEPS}" \
+                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen --seed $seed" \
+                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} $smoke_train --seed $seed"
         fi
-    done
+    done; done
     for eval in "${EVALS[@]}"; do
-        IFS='|' read -r label gen rew ks <<< "$eval"
+        IFS='|' read -r label gen rew ks more <<< "$eval"
         runs=()
-        for method in "${METHODS[@]}"; do
-            method=${method%%|*}
-            say "$name: evaluating $method on $label"
-            mkdir -p "$dir/$method"
-            local weights=$dir/$method/policy
-            if [ "$method" = base ]; then weights=$model; fi
-            graded "$dir/$method/$label.jsonl" "--dtype bfloat16 --model $weights $gen ${ENGINE_FLAGS:-} $smoke_eval" "$rew"
-            if [ "$label" = eval ]; then runs+=("$method=$dir/$method"); else runs+=("$method=$dir/$method/$label.jsonl"); fi
-        done
-        python evaluate.py "${runs[@]}" --k $ks $TABLE --out "$RESULTS/${2:-$name}/$label"
+        for method in "${METHODS[@]}"; do for seed in ${SEEDS:-0}; do
+            method=${method%%|*} where=$(of_seed "$dir" "$seed")/${method%%|*}
+            flags="--dtype bfloat16 ${gen/--along/} ${ENGINE_FLAGS:-} $smoke_eval"
+            if [ "$label" = choose ] && [[ $method != *:* ]]; then continue; fi
+            if [ "$method" = base ]; then  # once; along training it is every run's first checkpoint
+                if [ "$seed" != 0 ] || [[ $gen == *--along* ]]; then continue; fi
+            fi
+            say "$name: evaluating $method, seed $seed, on $label"
+            mkdir -p "$where"
+            if [[ $gen == *--along* ]]; then
+                along "$where" "$where/$label.jsonl" "$flags" "$rew"
+            elif [ "$method" = base ]; then
+                graded "$where/$label.jsonl" "--model $model $flags" "$rew"
+            else
+                graded "$where/$label.jsonl" "--model $where/policy $flags" "$rew"
+            fi
+            if [ "$label" = eval ]; then runs+=("$method=$where"); else runs+=("$method=$where/$label.jsonl"); fi
+        done; done
+        if [ "$label" = choose ]; then choose=(--choose-on "${runs[@]}"); continue; fi
+        python evaluate.py "${runs[@]}" "${choose[@]}" --k $ks $TABLE $more --out "$RESULTS/${2:-$name}/$label"
     done
 }
+of_seed() { if [ "$2" = 0 ]; then echo "$1"; else echo "$1/seed$2"; fi; }
 # data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
 data() {
     local split=$2
@@ -285,7 +405,7 @@ tang_code() {
     GENERATE+=" --max-prompt-tokens 4096 --max-staleness 1"   # "asynchronous"; the lag not stated; ours
     TRAIN="--lr 2e-7 --warmup 50 --schedule constant --weight-decay 0.1"   # as stated
     TRAIN+=" --betas 0.9 0.95 --clip-grad 1.0"       # not stated; ours
-    TRAIN+=" --dtype bfloat16 --ratio sequence --save-every 100"
+    TRAIN+=" --dtype bfloat16 --ratio sequence --save-every 100 --keep-every $(((STEPS + 7) / 8))"   # 9 points a curve; ours
     local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2 --value-lr 2e-7 --value-clip 0.2"   # App. A.4; value lr ours
     local signed="--reward signed --stop-early"      # +1 / -1 by all tests
     METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
@@ -294,72 +414,105 @@ tang_code() {
              "ppo-mean|--estimator rloo --k 8|$signed|$ppo"
              "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo"
              "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo")
+    VALID=$(data code_contests valid code_contests/sample.jsonl) TEST=$(data code_contests test code_contests/sample.jsonl)
+    EASY=$(data taco easy taco/card_example.json) HARD=$(data taco hard taco/card_example.json easy)
+    SAMPLING="--temperature 1 --top-p 0.95 --max-tokens 4096 --max-prompt-tokens 4096" BINARY="--reward binary --stop-early"
+    TABLE=""
 }
 tang_table1() {
     tang_code
-    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"   # n for pass@100 not stated; ours
-    EVALS=("valid|$(data code_contests valid code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100"
-           "test|$(data code_contests test code_contests/sample.jsonl) $eval|--reward binary --stop-early|1 10 100")
-    TABLE="--paper tang-table1"; preset tang-table1
+    local final="--num-samples 200 $SAMPLING"        # n for pass@100 not stated; ours
+    local curves="--along --num-samples 20 $SAMPLING" columns="1 8|--curves pass@1 pass@8"   # "pass@1 and pass@8 from 20 samples"
+    EVALS=("valid|$VALID $final|$BINARY|1 10 100|--paper tang-table1" "test|$TEST $final|$BINARY|1 10 100|--paper tang-table1"
+           # figures 5, 6, 12 and 13: along training
+           "valid-along|$VALID $curves|$BINARY|$columns" "test-along|$TEST $curves|$BINARY|$columns"
+           "easy-along|$EASY $curves|$BINARY|$columns" "hard-along|$HARD $curves|$BINARY|$columns")
+    preset tang-table1
 }
 tang_table2() {  # the policies of table 1 on TACO
     tang_code
-    local eval="--num-samples 200 --temperature 1 --top-p 0.95 --max-tokens 4096"
-    EVALS=("easy|$(data taco easy taco/card_example.json) $eval|--reward binary --stop-early|1 10 100"
-           "hard|$(data taco hard taco/card_example.json easy) $eval|--reward binary --stop-early|1 10 100")
-    TABLE="--paper tang-table2"; preset tang-table1 tang-table2
+    local final="--num-samples 200 $SAMPLING"
+    EVALS=("easy|$EASY $final|$BINARY|1 10 100|--paper tang-table2" "hard|$HARD $final|$BINARY|1 10 100|--paper tang-table2")
+    preset tang-table1 tang-table2
 }
 
-# Tang et al. 2025, MATH and HARP (figures: by level, against KL). 4 + 4 GPUs, 37 hours each.
-tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test
+# Tang et al. 2025, MATH and HARP: figures 2-4, 7-11 and 14-16, by level and against KL. K=2 and K=8: the ablation.
+# 4 + 4 GPUs, 37 hours each.
+tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test, name
+    local k=${K:-4} name=$6 objective sampling         # k = 4 (ablation 2, 8)
+    if [ "$k" != 4 ]; then name=$6-k$k; fi
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B} ARCHITECTURE=tiny-llama   # Llama 3 3B, 8B and 70B there
     STEPS=${STEPS:-1000}                             # not stated; ours
     DATA_FLAGS=$(data "$1" "$2" "$4")
-    GENERATE="--num-samples 4 --prompts-per-step 64" # k = 4 (ablation 2, 8); 64 prompts a step
+    GENERATE="--num-samples $k --prompts-per-step 64"   # 64 prompts a step
     GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024 --max-staleness 1"   # lengths and lag: ours
     TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50 --weight-decay 0.1 --betas 0.9 0.95"  # stated for code; ours here
-    TRAIN+=" --dtype bfloat16 --save-every 50"
-    METHODS=("base|||" "mean|--estimator rloo --k 4|--reward signed|" "pass@k|--estimator max_loo --k 4|--reward signed|"
-             "pass@k-biased|--estimator max_loo_biased --k 4|--reward signed|"
-             "majority|--estimator maj_loo --k 4|--reward signed|"
-             "majority-biased|--estimator maj_loo_biased --k 4|--reward signed|")
-    EVALS=("eval|$(data "$1" "$3" "$4" "$5") --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 4")  # n ours
+    TRAIN+=" --dtype bfloat16 --save-every 50 --keep-every $(((STEPS + 9) / 10))"   # 11 points a curve; ours
+    METHODS=("base|||" "mean|--estimator rloo --k $k|--reward signed|")
+    for objective in max_loo:pass@k max_loo_biased:pass@k-biased maj_loo:majority maj_loo_biased:majority-biased; do
+        METHODS+=("${objective#*:}|--estimator ${objective%:*} --k $k|--reward signed|")
+    done
+    # "the same sampling hyper-parameter as the training time"; k up to 64, so n = 64; 500 problems of the 5,000: ours
+    sampling="--limit 500 --num-samples 64 --temperature 1 --max-tokens 1024"
+    EVALS=("eval|--along $(data "$1" "$3" "$4" "$5") $sampling|--reward binary|1 4 16 64")
+    EVALS[0]+="|--curves pass@1 pass@4 pass@16 pass@64 maj@4 --rollouts pass@1 pass@$k maj@$k"
     SFT="--lr 1e-5 --warmup 20 --dtype bfloat16"      # "SFT warm-up on the train set"; lr and length (234 steps of 64) ours
     if [ "$1" = harp ] && [ -n "${SMOKE:-}" ]; then SFT=""; fi   # the local sample has no solutions
-    TABLE=""; preset "$6"
+    TABLE=""; preset "$name"
 }
 tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
 tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
 
 # Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
-# 1 + 1 GPUs and 60 hours each (math, code); 4 + 4 and 150 (ARC).
+# Three seeds there: SEEDS="0 1 2". 1 + 1 GPUs and 110 hours (math, code), 74 (annealing); 4 + 4 (ARC: at most 2,900).
 pkpo() {
     STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
     GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
     TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --save-every 50"   # not stated; ours
     METHODS=("base|||" "k1|--estimator pkpo_s_loo_minus_one --k 1|$1|" "k2|--estimator pkpo_s_loo_minus_one --k 2|$1|"
              "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
-             "tang|--estimator max_loo --k 16|$1|"
-             "entropy|--estimator pkpo_s_loo_minus_one --k 1|$1|--entropy-bonus 0.01"   # best of 0.001 to 0.1 there; ours
-             "annealed|--estimator pkpo_s_loo_minus_one --k 8@0,1@$((STEPS * 2 / 3))|$1|")  # there: 8 until step 1500 (of STEPS=2250), then 1
+             "tang|--estimator max_loo --k 16|$1|")
+    local bonus                                      # "PPO with an entropy term", the best of five; baseline and one update a batch: ours
+    for bonus in 0.001 0.005 0.01 0.05 0.1; do
+        METHODS+=("entropy:$bonus|--estimator pkpo_s_loo_minus_one --k 1|$1|--loss ppo --clip-low 0.2 --clip-high 0.2 --entropy-bonus $bonus")
+    done
+    KS="1 2 4 8 12 16"                               # k_eval
+    CURVES="--curves pass@1 pass@2 pass@4 pass@8 pass@12 pass@16"
+    CURVES+=" --rollouts ${CURVES#--curves }"        # at every step, figures 3, 6 and 7
 }
 pkpo_math() {
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
     DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
-    EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    local sampling="--num-samples 16 --temperature 1 --max-tokens 1024"
+    # the bonus is chosen on training problems by pass@16 (ours); what it is chosen on is not stated
+    EVALS=("choose|$DATA_FLAGS --limit 256 $sampling|--reward binary|$KS"
+           "eval|$(data math test500 math/train.jsonl train) $sampling|--reward binary|$KS|$CURVES")
     TABLE="--paper pkpo-math-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-math
+}
+pkpo_anneal() {  # figure 3: k_opt 8 until step 1500, then 1, beside 8 and 1 throughout
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2 STEPS=${STEPS:-2250}   # longer than 1500; how long: ours
+    DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
+    local s="--estimator pkpo_s_loo_minus_one"
+    METHODS=("base|||" "k1|$s --k 1|--reward binary|" "k8|$s --k 8|--reward binary|" "annealed|$s --k 8@0,1@1500|--reward binary|")
+    EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|$KS|$CURVES")
+    TABLE=""; preset pkpo-anneal
 }
 pkpo_code() {   # train on MBPP by the fraction of tests passed, test on HumanEval
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2
     DATA_FLAGS=$(data mbpp all mbpp/train_valid.jsonl); pkpo "--reward fraction"
-    EVALS=("eval|$(data humaneval test humaneval/sample.jsonl) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|1 2 4 8 16")
+    local sampling="--num-samples 16 --temperature 1 --max-tokens 1024"
+    EVALS=("choose|$DATA_FLAGS --limit 256 $sampling|--reward binary|$KS"
+           "eval|$(data humaneval test humaneval/sample.jsonl) $sampling|--reward binary|$KS|$CURVES")
     TABLE="--paper pkpo-code-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-code
 }
 pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve rate is in metrics.jsonl and in the table
-    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
+    MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama STEPS=${STEPS:-10000}   # at most; ours
     DATA_FLAGS=$(data arc_agi_1 train arc_agi_1/training); pkpo "--reward binary"
     GENERATE+=" --max-prompt-tokens 6144"            # ours
-    EVALS=("eval|$(data arc_agi_1 test arc_agi_1/training) --num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144|--reward binary|1 16")
+    TRAIN+=" --stall-steps 1000"                     # "to saturation": no change of the cumulative rate for 1,000 steps
+    local sampling="--num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144"
+    EVALS=("choose|$DATA_FLAGS $sampling|--reward binary|1 16"
+           "eval|$(data arc_agi_1 test arc_agi_1/training) $sampling|--reward binary|1 16|--curves pass@1 pass@16 --rollouts pass@1 pass@16")
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
@@ -375,13 +528,16 @@ maxk() {
     local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"   # as stated
     EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
            "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")
-    if [ "${1:-}" = all-sets ]; then
-        EVALS+=("mbpp|$(data mbpp_stdin test mbpp/train_valid.jsonl all) $eval|--reward fraction|$ks")
+    if [ "${1:-}" = all-sets ]; then  # tables 2 and 3, and 5 to 14: pass@k and max@k of each set at every k
+        local rest="$eval|--reward fraction|$ks|--paper maxk-table2 maxk-table3"
+        EVALS=("${EVALS[0]}|--paper maxk-table2 maxk-table3 maxk-table5 maxk-table6"
+               "${EVALS[1]}|--paper maxk-table2 maxk-table3 maxk-table7 maxk-table8"
+               "mbpp|$(data mbpp_stdin test mbpp/train_valid.jsonl all) $rest maxk-table13 maxk-table14")
         if [ -n "${SMOKE:-}${DATA:-}" ]; then
             say "LiveBench and Codeforces are read from the hub only: left out"
         else
-            EVALS+=("livebench|$(data livebench_coding test -) $eval|--reward fraction|$ks"
-                    "codeforces|$(data codeforces test -) $eval|--reward fraction|$ks")
+            EVALS+=("livebench|$(data livebench_coding test -) $rest maxk-table9 maxk-table10"
+                    "codeforces|$(data codeforces test -) $rest maxk-table11 maxk-table12")
         fi
     fi
 }
@@ -397,28 +553,29 @@ maxk_methods() {
              "off-policy|--estimator bon_off_policy_first_order --k 4|$1|--ppo-epochs 3"   # 3 PPO iterations
              "off-policy-exact|--estimator bon_off_policy_loo_minus_one --k 4|$1|--ppo-epochs 3")                 # ours: not expanded
 }
-maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table2"; preset maxk-table2; }
-maxk_table3() { maxk all-sets; maxk_methods "--reward fraction"; TABLE="--paper maxk-table3"; preset maxk-table2 maxk-table3; }  # max@1 of the same runs
-maxk_table6() { maxk; maxk_methods "--reward fraction"; TABLE="--paper maxk-table6"; preset maxk-table2 maxk-table6; }           # all k of the same runs
-maxk_table4() { # the off-policy estimator, one PPO iteration and three, one epoch and four
+# tables 2 and 3 (max@128, max@1) and 5 to 14 (pass@k and max@k of each set at every k) are of the same runs
+maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE=""; preset maxk-table2 "${1:-maxk-table2}"; }
+maxk_table3() { maxk_table2 maxk-table3; }
+maxk_table6() { maxk_table2 maxk-table6; }
+maxk_table4() { # "pure RL": GRPO with the continuous reward, one PPO iteration and three, one epoch and four
     maxk
-    local first="--estimator bon_off_policy_first_order --k 4|--reward fraction"
-    METHODS=("base|||" "1-epoch|$first|" "4-epochs|$first||$((4 * STEPS))" "ppo3-1-epoch|$first|--ppo-epochs 3"
-             "ppo3-4-epochs|$first|--ppo-epochs 3|$((4 * STEPS))")
+    local grpo="--estimator grpo --k 8|--reward fraction"
+    METHODS=("base|||" "1-epoch|$grpo|" "4-epochs|$grpo||$((4 * STEPS))" "ppo3-1-epoch|$grpo|--ppo-epochs 3"
+             "ppo3-4-epochs|$grpo|--ppo-epochs 3|$((4 * STEPS))")
     TABLE="--paper maxk-table4"; preset maxk-table4
 }
 
-PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
+PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
 COMMAND=${1:-}
 case $COMMAND in
     "") setup; headline ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
-    mini-tang | mini-pkpo | mini-maxk | mini-vote) setup; "${COMMAND//-/_}" ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned $PRESETS" ;;
         esac ;;
 esac

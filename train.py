@@ -1141,9 +1141,9 @@ def train(args):
 def loop(state, policy, reference, value, modules, optimizers, others, home, args):
     """Read a batch, update, log, publish: once a step."""
     run, sft = args.run, args.loss == "sft"
-    first, solved, seen = 0, set(), set()
+    first, solved, seen, grew = 0, set(), set(), 0  # grew: the last step after which more prompts were solved
     if state:
-        first, solved, seen = state["step"], set(state["solved"]), set(state["seen"])
+        first, solved, seen, grew = state["step"], set(state["solved"]), set(state["seen"]), state.get("grew", state["step"])
         restore(state, modules, optimizers)
 
     def pass_on(step, save):
@@ -1153,7 +1153,7 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
         published = publish(home, step, policy, others, args)
         seconds = time.perf_counter() - started
         if save:
-            kept = state_after(step, modules, optimizers, solved, seen, args)
+            kept = state_after(step, modules, optimizers, solved, seen, args) | {"grew": grew}
             if RANK == 0:
                 save_state(published, step, kept, args)
         if RANK == 0:
@@ -1164,11 +1164,11 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
     if args.keep_every and RANK == 0:
         check_room(run, policy.model, args)
     publish_s = pass_on(0, True) if not state else None
-    if args.steps is not None and first >= args.steps:
-        if RANK == 0:
-            print(f"train.py: {run} is complete: {first} steps", file=sys.stderr)
-            for _ in sys.stdin.buffer:  # a stage that writes all the same is not to fail for want of a reader
-                pass
+    def saturated(step):
+        return args.stall_steps is not None and step - grew >= args.stall_steps
+
+    if args.steps is not None and first >= args.steps or saturated(first):
+        end(run, first, args)
         return
     (run / "rollouts").mkdir(exist_ok=True)
     tensorboard = open_tensorboard(run, first) if args.tensorboard and RANK == 0 else None
@@ -1177,7 +1177,7 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
         gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
         step, arriving = first, rows_from(read_rows(sys.stdin.buffer, "sft" if sft else "train"), first, run)
         vocabulary = policy.model.config.get_text_config().vocab_size
-        while args.steps is None or step < args.steps:
+        while (args.steps is None or step < args.steps) and not saturated(step):
             started = time.perf_counter()
             rows = from_rank_0(lambda: read_step(arriving, step, sft, vocabulary))
             if rows is None and args.steps is None:
@@ -1186,7 +1186,9 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
                 raise ValueError(f"the input ended after {step} of {args.steps} steps")
             arrived = time.perf_counter()
             batch = Batch(rows, sft, args.device)
+            before = len(solved)
             metrics = {} if sft else row_metrics(rows, step, solved, seen)
+            grew = step + 1 if len(solved) > before else grew
             metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
                         rl_step(batch, step, policy, reference, value, optimizers, args))
             if not sft and RANK == 0:
@@ -1198,13 +1200,29 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
             if args.samples_every and step % args.samples_every == 0 and RANK == 0:
                 log_samples(run / "samples.log", step, rows)
             step += 1
-            save = step % args.save_every == 0 or step == args.steps
+            save = step % args.save_every == 0 or step == args.steps or saturated(step)
             # last, so that a checkpoint never lacks the records of its steps
             if save or to_keep(step, args) or not sft:  # no one samples from a policy in the middle of its warm-up
                 publish_s = pass_on(step, save)
             show(bar, metrics, sft)
     if args.steps is None and not (run / f"policy-{step:06d}" / "trainer.pt").exists():
         pass_on(step, True)
+    if saturated(step):
+        end(run, step, args)
+
+
+def end(run, step, args):
+    """The run is over before its input is. What comes all the same is read, since no stage is to fail for want of a reader; a
+    sampler that waits for more weights is told by the link RUN/complete to the last ones."""
+    if RANK:
+        return
+    stalled = args.steps is None or step < args.steps
+    print(f"train.py: {run} is complete: {step} steps"
+          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""), file=sys.stderr)
+    if stalled:
+        replace_link(run / "complete", f"policy-{step:06d}")
+    for _ in sys.stdin.buffer:
+        pass
 
 
 def record(metrics_file, tensorboard, step, metrics):
@@ -1483,6 +1501,8 @@ def parse_arguments(argv=None):
     value.add_argument("--value-clip", type=float, default=0.2, help="alpha, clip of V around V_old")
     step = parser.add_argument_group("optimisation")
     step.add_argument("--steps", type=int, help="steps of the whole run; default: until the input ends")
+    step.add_argument("--stall-steps", type=int, metavar="N", help="end the run when in N steps no prompt was solved that had "
+                      "not been before (Walder and Karkhanis on ARC-AGI-1: 1,000)")
     step.add_argument("--lr", type=float, default=1e-3)
     step.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.98], help="of AdamW")
     step.add_argument("--weight-decay", type=float, default=0.0, help="0: Adam")
@@ -1554,7 +1574,7 @@ def check_arguments(parser, args):
         groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
         unused = set()
         if args.loss == "sft":
-            unused |= groups["loss"] - {"loss"} | {"value_lr"}
+            unused |= groups["loss"] - {"loss"} | {"value_lr", "stall_steps"}
         if args.loss != "ppo":
             unused |= {"clip_low", "clip_high", "old_logprobs"}
         if args.loss == "ppo" and args.old_logprobs == "sampler":
@@ -1577,7 +1597,7 @@ def check_arguments(parser, args):
     if args.beta and args.kl_to == "reference" and args.reference_model == "none":
         parser.error("--beta needs a reference model")
     at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "keep_every": 1,
-                "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0,
+                "stall_steps": 1, "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0,
                 "entropy_bonus": 0, "weight_decay": 0, "clip_grad": 0, "lr_final": 0, "memory": 2}
     above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
     for name, low in (at_least | above).items():

@@ -1,5 +1,6 @@
 """evaluate.py: metrics against enumeration, intervals against simulation, reports against their input, errors."""
 import csv
+import gzip
 import itertools
 import json
 import os
@@ -363,6 +364,250 @@ def test_curves_are_running_means_at_the_steps_that_all_seeds_have(tmp_path, mon
     assert evaluate.plot_curves("", {"a": seeds}, ["a"], "step", ["reward", "entropy"], 10)
     np.testing.assert_allclose(drawn[0], [[2.5, 4.5], [3.5, 5.5], [4.5, 6.5]])  # windows of 2 of the steps 2 to 5
     assert not evaluate.plot_curves("", {"a": seeds}, ["a"], "step", ["entropy"], 10)
+
+
+def test_reward_is_not_drawn_beside_the_same_curve_of_correct():
+    correct = np.array([0.1, 0.4, 0.3])
+    ys = ["reward", "correct", "solved"]
+    for reward in (correct, 2 * correct - 1):
+        assert evaluate.distinct(ys, {"a": [{"reward": reward, "correct": correct}]}) == ["correct", "solved"]
+    assert evaluate.distinct(ys, {"a": [{"reward": correct + 0.1, "correct": correct}]}) == ys
+    assert evaluate.distinct(ys, {"a": [{"reward": correct, "correct": correct}, {"reward": correct}]}) == ys
+
+
+def test_against_kl_a_curve_is_a_few_points_in_the_order_of_steps(tmp_path):
+    rows = [{"step": s, "correct": s / 100, "kl_ref": None if s == 0 else 1 + 0.5 * (-1) ** s} for s in range(48)]
+    seed = evaluate.read_curves(write(tmp_path / "metrics.jsonl", rows))
+    line = evaluate.smoothed([seed], "kl_ref", "correct", 10)
+    np.testing.assert_allclose(line["mean"], [4 * block + 1.5 for block in range(12)])  # 12 blocks of 4 steps, in %
+    np.testing.assert_allclose(line["x"][1:], 1)  # where KL stands still, so do the points
+    assert line["labels"] == [str(4 * block + 4) for block in range(12)]
+
+
+# ---------------------------------------------------------------- along training
+
+def moving_rows(seed, steps=(0, 10, 20), P=20, **extra):
+    """Rows of several steps; at each the same problems with other samples."""
+    rows = [make_rows(P=P, n=8, seed=100 * seed + step, difficulty=1 / (1 + step), policy_step=step, level=lambda i: 1 + i % 2,
+                      prompt=lambda i: f"p{i}", posterior=[0.5, 0.25, 0.25], **extra) for step in steps]
+    rows = [row for of_step in rows for row in of_step]
+    np.random.default_rng(seed).shuffle(rows)
+    return rows
+
+
+def test_along_training_against_the_rows_themselves(tmp_path, monkeypatch, capsys):
+    rows = [moving_rows(seed) for seed in (1, 2)]
+    for seed, of_seed in enumerate(rows):
+        write(tmp_path / f"{seed}" / "eval.jsonl", of_seed)
+        write(tmp_path / f"{seed}" / "metrics.jsonl", [{"step": s, "lag": 2, "kl_ref": (1 + seed) * s} for s in range(2, 16)])
+    status, out, err = run(monkeypatch, capsys, f"rl={tmp_path / '0'}", f"rl={tmp_path / '1'}", "--k", 1, 4, "--curves", "pass@4",
+                           "maj@4", "--out", tmp_path / "out")
+    assert status == 0, err
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    found = result["along"]["rl"]
+    assert list(found) == ["0", "10", "20"]
+    for step in (0, 10, 20):
+        per_seed = [np.mean([by_enumeration(row, 4) for row in of_seed if row["policy_step"] == step], axis=0) for of_seed in rows]
+        for column, j in (("pass@4", 0), ("maj@4", 2)):
+            entry = found[str(step)]["metrics"][column]
+            assert entry["mean"] == pytest.approx(np.mean([m[j] for m in per_seed]))
+            assert entry["se_seeds"] == pytest.approx(np.std([m[j] for m in per_seed], ddof=1) / np.sqrt(2))
+            assert entry["low"] <= entry["mean"] <= entry["high"]
+    # the weights of step s drew the batch of step s + 2; the last measured ones are those of step 13
+    assert [found[s]["kl_ref"] for s in ("0", "10", "20")] == pytest.approx([1.5 * 2, 1.5 * 12, 1.5 * 15])
+    assert result["methods"]["rl"]["metrics"]["pass@4"]["mean"] == found["20"]["metrics"]["pass@4"]["mean"]  # the last step
+    for name in ("along_step", "along_kl", "along_step_by_level", "along_kl_by_level"):
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
+
+
+def test_the_interval_along_training_is_that_of_the_step_alone(tmp_path):
+    rows = moving_rows(3, P=60)
+    f = evaluate.read_file(write(tmp_path / "a.jsonl", rows), [1, 4])
+    alone = evaluate.read_file(write(tmp_path / "b.jsonl", [row for row in rows if row["policy_step"] == 10]), [1, 4])
+    columns = evaluate.column_names([1, 4], evaluate.METRICS)
+    assert evaluate.along([f], columns, ["pass@4"], 500)[10]["pass@4"] == pytest.approx(
+        evaluate.estimate([alone], columns, 500)[0]["pass@4"])
+
+
+def test_along_training_by_level_against_a_direct_count(tmp_path):
+    rows = moving_rows(4)
+    f = evaluate.read_file(write(tmp_path / "a.jsonl", rows), [1, 4])
+    columns = evaluate.column_names([1, 4], evaluate.METRICS)
+    found = evaluate.by_level_along({"a": [f]}, columns, ["pass@1", "pass@4"], 200)
+    assert list(found) == ["1", "2"]
+    for level in (1, 2):
+        for step in (0, 10, 20):
+            mine = [row["correct"] for row in rows if row["level"] == level and row["policy_step"] == step]
+            assert found[str(level)]["a"][step]["pass@1"]["mean"] == pytest.approx(np.mean(mine))
+
+
+def steps_of_table(out):
+    table = out.partition("**Along training, %**")[2].partition("**")[0]
+    return [line.split(" | ")[1] for line in table.splitlines() if line.startswith("| ")][1:]
+
+
+def test_a_run_still_being_evaluated(tmp_path, monkeypatch, capsys):
+    """A step that lacks problems is named and left out, of the curves and of the tables."""
+    rows = sorted(moving_rows(5), key=lambda row: row["policy_step"])
+    path = write(tmp_path / "rows.jsonl", rows[:-7])
+    status, out, _ = run(monkeypatch, capsys, path, "--k", 1)
+    assert status == 0 and "policy_step 20 has 13 of 20 problems: left out" in out
+    assert steps_of_table(out) == ["0", "10"]
+    f = evaluate.read_file(path, [1])
+    assert list(f["steps"]) == [0, 10] and f["settings"]["policy_step"] == [10]
+
+
+def test_steps_that_differ_between_runs_are_said(tmp_path, monkeypatch, capsys):
+    a, b = (write(tmp_path / f"{name}.jsonl", moving_rows(6, steps)) for name, steps in (("a", (0, 10)), ("b", (0, 10, 20))))
+    out = run(monkeypatch, capsys, a, b, "--k", 1)[1]
+    assert "NOT ALIKE: policy_steps differ: a 0, 10; b 0, 10, 20" in out
+    out = run(monkeypatch, capsys, f"x={a}", f"x={b}", "--k", 1)[1]  # seeds: the steps of both
+    assert steps_of_table(out) == ["0", "10"]
+
+
+def test_exact_limits_are_drawn_along_training(tmp_path, monkeypatch, capsys):
+    path, drawn = write(tmp_path / "rows.jsonl", moving_rows(7)), {}
+    monkeypatch.setattr(evaluate, "save", lambda figure, name: drawn.update({Path(name).name: [
+        [line.get_ydata()[0] for line in axis.lines if line.get_label() in ("best possible list", "posterior sampling")]
+        for axis in figure.axes]}))
+    assert run(monkeypatch, capsys, path, "--k", 1, 2, "--curves", "pass@2", "maj@2", "--out", tmp_path / "out")[0] == 0
+    best, sampled = evaluate.exact_limits([0.5, 0.25, 0.25], [2])
+    assert drawn["along_step"][0] == pytest.approx([100 * best[0], 100 * sampled[0]]) and drawn["along_step"][1] == []
+
+
+def step_rows(right, problems):
+    """{step: share of right samples of 4} -> rows, the same for all problems."""
+    return [{"task_id": name, "prompt": name, "correct": [True] * c + [False] * (4 - c), "scores": [1.0] * c + [0.0] * (4 - c),
+             "votes": [0] * c + [1] * (4 - c), "policy_step": step} for step, c in right.items() for name in problems]
+
+
+def test_the_best_step_is_chosen_on_other_problems_than_it_is_reported_on(tmp_path, monkeypatch, capsys):
+    """On the problems to choose on step 10 is best, on those of the report step 20: what stands there is step 10's."""
+    mine = write(tmp_path / "mine.jsonl", step_rows({0: 1, 10: 2, 20: 4}, ["a", "b", "c"]))
+    choose = write(tmp_path / "choose.jsonl", step_rows({0: 1, 10: 3, 20: 2}, ["d", "e"]))
+    status, _, err = run(monkeypatch, capsys, f"m={mine}", "--choose-on", f"m={choose}", "--k", 1, "--out", tmp_path / "out")
+    assert status == 0, err
+    found = json.loads((tmp_path / "out/results.json").read_text())["best"]["pass@1"]["m"]
+    assert (found["step"], found["chosen"], found["mean"]) == (10, 0.75, 0.5)
+    for also in (mine, write(tmp_path / "one.jsonl", step_rows({0: 1, 10: 3}, ["d", "c"]))):  # all or some of them the same
+        status, out, err = run(monkeypatch, capsys, f"m={mine}", "--choose-on", f"m={also}", "--k", 1)
+        assert (status, out) == (2, "") and "other problems" in err
+
+
+def test_without_a_choice_set_the_problems_are_halved(tmp_path, monkeypatch, capsys):
+    names = [f"q{i}" for i in range(40)]
+    f = evaluate.read_file(write(tmp_path / "all.jsonl", step_rows({0: 1}, names)), [1])
+    even = {task for task, c in zip(f["tasks"], f["clusters"]) if int(c[0], 16) % 2 == 0}
+    assert 10 < len(even) < 30
+    rows = step_rows({10: 3, 20: 2}, sorted(even)) + step_rows({10: 1, 20: 4}, sorted(set(names) - even))
+    run(monkeypatch, capsys, f"m={write(tmp_path / 'm.jsonl', rows)}", "--k", 1, "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out/results.json").read_text())["best"]["pass@1"]["m"]
+    assert (found["step"], found["chosen"], found["mean"]) == (10, 0.75, 0.25)
+    (one, other) = evaluate.halves([f])
+    assert not set(one[0]["tasks"]) & set(other[0]["tasks"])
+
+
+def test_variants_are_chosen_between_and_stand_in_the_papers_row(tmp_path, monkeypatch, capsys):
+    """Of five coefficients the best on other problems is the paper's `entropy`, though another is best on the report's."""
+    mine, choose = [], []
+    for variant, (there, here) in {"0.001": (1, 4), "0.01": (3, 2)}.items():
+        mine.append(f"entropy:{variant}={write(tmp_path / f'{variant}.jsonl', step_rows({7: here}, ['a', 'b']))}")
+        choose.append(f"entropy:{variant}={write(tmp_path / f'c{variant}.jsonl', step_rows({7: there}, ['c', 'd']))}")
+    base = write(tmp_path / "base.jsonl", step_rows({0: 1}, ["a", "b"]))
+    status, out, err = run(monkeypatch, capsys, f"base={base}", *mine, "--choose-on", *choose, "--k", 1, "--paper",
+                           "pkpo-math-gemma2-2b", "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "| entropy, ours | 50.00 |" in out and "entropy is entropy:0.01, chosen on other problems" in out
+    assert (tmp_path / "out/variants.png").exists()
+    only = run(monkeypatch, capsys, "--choose-on", *choose, "--k", 1, "--out", tmp_path / "only")  # what is to be evaluated
+    assert only[0] == 0 and json.loads((tmp_path / "only/results.json").read_text())["best"]["pass@1"]["entropy"]["run"] == "entropy:0.01"
+    missing = run(monkeypatch, capsys, mine[0], "--choose-on", *choose, "--k", 1)
+    assert missing[0] == 0 and "| entropy | 0.01 | 7 | 75.0 | not evaluated |" in missing[1]
+
+
+def test_paired_difference_of_best_steps(tmp_path, monkeypatch, capsys):
+    for name, seed in (("a", 1), ("b", 2)):
+        write(tmp_path / f"{name}.jsonl", moving_rows(seed, P=40))
+        write(tmp_path / f"c{name}.jsonl", [row | {"prompt": "x" + row["prompt"]} for row in moving_rows(seed + 5, P=40)])
+    run(monkeypatch, capsys, *(f"{n}={tmp_path / n}.jsonl" for n in "ab"), "--choose-on", *(f"{n}={tmp_path / f'c{n}.jsonl'}" for n in "ab"),
+        "--k", 4, "--curves", "pass@4", "--out", tmp_path / "out")
+    best = json.loads((tmp_path / "out/results.json").read_text())["best"]["pass@4"]
+    files = {n: evaluate.read_file(tmp_path / f"{n}.jsonl", [4]) for n in "ab"}
+    values = {n: files[n]["steps"][best[n]["step"]]["values"][:, 0] for n in "ab"}
+    d = values["b"] - values["a"]
+    assert best["b"]["difference"]["mean"] == pytest.approx(d.mean()) and best["b"]["difference"]["against"] == "a"
+    assert best["b"]["difference"]["se"] == pytest.approx(d.std(ddof=1) / np.sqrt(40))
+
+
+@pytest.mark.parametrize("flags, message", [(["--curves", "pass@3"], "expected of pass@1"), (["--curves", "best@1"], "pass@4"),
+                                            (["--rollouts", "pass@1"], "needs --out")])
+def test_bad_flags_along_training(tmp_path, monkeypatch, capsys, flags, message):
+    path = write(tmp_path / "rows.jsonl", moving_rows(8))
+    status, out, err = run(monkeypatch, capsys, path, "--k", 1, *flags)
+    assert (status, out) == (2, "") and message in err
+
+
+def test_a_step_must_be_a_number_in_all_rows(tmp_path, monkeypatch, capsys):
+    for step in (None, "10", 1.5, True):
+        rows = [row | {"policy_step": step} if i == 3 else row for i, row in enumerate(moving_rows(9))]
+        status, _, err = run(monkeypatch, capsys, write(tmp_path / "rows.jsonl", rows), "--k", 1)
+        assert status == 2 and "row 4" in err and "policy_step" in err
+
+
+# ---------------------------------------------------------------- rollouts
+
+def write_rollouts(run, steps=20, P=6, level=lambda i: 1 + i % 2, kl=True):
+    """A run directory with the training rows of each step; returns all rows."""
+    everything = []
+    for step in range(steps):
+        rows = make_rows(P=P, n=4, seed=step, difficulty=1 - step / steps, step=step, level=level)
+        path = run / "rollouts" / f"step-{step:06d}.jsonl.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+        everything += rows
+    write(run / "metrics.jsonl", [{"step": s, "k": 4, "reward": 0.5, "kl_ref": 0.1 * s} for s in range(steps)] if kl else
+          [{"step": s} for s in range(steps)])
+    return everything
+
+
+def test_training_by_level_against_a_direct_count(tmp_path, monkeypatch, capsys):
+    rows = write_rollouts(tmp_path / "run")
+    drawn = {}
+    monkeypatch.setattr(evaluate, "save", lambda figure, path: drawn.update({Path(path).name: figure.axes}))
+    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@1", "pass@4", "--out", tmp_path / "out")
+    assert status == 0, err
+    for name, x in (("rollouts_step", [4.5, 14.5]), ("rollouts_kl", [0.45, 1.45])):
+        panels = {axis.get_ylabel(): axis.lines[0].get_xydata() for axis in drawn[name]}
+        assert list(panels) == [f"level {level}: {column}, %" for level in (1, 2) for column in ("pass@1", "pass@4")]
+        for level in (1, 2):
+            for column, count in (("pass@1", np.mean), ("pass@4", np.any)):
+                blocks = [[count(row["correct"]) for row in rows if row["level"] == level and row["step"] // 10 == b] for b in (0, 1)]
+                np.testing.assert_allclose(panels[f"level {level}: {column}, %"], np.transpose([x, [100 * np.mean(b) for b in blocks]]))
+
+
+def test_rollouts_without_levels_or_kl(tmp_path, monkeypatch, capsys):
+    write_rollouts(tmp_path / "run", level=None, kl=False)
+    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "maj@4", "--out", tmp_path / "out")
+    assert status == 0 and (tmp_path / "out/rollouts_step.png").exists() and not (tmp_path / "out/rollouts_kl.png").exists()
+    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@5", "--out", tmp_path / "out")
+    assert status == 2 and "n = 4" in err
+
+
+def test_damaged_rollouts_are_named_and_counted(tmp_path, monkeypatch, capsys):
+    rows = write_rollouts(tmp_path / "run")
+    damage = {"step-000003": b"", "step-000004": b"no gzip", "step-000007": None, "step-000011": gzip.compress(b'{"step": 11}\n'),
+              "step-000012": gzip.compress(b'{"step": 12,')}
+    for name, data in damage.items():
+        path = tmp_path / "run" / "rollouts" / f"{name}.jsonl.gz"
+        path.write_bytes(path.read_bytes()[:-30] if data is None else data)
+    status, _, err = run(monkeypatch, capsys, f"a={tmp_path / 'run'}", "--rollouts", "pass@1", "--out", tmp_path / "out")
+    assert status == 0 and "5 files of rollouts left out" in err and all(name in err for name in damage)
+    found = json.loads((tmp_path / "out/results.json").read_text())["rollouts"]["a"][0]
+    assert len(found["damaged"]) == 5 and found["groups"] == 15 * 6
+    for path in (tmp_path / "run" / "rollouts").iterdir():
+        path.write_bytes(b"")
+    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@1", "--out", tmp_path / "out")
+    assert status == 2 and "that can be read" in err
 
 
 # ---------------------------------------------------------------- the papers

@@ -138,6 +138,25 @@ def test_one_shot_on_files(warm, tmp_path, shell):
     assert os.readlink(tmp_path / "run" / "policy") == "policy-000001"
 
 
+def test_a_run_ends_when_no_more_prompts_are_solved(warm, tmp_path, shell):
+    """Prompts that are never solved. The run stops after 3 steps, does nothing when it is started again, and goes on to the
+    same end if it was cut off before it."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in MATH_ROWS))  # that this model never solves
+    command = (loop(tmp_path / "run", warm, steps=50, generate=f"--dataset math --data-files {prompts}",
+                    train="--stall-steps 3 --save-every 2 --keep-every 2").replace("--prompts-per-step 4", "--prompts-per-step 2"))
+    done = shell(command)
+    assert done.returncode == 0 and "complete: 3 steps, in the last 3" in done.stderr, done.stderr
+    log = metrics(tmp_path / "run")
+    assert [line["step"] for line in log] == [0, 1, 2]
+    assert (tmp_path / "run" / "policy-000003" / "trainer.pt").exists()
+    again = shell(command)
+    assert again.returncode == 0 and metrics(tmp_path / "run") == log, again.stderr
+    shutil.rmtree(tmp_path / "run" / "policy-000003")  # as if it had been killed at step 2
+    cut = shell(command)
+    assert cut.returncode == 0 and [line["step"] for line in metrics(tmp_path / "run")] == [0, 1, 2], cut.stderr
+
+
 # ------------------------------------------------------------------------------------------ evaluation along training
 
 def along(run, file, flags="--at-steps 0 2 4 5"):

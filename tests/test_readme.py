@@ -53,11 +53,12 @@ def test_the_hours_are_computed_as_it_says():
         return steps * (max(decode, train) if overlap else decode + train) / 3600
 
     plain, value, three_epochs = 6 + 2 + 2, 6 + 2 + 2 + 8, 3 * (6 + 2) + 2
-    pkpo = hours(2.6, 1, 7 * 750, 256, 1024, 1024, plain)
+    pkpo = hours(2.6, 1, 10 * 750, 256, 1024, 1024, plain)
     expected = {"tang-table1": hours(8.0, 4, 6 * 6400, 16, 4096, 4096, (plain + value) / 2, overlap=True),
                 "tang-math": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
                 "tang-harp": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
-                "pkpo-math": pkpo, "pkpo-code": pkpo, "pkpo-arc": hours(8.0, 4, 7 * 750, 256, 6144, 1024, plain),
+                "pkpo-math": pkpo, "pkpo-code": pkpo, "pkpo-arc": hours(8.0, 4, 10 * 10000, 256, 6144, 1024, plain),
+                "pkpo-anneal": hours(2.6, 1, 3 * 2250, 256, 1024, 1024, plain),
                 "maxk-table1": hours(7.6, 4, 2 * 156, 128, 512, 256, plain),
                 "maxk-table2": hours(7.6, 4, 6 * 156, 128, 512, 256, (4 * plain + 2 * three_epochs) / 6),
                 "maxk-table4": hours(7.6, 4, 10 * 156, 128, 512, 256, (plain + three_epochs) / 2)}
@@ -94,7 +95,8 @@ def test_first_command_and_the_stages_one_shot(miniature, place):
     assert "pkpo_k8" in printed and "best possible list" in printed
     results = json.loads((place / "results" / "mini" / "results.json").read_text())
     assert {"base", "rloo", "max_loo", "pkpo_k8", "maj_centred"} <= set(results["methods"])
-    assert (place / "results" / "mini" / "metric_at_k.png").stat().st_size > 10_000
+    for figure in ("metric_at_k", "along_step", "along_kl"):
+        assert (place / "results" / "mini" / f"{figure}.png").stat().st_size > 10_000
     again = miniature("bash run.sh")  # complete: nothing is trained again, the table is the same
     assert again == printed
     stages = [c for c in COMMANDS if re.match(r"python (generate|reward|advantages|train|evaluate)\.py", c)][:5]
@@ -111,6 +113,14 @@ def test_small_tables(miniature, place, table):
     assert f"bash run.sh {table}" in COMMANDS
     miniature(f"SEEDS=0 bash run.sh {table}")
     assert (place / "results" / table / "table.md").exists()
+
+
+@pytest.mark.slow
+def test_every_method_tuned_alike(miniature, place):
+    needs_installed_environment()
+    answers = miniature('SEEDS="0 1" TUNED="rloo pkpo_k8" RATES="1e-3 3e-3" bash run.sh mini-tuned')
+    assert "Does mean RL, stopped where its pass@8 is best, reach pass@k RL?" in answers and "not evaluated" not in answers
+    assert (place / "results" / "mini-tuned" / "answers.md").read_text() in answers
 
 
 @pytest.mark.slow

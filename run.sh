@@ -395,7 +395,7 @@ data() {
 }
 
 # Tang et al. 2025, tables 1 and 2: CodeContests, then transfer to TACO. The tables' model is
-# MODEL=meta-llama/Llama-3.1-70B-Instruct. 8B: 4 + 4 GPUs, TRAIN_FLAGS="--adam-bits 8" (two models train), 420 hours.
+# MODEL=meta-llama/Llama-3.1-70B-Instruct. 8B: 4 + 4 GPUs, TRAIN_FLAGS="--adam-bits 8" (two models train), 460 hours.
 tang_code() {
     MODEL=${MODEL:-meta-llama/Llama-3.1-8B-Instruct} ARCHITECTURE=tiny-llama
     STEPS=${STEPS:-6400}                             # "tables at 6,400" of 8k updates
@@ -437,7 +437,7 @@ tang_table2() {  # the policies of table 1 on TACO
 }
 
 # Tang et al. 2025, MATH and HARP: figures 2-4, 7-11 and 14-16, by level and against KL. K=2 and K=8: the ablation.
-# 4 + 4 GPUs, 37 hours each.
+# 4 + 4 GPUs, 40 hours each.
 tang_math_on() {  # dataset, training split, test split, local file, split of it for a smoke test, name
     local k=${K:-4} name=$6 objective sampling         # k = 4 (ablation 2, 8)
     if [ "$k" != 4 ]; then name=$6-k$k; fi
@@ -464,7 +464,7 @@ tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
 tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
 
 # Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
-# Three seeds there: SEEDS="0 1 2". 1 + 1 GPUs and 110 hours (math, code), 74 (annealing); 4 + 4 (ARC: at most 2,900).
+# Three seeds there: SEEDS="0 1 2". 1 + 1 GPUs and 94 hours (math, code), 84 (annealing); 4 + 4 and at most 3,000 (ARC).
 pkpo() {
     STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
     GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
@@ -516,8 +516,8 @@ pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve r
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
-# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 0.61 hours (table 1),
-# 2.5 (the runs of tables 2, 3 and 6), 4.7 (table 4).
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 1.1 hours (table 1),
+# 4.2 (the runs of tables 2, 3 and 6), 7.2 (table 4).
 maxk() {
     MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
     STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)

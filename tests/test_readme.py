@@ -9,6 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from transformers import Gemma2Config, LlamaConfig, Qwen2Config
+
+import train
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -46,24 +49,80 @@ def test_the_numbers_are_those_of_the_results():
     assert len(claims) == 6 and not [claim for claim in claims if claim not in TEXT]
 
 
-def test_the_hours_are_computed_as_it_says():
-    def hours(billions, gpus, steps, samples, prompt, completion, flop, overlap=False):
-        decode = math.ceil(samples / (128 * gpus)) * completion * 2 * 2e9 * billions / 3.35e12  # seconds a step
-        train = samples * (prompt + completion) * flop * 1e9 * billions / (gpus * 0.4 * 989e12)
-        return steps * (max(decode, train) if overlap else decode + train) / 3600
+def shape(kind, hidden, intermediate, layers, heads, keys, vocabulary, **more):
+    return kind(hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
+                num_key_value_heads=keys, vocab_size=vocabulary, **more)
 
-    plain, value, three_epochs = 6 + 2 + 2, 6 + 2 + 2 + 8, 3 * (6 + 2) + 2
-    pkpo = hours(2.6, 1, 10 * 750, 256, 1024, 1024, plain)
-    expected = {"tang-table1": hours(8.0, 4, 6 * 6400, 16, 4096, 4096, (plain + value) / 2, overlap=True),
-                "tang-math": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
-                "tang-harp": hours(8.0, 4, 5 * 1000, 256, 1024, 1024, plain, overlap=True),
-                "pkpo-math": pkpo, "pkpo-code": pkpo, "pkpo-arc": hours(8.0, 4, 10 * 10000, 256, 6144, 1024, plain),
-                "pkpo-anneal": hours(2.6, 1, 3 * 2250, 256, 1024, 1024, plain),
-                "maxk-table1": hours(7.6, 4, 2 * 156, 128, 512, 256, plain),
-                "maxk-table2": hours(7.6, 4, 6 * 156, 128, 512, 256, (4 * plain + 2 * three_epochs) / 6),
-                "maxk-table4": hours(7.6, 4, 10 * 156, 128, 512, 256, (plain + three_epochs) / 2)}
-    stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+) \|$", TEXT, re.M))
-    assert {name: float(text) for name, text in stated.items()} == {name: float(f"{h:.2g}") for name, h in expected.items()}
+
+MODELS = {
+    "Qwen2.5 0.5B": shape(Qwen2Config, 896, 4864, 24, 14, 2, 151936, tie_word_embeddings=True),
+    "Qwen2.5 1.5B": shape(Qwen2Config, 1536, 8960, 28, 12, 2, 151936, tie_word_embeddings=True),
+    "Gemma 2 2B": shape(Gemma2Config, 2304, 9216, 26, 8, 4, 256000, head_dim=256),
+    "Qwen2.5 3B": shape(Qwen2Config, 2048, 11008, 36, 16, 2, 151936, tie_word_embeddings=True),
+    "Qwen2.5 7B": shape(Qwen2Config, 3584, 18944, 28, 28, 4, 152064),
+    "Llama 3.1 8B": shape(LlamaConfig, 4096, 14336, 32, 32, 8, 128256),
+    "Gemma 2 9B": shape(Gemma2Config, 3584, 14336, 42, 16, 8, 256000, head_dim=256),
+    "Llama 3.1 70B": shape(LlamaConfig, 8192, 28672, 80, 64, 8, 128256)}
+
+
+def memory_arguments(*flags):
+    return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--activation-checkpointing", *flags])
+
+
+def parameters(model):
+    return train.held(MODELS[model], memory_arguments(), 1)["weights, float32"] / 4
+
+
+@pytest.mark.parametrize("model", [pytest.param(name, marks=[] if name == "Qwen2.5 0.5B" else pytest.mark.slow) for name in MODELS])
+def test_the_memory_is_what_train_py_computes(model):
+    plain, small, spare = memory_arguments(), memory_arguments("--adam-bits", "8"), memory_arguments(
+        "--adam-bits", "8", "--reference-model", "none")
+    alone, sharded = (train.activations(MODELS[model], plain, ranks) for ranks in (1, 2))
+    found = [sum(train.memory(MODELS[model], args, ranks, alone if ranks == 1 else sharded).values())
+             for args, ranks in [(plain, 1), (spare, 1), (plain, 4), (plain, 8), (small, 8), (small, 16)]]
+    found.append(2 * parameters(model))  # the sampler's weights
+    [stated] = re.findall(rf"^\| {re.escape(model)} \|(.*) \|$", TEXT, re.M)
+    assert [cell.strip() for cell in stated.split("|")] == [f"{size / 1e9:,.0f} GB" for size in found]
+
+
+def step_seconds(model, gpus, samples, prompt, completion, flop, value=0, prompts=0):
+    """Seconds of sampling, training, publishing and reloading of one step on `gpus` GPUs each, as the README says."""
+    size = parameters(model)
+    decode = math.ceil(samples / (128 * gpus)) * completion * 2 * 2 * size / 3.35e12
+    update = size * (samples * (prompt + completion) * flop / gpus + prompts * prompt * value) / (0.4 * 989e12)
+    return decode, update, 2 * size / (2e9 * gpus), 2 * size / 4e9
+
+
+PLAIN = 6 + 2 + 2  # FLOP a parameter and token: forward and backward, the forward pass again, the reference
+THREE_EPOCHS, THREE_OFF_POLICY = 3 * (6 + 2) + 2, 3 * (2 + 6 + 2) + 2  # the latter reads the current ratios before every update
+STEPS = {  # preset: (step, sampled beside the update before?), number of steps of it
+    "tang-table1": [(("Llama 3.1 8B", 4, 16, 4096, 4096, PLAIN), True, 3 * 6400),
+                    (("Llama 3.1 8B", 4, 16, 4096, 4096, PLAIN, 2 + 6 + 2, 2), True, 3 * 6400)],
+    "tang-math": [(("Llama 3.1 8B", 4, 256, 1024, 1024, PLAIN), True, 5 * 1000)],
+    "tang-harp": [(("Llama 3.1 8B", 4, 256, 1024, 1024, PLAIN), True, 5 * 1000)],
+    "pkpo-math": [(("Gemma 2 2B", 1, 256, 1024, 1024, PLAIN), False, 10 * 750)],
+    "pkpo-code": [(("Gemma 2 2B", 1, 256, 1024, 1024, PLAIN), False, 10 * 750)],
+    "pkpo-anneal": [(("Gemma 2 2B", 1, 256, 1024, 1024, PLAIN), False, 3 * 2250)],
+    "pkpo-arc": [(("Llama 3.1 8B", 4, 256, 6144, 1024, PLAIN), False, 10 * 10000)],
+    "maxk-table1": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 2 * 156)],
+    "maxk-table2": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 4 * 156),
+                    (("Qwen2.5 7B", 4, 128, 512, 256, THREE_OFF_POLICY), False, 2 * 156)],
+    "maxk-table4": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 5 * 156),
+                    (("Qwen2.5 7B", 4, 128, 512, 256, THREE_EPOCHS), False, 5 * 156)]}
+
+
+def test_the_hours_are_computed_as_it_says():
+    expected = {}
+    for preset, kinds in STEPS.items():
+        seconds = without = 0
+        for step, beside, count in kinds:
+            decode, update, publish, reload = step_seconds(*step)
+            together = max if beside else lambda *parts: sum(parts)
+            seconds += count * together(reload + decode, update + publish)
+            without += count * together(decode, update)
+        expected[preset] = float(f"{seconds / 3600:.2g}"), round(100 * (1 - without / seconds))
+    stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+ \| \d+ %) \|$", TEXT, re.M))
+    assert {name: (float(text.split()[0]), int(text.split()[2])) for name, text in stated.items()} == expected
 
 
 @pytest.fixture(scope="module")

@@ -1764,10 +1764,6 @@ def extract_answer(text):
 
 
 
-class Unclear(ValueError):
-    """`value` cannot read this."""
-
-
 SYMBOLS = str.maketrans({
     "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
     "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
@@ -1912,6 +1908,8 @@ def split_top(text, separators):
     return [p.strip() for p in parts + [text[last:]]]
 
 
+LETTER = re.compile(r"[a-zA-Z]")
+DECIMAL = re.compile(r"\.\d*[1-9]")  # a rounded value, perhaps
 TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
 COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
 UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
@@ -2085,7 +2083,8 @@ def same_part(gold, pred):
                 and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
             return every(same_part(g, p) for g, p in zip(*lists))
         return matching(*lists, same_part)
-    return same_value(gold, pred)
+    verdict = same_value(gold, pred)
+    return same_words(gold, pred) if verdict is None else verdict
 
 
 def shape(text):
@@ -2244,24 +2243,58 @@ def value_or_none(text):
 
 
 def same_value(gold, pred):
-    """Expressions by value, else texts by their letters."""
-    values = [[], []]
-    positive = r"\sqrt" in gold + pred and "|" not in gold + pred  # \sqrt{ab} is \sqrt{a}\sqrt{b}
-    for found, text in zip(values, (gold, pred)):
-        for trial in (POSITIVE_POINTS if positive else POINTS)[:3 if re.search("[a-zA-Z]", text) else 1]:
-            try:
-                found.append(value(text, trial))
-            except ZeroDivisionError:
-                found.append(None)
-            except (Unclear, OverflowError):
-                break
-    if values[0] and values[1] and len(gold) + len(pred) < 2 * MAX_ANSWER:
-        longer = max(map(len, values))
-        values = [v * longer if len(v) == 1 else v for v in values]
-        pairs = [(g, p) for g, p in zip(*values) if g is not None and p is not None]
-        if len(values[0]) == len(values[1]) and pairs:
-            return every(close_values(g, p) for g, p in pairs) if len(pairs) == longer or longer == 1 else \
-                (False if any(close_values(g, p) is False for g, p in pairs) else None)
+    """Expressions by value, at three points if they have variables; None where one cannot be read."""
+    points = (POSITIVE_POINTS if r"\sqrt" in gold + pred and "|" not in gold + pred else POINTS)  # \sqrt{ab} is \sqrt{a}\sqrt{b}
+    verdicts = []
+    for trial in points if LETTER.search(gold + pred) else points[:1]:
+        try:
+            verdicts.append(same_number(gold, pred, trial))
+        except ZeroDivisionError:
+            verdicts.append(None)
+        except TooLarge:  # what cannot be compared exactly is refused: math-verify would round it
+            return None if has_variables(gold + pred) else False
+        except (Unclear, OverflowError):
+            return None
+        if verdicts[-1] is False:
+            break
+    return every(verdicts)
+
+
+def same_number(gold, pred, trial):
+    """Equal at one point: exactly if both are exact, else as far as two precisions tell. None: a decimal near the other."""
+    try:
+        g, p = value(gold, trial), value(pred, trial)
+        if type(g) is type(p) is Fraction:
+            size, equal = max(abs(g), abs(p)), g == p
+        else:
+            size, equal = max(abs(complex(g)), abs(complex(p))), None
+        near = abs(g - p) <= size / 10**5
+    except OverflowError:
+        size, equal, near = math.inf, None, False
+    if equal is None:  # floats tell what is far apart, unless they are so small or large that they tell nothing
+        equal = (near or not 1e-6 < size < math.inf) and same_at_any_precision(gold, pred, trial)
+    return equal or (None if near and DECIMAL.search(gold + " " + pred) else False)
+
+
+def same_at_any_precision(gold, pred, trial):
+    """Whether the difference of two values shrinks as the precision grows: sin pi is 0 for a reason, e^{-40} is small."""
+    digits, differences = 50, []
+    with PRECISE:
+        while len(differences) < 2:
+            numbers = precise(digits)
+            readers = [Reader(text, trial, numbers) for text in (gold, pred)]
+            g, p = (numbers.context.convert(reader.read()) for reader in readers)
+            differences.append(abs(g - p))
+            noise = numbers.context.mpf(10) ** (150 - digits)
+            digits = 500 << (max(reader.bits for reader in readers) // 500).bit_length()  # the exact parts have no more
+            if len(differences) < 2 and digits * (gold + pred).count("\\") > MAX_BITS:
+                raise Unclear("too costly")
+    low, high = differences
+    return bool(high <= noise * max(low, max(abs(g), abs(p)) / 10**50))
+
+
+def same_words(gold, pred):
+    """Texts by their letters; None if they are more than words."""
     drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
     plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
     wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
@@ -2272,301 +2305,343 @@ def same_value(gold, pred):
     return None
 
 
-def close_values(g, p):
-    if type(g) is type(p) is Fraction:
-        if g == p:
-            return True
-        near = abs(g - p) <= Fraction(1, 10**5) * max(abs(g), abs(p))
-        return None if near and not g.denominator == p.denominator == 1 else False
-    try:
-        g, p = complex(g), complex(p)
-    except OverflowError:
-        return None
-    size = max(abs(g), abs(p))
-    if not math.isfinite(size):
-        return None
-    if abs(g - p) <= 1e-11 * size or size < 1e-13:
-        return True
-    return None if abs(g - p) <= 1e-5 * size else False
-
-
-FUNCTIONS = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log, "exp": cmath.exp,
-             "arcsin": cmath.asin, "arccos": cmath.acos, "arctan": cmath.atan, "cot": lambda x: 1 / cmath.tan(x),
-             "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x), "sinh": cmath.sinh, "cosh": cmath.cosh,
-             "tanh": cmath.tanh}
+FUNCTIONS = set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split())
 GREEK = set("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega "
             "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split())
+ATOMS = FUNCTIONS | GREEK | {"frac", "sqrt", "pi", "binom", "lfloor", "lceil"}
+NUMERAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:\s*\\overline\s*\{(\d{1,50})\})?")
+COMMAND = re.compile(r"\\([a-zA-Z]+)")
+INDEX = re.compile(r"\s*_\s*(\{\w+\}|\w)")
 MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
-MAX_BITS = 1 << 15
+MAX_BITS = 1 << 18  # of an exact number: enough for 20,000! and 2^-200000
+MAX_DEPTH = 40
 POINTS, POSITIVE_POINTS = (0, 1, 2), (0, 3, 4)  # where expressions are compared: fixed random values of their variables
 
 
-def value(text, trial):
-    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction if exact, else complex.
+class Unclear(ValueError):
+    """`value` cannot read this."""
 
-    Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined.
-    """
-    position, depth = 0, 0
 
-    def peek():
-        nonlocal position
-        while position < len(text) and text[position] == " ":
-            position += 1
-        return text[position] if position < len(text) else ""
+class TooLarge(Unclear):
+    """`value` reads this, but it has more bits than it may."""
 
-    def command():
-        match = re.compile(r"\\[a-zA-Z]+").match(text, position)
-        return match.group()[1:] if match else ""
 
-    def take(expected):
-        nonlocal position
-        if peek() != expected:
-            raise Unclear(text)
-        position += 1
+class Floats:
+    """Complex arithmetic of 53 bits, for what is not exact."""
+    number, pi, e, i = staticmethod(complex), complex(math.pi), complex(math.e), 1j
+    functions = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "arcsin": cmath.asin, "arccos": cmath.acos, "arctan": cmath.atan,
+                 "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh, "exp": cmath.exp, "ln": cmath.log, "sqrt": cmath.sqrt}
 
-    def exact(number):
-        if isinstance(number, Fraction) and \
-                max(number.numerator.bit_length(), number.denominator.bit_length()) > MAX_BITS:
-            raise Unclear("too large")
+
+class Precise:
+    """The same in `digits` decimal digits. Not to be used by two threads at once: PRECISE is its lock."""
+
+    def __init__(self, digits):
+        import mpmath  # sympy's, with math-verify; rarely needed
+        self.context = context = mpmath.ctx_mp.MPContext()
+        context.dps = digits
+        self.pi, self.e, self.i = context.mpc(context.pi), context.mpc(context.e), context.mpc(0, 1)
+        self.functions = {name: getattr(context, name.replace("arc", "a")) for name in Floats.functions}
+
+    def number(self, x):
+        """OverflowError where a function of it would take for ever."""
+        x = self.context.mpc(self.context.convert(x))
+        if x and self.context.mag(x) > 1100:
+            raise OverflowError
+        return x
+
+
+PRECISE, precise = threading.Lock(), functools.lru_cache(4)(Precise)
+
+
+class Reader:
+    """Recursive descent through arithmetic in LaTeX or plain notation, computing as it goes: Fractions as long as that is
+    exact, else what `numbers` calculates with. `bits`: of the largest exact number that it met."""
+
+    def __init__(self, text, trial, numbers):
+        self.text, self.trial, self.numbers, self.position, self.depth, self.bits = text, trial, numbers, 0, 0, 0
+
+    def read(self):
+        result = self.sum()
+        if self.peek():
+            raise Unclear(self.text)
+        return result
+
+    def peek(self):
+        while self.text.startswith(" ", self.position):
+            self.position += 1
+        return self.text[self.position:self.position + 1]
+
+    def take(self, expected):
+        if self.peek() != expected:
+            raise Unclear(self.text)
+        self.position += 1
+
+    def match(self, pattern):
+        match = pattern.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+        return match
+
+    def command(self):
+        match = COMMAND.match(self.text, self.position)
+        return match[1] if match else ""
+
+    def exact(self, number):
+        if type(number) is Fraction:
+            bits = max(number.numerator.bit_length(), number.denominator.bit_length())
+            self.bits = max(self.bits, bits)
+            if bits > MAX_BITS:
+                raise TooLarge(self.text)
         return number
 
-    def add_up():
-        nonlocal position, depth
-        depth += 1
-        if depth > 40:
+    def times(self, a, b):
+        for zero in a, b:
+            if type(zero) is Fraction and zero == 0:  # exactly, whatever the other is
+                return zero
+        return self.exact(a * b)
+
+    def over(self, top, bottom):
+        if bottom == 0:
+            raise ZeroDivisionError
+        return self.exact(top / bottom)
+
+    def sum(self):
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
             raise Unclear("nested too deeply")
-        total = multiply()
-        while peek() in ("+", "-"):
-            sign = text[position]
-            position += 1
-            term = multiply()
-            total = exact(total + term if sign == "+" else total - term)
-        depth -= 1
+        total = self.product()
+        while self.peek() in ("+", "-"):
+            sign = self.text[self.position]
+            self.position += 1
+            term = self.product()
+            total = self.exact(total + term if sign == "+" else total - term)
+        self.depth -= 1
         return total
 
-    def starts_atom():
-        c = peek()
-        if c == "\\":
-            return command() in {*FUNCTIONS, *GREEK, "frac", "sqrt", "pi", "binom", "lfloor", "lceil"}
-        return c.isalnum() and c.isascii() or c in ("(", "{", "[") or c == "."
-
-    def multiply():
-        nonlocal position
-        product = signed()
+    def product(self):
+        product = self.signed()
         while True:
-            c = peek()
+            c = self.peek()
             if c == "*":
-                position += 1
-                product = exact(product * signed())
+                self.position += 1
+                product = self.times(product, self.signed())
             elif c == "/":
-                position += 1
-                divisor = signed()
-                if divisor == 0:
-                    raise ZeroDivisionError
-                product = exact(product / divisor)
-            elif c and starts_atom():
-                product = exact(product * power())
+                self.position += 1
+                product = self.over(product, self.signed())
+            elif c and self.starts_atom(c):
+                product = self.times(product, self.power())
             else:
                 return product
 
-    def signed():
-        nonlocal position
-        if peek() == "-":
-            position += 1
-            return -signed()
-        if peek() == "+":
-            position += 1
-            return signed()
-        return power()
+    def starts_atom(self, c):
+        return self.command() in ATOMS if c == "\\" else c.isalnum() and c.isascii() or c in "({[."
 
-    def power():
-        nonlocal position
-        base = atom()
+    def signed(self):
+        negative = False
+        while self.peek() in ("-", "+"):
+            negative ^= self.text[self.position] == "-"
+            self.position += 1
+        return -self.power() if negative else self.power()
+
+    def power(self):
+        base = self.atom()
         while True:
-            if peek() == "!":
-                position += 1
-                if not isinstance(base, Fraction) or base.denominator != 1 or not 0 <= base <= 200:
-                    raise Unclear("factorial")
-                base = Fraction(math.factorial(int(base)))
-            elif peek() == "^":
-                position += 1
-                base = raised(base, exponent())
+            c = self.peek()
+            if c == "!":
+                self.position += 1
+                base = self.factorial(base)
+            elif c == "^":
+                self.position += 1
+                base = self.exact(raised(base, self.exponent(), self.numbers))
             else:
                 return base
 
-    def exponent():
-        nonlocal position
-        if peek() == "{":
-            return argument()
-        if peek() == "-":
-            position += 1
-            return -exponent()
-        return atom()
+    def factorial(self, n):
+        if type(n) is not Fraction or n.denominator != 1 or n < 0 or self.peek() == "!":
+            raise Unclear("factorial")
+        if n > 2 and n * math.log2(n) > MAX_BITS:
+            raise TooLarge(self.text)
+        return self.exact(Fraction(math.factorial(int(n))))
 
-    def argument():
+    def exponent(self):
+        if self.peek() == "-":
+            self.position += 1
+            return -self.exponent()
+        return self.argument() if self.peek() == "{" else self.atom()
+
+    def argument(self):
         """What a LaTeX command takes: a group in braces, or one digit, letter or command."""
-        nonlocal position
-        if peek() == "{":
-            take("{")
-            inner = add_up()
-            take("}")
-            return inner
-        if peek().isdigit():
-            position += 1
-            return Fraction(int(text[position - 1]))
-        return atom()
+        if self.peek().isdigit():
+            self.position += 1
+            return Fraction(int(self.text[self.position - 1]))
+        return self.atom()
 
-    def function(name):
-        nonlocal position
+    def group(self, opening, closing):
+        self.take(opening)
+        inner = self.sum()
+        self.take(closing)
+        return inner
+
+    def atom(self):
+        c = self.peek()
+        if c.isdigit() or c == ".":
+            return self.numeral()
+        if c in ("(", "[", "{"):
+            return self.group(c, {"(": ")", "[": "]", "{": "}"}[c])
+        if c == "|":
+            return abs(self.group("|", "|"))
+        if c == "\\":
+            return self.named()
+        word = re.compile("[a-zA-Z]{1,3}").match(self.text, self.position)
+        if not word or len(word[0]) > 2:
+            raise Unclear("words")
+        self.position += 1
+        return self.numbers.i if c == "i" else self.numbers.e if c == "e" else self.variable(c)
+
+    def numeral(self):
+        match = self.match(NUMERAL)
+        if not match:
+            raise Unclear(self.text)
+        number, period = match.groups()
+        result = Fraction(number.rstrip("."))
+        if period:
+            if "." not in number:
+                raise Unclear("an overline")
+            result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(number.partition(".")[2]))
+        mixed = MIXED.match(self.text, self.position) if "." not in number else None
+        if mixed:
+            top, bottom = [int(g) for g in mixed.groups() if g]
+            if 0 < top < bottom and self.text[mixed.end():mixed.end() + 1] not in ("^", "!"):
+                self.position = mixed.end()
+                result += Fraction(top, bottom)
+        if self.peek() == "_":
+            raise Unclear("a number in some base")
+        return self.exact(result)
+
+    def named(self):
+        name = self.match(COMMAND)
+        name = name[1] if name else ""
+        if name == "frac":
+            return self.over(self.argument(), self.argument())
+        if name == "sqrt":
+            degree = self.group("[", "]") if self.peek() == "[" else Fraction(2)
+            return root(self.argument(), degree, self.numbers)
+        if name == "pi":
+            return self.numbers.pi
+        if name == "binom":
+            return self.binomial(self.argument(), self.argument())
+        if name in ("lfloor", "lceil"):
+            inner = self.sum()
+            self.peek()
+            closing = self.match(COMMAND)
+            if not closing or closing[1] != name.replace("l", "r", 1) or type(inner) is not Fraction:
+                raise Unclear("rounding")
+            return Fraction(math.floor(inner) if name == "lfloor" else math.ceil(inner))
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name not in GREEK:
+            raise Unclear(name)
+        return self.variable(name)
+
+    def binomial(self, n, k):
+        if not all(type(v) is Fraction and v.denominator == 1 and v >= 0 for v in (n, k)):
+            raise Unclear("binomial")
+        n, k = int(n), int(k)
+        if min(k, abs(n - k)) * n.bit_length() > MAX_BITS:
+            raise TooLarge(self.text)
+        return self.exact(Fraction(math.comb(n, k)))
+
+    def function(self, name):
         base = order = None
-        while peek() in ("^", "_"):
-            if text[position] == "_":
-                position += 1
-                base = argument()
+        while self.peek() in ("^", "_"):
+            if self.text[self.position] == "_":
+                self.position += 1
+                base = self.argument()
             else:
-                position += 1
-                order = exponent()
+                self.position += 1
+                order = self.exponent()
                 if order == -1:                  # \sin^{-1} is the inverse function
                     if name not in ("sin", "cos", "tan"):
                         raise Unclear("inverse or reciprocal")
                     name, order = "arc" + name, None
-        if peek() in ("(", "{", "["):
-            inner = atom()
+        if self.peek() in ("(", "{", "["):
+            inner = self.atom()
         else:
-            if not starts_atom() or command() in FUNCTIONS:
-                raise Unclear(text)
-            inner = power()
-            while peek() and starts_atom() and command() not in FUNCTIONS and peek() not in "([":
-                inner = exact(inner * power())
-        try:
-            result = FUNCTIONS[name](complex(inner))
-            if base is not None:
-                result /= cmath.log(complex(base))
-        except (ValueError, OverflowError):
-            raise ZeroDivisionError from None
-        return result if order is None else raised(result, order)
+            if not self.starts_atom(self.peek()) or self.command() in FUNCTIONS:
+                raise Unclear(self.text)
+            inner = self.power()
+            while self.peek() and self.peek() not in "([" and self.starts_atom(self.peek()) and self.command() not in FUNCTIONS:
+                inner = self.times(inner, self.power())
+        result = applied(name, inner, base, self.numbers)
+        return result if order is None else raised(result, order, self.numbers)
 
-    def atom():
-        nonlocal position
-        c = peek()
-        number = re.compile(r"\d+(?:\.\d*)?|\.\d+").match(text, position)
-        if number:
-            position = number.end()
-            result = Fraction(number.group().rstrip("."))
-            repeating = re.compile(r"\s*\\overline\s*\{(\d{1,50})\}").match(text, position)
-            if repeating and "." in number.group():
-                position, period = repeating.end(), repeating[1]
-                decimals = len(number.group().partition(".")[2])
-                result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** decimals)
-            mixed = MIXED.match(text, position) if "." not in number.group() else None
-            if mixed:
-                top, bottom = [int(g) for g in mixed.groups() if g]
-                if 0 < top < bottom and text[mixed.end():mixed.end() + 1] not in ("^", "!"):
-                    position = mixed.end()
-                    result += Fraction(top, bottom)
-            if peek() == "_":
-                raise Unclear("a number in some base")
-            return exact(result)
-        if c in ("(", "[", "{"):
-            take(c)
-            inner = add_up()
-            take({"(": ")", "[": "]", "{": "}"}[c])
-            return inner
-        if c == "|":
-            take("|")
-            inner = add_up()
-            take("|")
-            return abs(inner) if isinstance(inner, Fraction) else complex(abs(inner))
-        if c == "\\":
-            name = command()
-            position += len(name) + 1
-            if name == "frac":
-                top, bottom = argument(), argument()
-                if bottom == 0:
-                    raise ZeroDivisionError
-                return exact(top / bottom)
-            if name == "sqrt":
-                degree = Fraction(2)
-                if peek() == "[":
-                    take("[")
-                    degree = add_up()
-                    take("]")
-                return root(argument(), degree)
-            if name == "pi":
-                return complex(math.pi)
-            if name == "binom":
-                n, k = argument(), argument()
-                if not all(isinstance(v, Fraction) and v.denominator == 1 and 0 <= v <= 1000 for v in (n, k)):
-                    raise Unclear("binomial")
-                return Fraction(math.comb(int(n), int(k)))
-            if name in ("lfloor", "lceil"):
-                inner = add_up()
-                peek()
-                if command() != name.replace("l", "r", 1):
-                    raise Unclear(text)
-                position += len(name) + 1
-                if not isinstance(inner, Fraction):
-                    raise Unclear("rounding")
-                return Fraction(math.floor(inner) if name == "lfloor" else math.ceil(inner))
-            if name in FUNCTIONS:
-                return function(name)
-            if name not in GREEK:
-                raise Unclear(name)
-            return variable(name)
-        word = re.compile(r"[a-zA-Z]+").match(text, position)
-        if not word or len(word.group()) > 2:
-            raise Unclear("words")
-        position += 1
-        if c == "i":
-            return 1j
-        return complex(math.e) if c == "e" else variable(c)
-
-    def variable(name):
-        nonlocal position
-        index = re.compile(r"\s*_\s*(\{\w+\}|\w)").match(text, position)
+    def variable(self, name):
+        index = self.match(INDEX)
         if index:
             name += "_" + index[1].strip("{}")
-            position = index.end()
-        code = zlib.crc32(f"{name}/{trial}".encode())
-        return Fraction(code % 1997 + 503, 1009) * (-1 if trial not in POSITIVE_POINTS and code >> 20 & 1 else 1)
-
-    result = add_up()
-    if peek():
-        raise Unclear(text)
-    return result
+        code = zlib.crc32(f"{name}/{self.trial}".encode())
+        return Fraction(code % 1997 + 503, 1009) * (-1 if self.trial not in POSITIVE_POINTS and code >> 20 & 1 else 1)
 
 
-def raised(base, exponent):
-    if isinstance(exponent, Fraction) and exponent.denominator == 1:
+def applied(name, x, base, numbers):
+    """A function of FUNCTIONS; ZeroDivisionError where it has no value."""
+    if base is None and type(x) is Fraction and x == 0 and name in ("sin", "tan", "arcsin", "arctan", "sinh", "tanh"):
+        return x
+    x, functions = numbers.number(x), numbers.functions
+    try:
+        if name in ("cot", "sec", "csc"):
+            return 1 / functions[{"cot": "tan", "sec": "cos", "csc": "sin"}[name]](x)
+        result = functions["ln" if name == "log" else name](x)
+        return result if base is None else result / functions["ln"](numbers.number(base))
+    except ValueError:
+        raise ZeroDivisionError from None
+
+
+def raised(base, exponent, numbers):
+    if type(exponent) is Fraction and exponent.denominator == 1:
         n = int(exponent)
-        if isinstance(base, Fraction):
+        if type(base) is Fraction:
             if base == 0 and n < 0:
                 raise ZeroDivisionError
-            if abs(n) * max(base.numerator.bit_length(), base.denominator.bit_length()) > MAX_BITS:
-                raise Unclear("too large")
+            if abs(n) * max(base.numerator.bit_length(), base.denominator.bit_length()) > MAX_BITS and abs(base) not in (0, 1):
+                raise TooLarge
             return base ** n
         if abs(n) > 10**6 or base == 0:
             raise Unclear("too large")
         return base ** n
-    if isinstance(exponent, Fraction) and isinstance(base, Fraction) and base >= 0:
-        return root(base, 1 / exponent) if exponent.numerator == 1 else complex(float(base) ** float(exponent))
-    base = complex(base)
+    if type(exponent) is Fraction and type(base) is Fraction and base >= 0:
+        return root(base, 1 / exponent, numbers) if exponent.numerator == 1 else numbers.number(base) ** numbers.number(exponent)
+    base = numbers.number(base)
     if base == 0 or base.imag == 0 and base.real < 0:
         raise Unclear("which root")
-    return base ** complex(exponent)
+    return base ** numbers.number(exponent)
 
 
-def root(base, degree):
-    if not isinstance(degree, Fraction) or degree.denominator != 1 or not 2 <= degree <= 100:
+def root(base, degree, numbers):
+    if type(degree) is not Fraction or degree.denominator != 1 or not 2 <= degree <= 100:
         raise Unclear("root")
-    if isinstance(base, Fraction) and base >= 0 and degree == 2:
+    if type(base) is Fraction and base >= 0 and degree == 2:
         top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
         if top * top == base.numerator and bottom * bottom == base.denominator:
             return Fraction(top, bottom)
-    base = complex(base)
+    base = numbers.number(base)
+    if degree == 2:
+        return numbers.functions["sqrt"](base)
+    one_by = 1 / numbers.number(degree)
     if base.imag == 0 and base.real < 0 and degree % 2:
-        return complex(-((-base.real) ** (1 / float(degree))))
-    return cmath.sqrt(base) if degree == 2 else base ** (1 / float(degree))
+        return -((-base) ** one_by)
+    return base ** one_by
+
+
+@functools.lru_cache(8192)
+def value(text, trial):
+    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction if exact, else complex.
+
+    Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined,
+    OverflowError beyond the range of floats.
+    """
+    return Reader(text, trial, Floats).read()
 
 
 def math_main(fd):

@@ -181,9 +181,25 @@ def test_value_reads_arithmetic():
                            (r"3\frac{1}{2}", Fraction(7, 2)), (r"\sqrt{16}", 4), ("5!", 120), (r"\binom52", 10), ("0.1", Fraction(1, 10)),
                            (r"0.\overline{3}", Fraction(1, 3)), ("(1+2)(3+4)", 21), ("|-3|", 3), (r"2\cdot 3".replace(r"\cdot", "*"), 6)):
         assert reward.value(text, 0) == expected, text
-    for text in ("__import__('os')", "9^{9^{9^9}}", "x.__class__", "abc def", "1 +", "((1)", "\\int x", "", "10^{10}!", "(" * 500 + "1"):
+    for text in ("__import__('os')", "9^{9^{9^9}}", "x.__class__", "abc def", "1 +", "((1)", "\\int x", "", "10^{10}!", "3!!", "(" * 500 + "1"):
         with pytest.raises((reward.Unclear, ZeroDivisionError)):
             reward.value(text, 0)
+
+
+SMALL = [  # reference, answer, equal: relative to the size of the operands, exact where they are exact
+    (r"\frac{1}{300!}", r"\frac{1}{301!}", False), ("1/300!", r"\frac{1}{300!}", True), (r"\frac{1}{2^{40000}}", r"\frac{1}{2^{40001}}", False),
+    (r"\frac{1}{2^{40000}}", "2^{-40000}", True), (r"1-\frac{1}{2024!}", r"1-\frac{1}{2023!}", False), (r"1-\frac{1}{2024!}", "1", False),
+    (r"1-\frac{1}{2024!}", "1.0", False), (r"2^{10000000}", "2^{10000001}", False), ("e^{-40}", "0", False), ("e^{-40}", "-e^{-40}", False), ("e^{-1000}", "e^{-1001}", False),
+    ("e^{1000}", "e^{1001}", False), (r"\frac{\sqrt2}{10^{14}}", r"\frac{\sqrt3}{10^{14}}", False), (r"\frac{\sqrt8}{10^{14}}", r"\frac{2\sqrt2}{10^{14}}", True),
+    (r"\pi\cdot10^{-14}", r"2\pi\cdot10^{-14}", False), (r"\pi - \frac{1}{2024!}", r"\pi", False), (r"\pi - \frac{1}{2024!}", r"\pi - \frac{1}{2023!}", False),
+    (r"\sin\pi", "0", True), (r"\cos\frac{\pi}{2}", "0", True), (r"\sqrt2\sqrt2-2", "0", True), (r"\sqrt2\sqrt2-2", "10^{-16}", False), (r"\tan\pi", "10^{-17}", False),
+    (r"e^{\pi i}+1", "0", True), (r"\frac{1}{2^{98}}", r"0\pi", False), ("0", r"0\pi", True), (r"\ln 1", "0", True), ("10^{-20}", "0", False), (r"(\sqrt3-1)^2", r"4-2\sqrt3", True),
+    (r"\cos\frac{\pi}{7}-\cos\frac{2\pi}{7}+\cos\frac{3\pi}{7}", r"\frac12", True), (r"\frac13", "0.3333333333", None), (r"\sqrt2", "1.41421356", None)]
+
+
+@pytest.mark.parametrize("gold,pred,equal", SMALL)
+def test_small_numbers(gold, pred, equal):
+    assert reward.same(gold, pred) is reward.same(pred, gold) is equal
 
 
 def test_model_text_reaches_no_eval(monkeypatch, grader):

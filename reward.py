@@ -1785,7 +1785,8 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])", lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
     (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
     (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
-    (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
+    (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?",
+     r"\\approx "), (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
     (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."), (r"\\cdot|\\times|\\ast", "*"),
     (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"), (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
     (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"), (r"\\i?math(?![a-z])", "i"),
@@ -1918,6 +1919,11 @@ VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*
 MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
 
 
+CELL = re.compile("&")
+APPROXIMATELY = re.compile(r"\\approx(?![a-zA-Z])")
+LETTER_ALONE = re.compile(r"\(?([A-Za-z])\)?")
+RATIO = re.compile(r"(\d+)\s*:\s*(\d+)")
+NAME = re.compile(r"[A-Za-z .'-]{2,}")
 CHOICE = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)(?:\s*\}\s*|\s+)(\S.*)")  # \text{(B)} 12
 BASED = re.compile(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?")  # 1010_2
 
@@ -1939,8 +1945,15 @@ def matching(gold, pred, equal):
     if len(gold) != len(pred):
         return False
     left, doubt = list(pred), False
-    for g in gold:
-        verdicts = [equal(g, p) for p in left]
+    for g in sorted(gold, key=left.count, reverse=True) if len(gold) > 20 else gold:
+        if g in left:
+            left.remove(g)
+            continue
+        verdicts = []
+        for p in left:
+            verdicts.append(equal(g, p))
+            if verdicts[-1]:
+                break
         if True in verdicts:
             left.pop(verdicts.index(True))
         elif None in verdicts:
@@ -1950,17 +1963,25 @@ def matching(gold, pred, equal):
     return None if doubt else True
 
 
+MAX_WORK = 4000  # parts that are compared for one pair of answers, at most
+WORK = threading.local()
+
+
+class TooMuch(Exception):
+    """More parts to compare than MAX_WORK."""
+
+
 @functools.lru_cache(8192)
 def same(gold, pred):
-    """True, False or None (not sure): is `pred` the answer `gold`?"""
+    """True, False or None (not sure): is `pred` the answer `gold`? It raises nothing and takes bounded time."""
+    WORK.left = MAX_WORK
     try:
         return same_answer(gold, pred)
-    except RecursionError:
+    except (RecursionError, TooMuch):
         return None
 
 
 def same_answer(gold, pred):
-    """`same`, but RecursionError where brackets nest too deeply."""
     if gold.strip() == pred.strip():
         return True
     (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
@@ -1974,26 +1995,6 @@ def same_answer(gold, pred):
     known = [u for u in (gold_unit, pred_unit) if u and "?" not in u]
     if len(known) == 2 and {*known[0]} - {"per"} != {*known[1]} - {"per"}:
         return False
-    if r"\approx" in pred_text:  # of 12\sqrt{2} \approx 16.97 the first counts
-        pred_text = pred_text.partition(r"\approx")[0].strip() or pred_text
-    if gold_text == pred_text:
-        return True
-    choices = [CHOICE.fullmatch(t) for t in (gold_text, pred_text)]  # (B) 12 is B and is 12
-    if all(choices):
-        return choices[0][1] == choices[1][1]
-    if any(choices):
-        choice, other = (choices[0], pred_text) if choices[0] else (choices[1], gold_text)
-        return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
-    if "=" in gold_text and not has_variables(gold_text) and "=" not in pred_text:  # 0.56 = 56\%
-        return some(same_answer(side, pred_text) for side in gold_text.split("="))
-    # 73\% is 73 (a unit) and 0.73
-    if (gold_text.endswith("%") or pred_text.endswith("%")) and "," not in gold_text + pred_text:
-        g, p = gold_text.rstrip("% "), pred_text.rstrip("% ")
-        if gold_text.endswith("%") and pred_text.endswith("%") or same_part(g, p) is not False:
-            return same_part(g, p)
-        if gold_text.endswith("%"):
-            return same_part(f"\\frac{{{g}}}{{100}}", p)
-        return same_part(g, f"\\frac{{{p}}}{{100}}")
     verdict = same_part(gold_text, pred_text)
     raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
     if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
@@ -2003,56 +2004,199 @@ def same_answer(gold, pred):
 
 
 def same_part(gold, pred):
-    """`same` for texts that are normalized: by structure first."""
+    """`same` for texts that are normalized, by the first of COMPARERS that these two are for."""
+    WORK.left -= 1
+    if WORK.left < 0:
+        raise TooMuch
     gold, pred = gold.strip(), pred.strip()
-    if squeeze(gold) == squeeze(pred):
+    if gold == pred or squeeze(gold) == squeeze(pred):
         return True
     if not gold or not pred:
         return False
-    letters = [re.fullmatch(r"\(?([A-Za-z])\)?", t) for t in (gold, pred)]
-    if all(letters):                                                             # choices: (C), C; variables: n
+    if PLAIN_NUMBER.fullmatch(gold) and PLAIN_NUMBER.fullmatch(pred):
+        return same_number(gold, pred, 0)
+    for compare in COMPARERS:
+        verdict = compare(gold, pred)
+        if verdict is not NotImplemented:
+            return verdict
+
+
+def same_choice(gold, pred):
+    """(B) 12 is B and is 12; (C) is C; n is n."""
+    letters = [LETTER_ALONE.fullmatch(t) for t in (gold, pred)]
+    if all(letters):
         return letters[0][1] == letters[1][1]
+    choices = [CHOICE.fullmatch(t) for t in (gold, pred)]
+    if all(choices):
+        return choices[0][1] == choices[1][1]
+    if not any(choices):
+        return NotImplemented
+    choice, other = (choices[0], pred) if choices[0] else (choices[1], gold)
+    return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
+
+
+def same_percent(gold, pred):
+    r"""73\% is 73 (a unit) and 0.73."""
+    if not (gold.endswith("%") or pred.endswith("%")) or RELATION.search(gold + pred) or "," in gold + pred:
+        return NotImplemented
+    g, p = gold.rstrip("% "), pred.rstrip("% ")
+    verdict = same_part(g, p)
+    if gold.endswith("%") and pred.endswith("%") or verdict is not False:
+        return verdict
+    return same_part(f"\\frac{{{g}}}{{100}}", p) if gold.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
+
+
+def same_based(gold, pred):
+    """1010_2, which is 1010 too where the base was asked for."""
     bases = [BASED.fullmatch(t) for t in (gold, pred)]
     if all(bases):
         (digits, base), (other_digits, other_base) = (
             (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
         return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
-    if bases[0] or bases[1]:  # 1010_2 is 1010 where the base was asked for
-        return bases[0] is not None and bases[0][1] == pred
-    ratios = [re.fullmatch(r"(\d+)\s*:\s*(\d+)", t) for t in (gold, pred)]
-    if all(ratios):                                                              # times, and ratios in lowest terms
+    return bases[0] is not None and bases[0][1] == pred if any(bases) else NotImplemented
+
+
+def same_ratio(gold, pred):
+    """Times; ratios, if the reference is in lowest terms; 1:4 is 1/4."""
+    ratios = [RATIO.fullmatch(t) for t in (gold, pred)]
+    if all(ratios):
         (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
-        return (a, b) == (c, d) or math.gcd(a, b) == 1 and a * d == b * c
-    if any(ratios):                                                              # 1:4 against 1/4
+        return (a, b) == (c, d) or math.gcd(a, b) == 1 and (c or d) and a * d == b * c or False
+    if any(ratios):
         (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
         if "/" in other or "frac" in other or b == "1":
             return same_part(f"\\frac{{{a}}}{{{b}}}", other)
+    return NotImplemented
+
+
+def same_shape(gold, pred):
+    """Answers that plainly are of different kinds differ."""
     shapes = {shape(gold), shape(pred)}
-    if len(shapes) == 2 and None not in shapes:
-        return False
+    return False if len(shapes) == 2 and None not in shapes else NotImplemented
+
+
+def same_matrix(gold, pred):
+    """Entry by entry; a row or a column may be written as a point."""
     matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
     if all(matrices):
-        rows = [[split_top(row, re.compile("&")) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
+        rows = [[split_top(row, CELL) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
         if [len(r) for r in rows[0]] != [len(r) for r in rows[1]]:
             return False
         return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
-    if any(matrices):
-        matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
-        point, body = bracketed(other), matrix[2].strip().strip("¶")
-        if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):  # a row or a column
-            entries = re.split("[&¶]", body)
-            return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
-        return None
+    if not any(matrices):
+        return NotImplemented
+    matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
+    point, body = bracketed(other), matrix[2].strip().strip("¶")
+    if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):
+        entries = re.split("[&¶]", body)
+        return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
+    return None
+
+
+def same_infinity(gold, pred):
     infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
-    if infinite:
-        other = pred if gold in infinite else gold
-        return False if len(infinite) == 2 or value_or_none(other) is not None else None
-    sets = [as_pieces(t) for t in (gold, pred)]
-    if all(sets):
-        return matching_pieces(*sets)
-    relations = [split_top(t, RELATION) for t in (gold, pred)]
-    if len(relations[0]) > 1 or len(relations[1]) > 1:
-        return same_relation(gold, pred, *relations)
+    if not infinite:
+        return NotImplemented
+    other = pred if gold in infinite else gold
+    return False if len(infinite) == 2 or value_or_none(other) is not None else None
+
+
+def same_pieces(gold, pred):
+    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts just as well."""
+    gold, pred = as_pieces(gold), as_pieces(pred)
+    if not (gold and pred):
+        return NotImplemented
+    if len(gold) != len(pred):
+        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
+        return None if any(len(k) == 2 for k in kinds) else False
+
+    def equal(g, p):
+        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
+            return False
+        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
+    return matching(gold, pred, equal)
+
+
+def same_relation(gold, pred):
+    """Equations, and what they state; other relations are left to math-verify."""
+    sides = [split_top(t, RELATION) for t in (gold, pred)]
+    if len(sides[0]) == len(sides[1]) == 1:
+        return NotImplemented
+    lists = [split_top(t, COMMA) for t in (gold, pred)]
+    if len(lists[0]) > 1 or len(lists[1]) > 1:
+        return same_assignments(gold, pred, lists)
+    if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
+        return None
+    if len(sides[0]) == 1:
+        return stated(pred, gold)
+    if len(sides[1]) == 1:
+        constant = [s for s in sides[0] if is_constant(s)]
+        if len(constant) == len(sides[0]):                         # 0.56 = 56\%: the reference is to be trusted
+            return some(same_part(side, pred) for side in constant)
+        return stated(gold, pred)
+    if all(map(is_constant, sides[1])):                            # 0 = 0
+        return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
+    if all(VARIABLE.fullmatch(s[0]) for s in sides):
+        verdict = every(same_part(sides[0][-1], side) for side in sides[1][1:])
+        if re.sub(r"\s|[{}]", "", sides[0][0]) != re.sub(r"\s|[{}]", "", sides[1][0]):
+            return False if verdict is False else None
+        return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict
+    return None if len(sides[0]) == len(sides[1]) == 2 else False
+
+
+def stated(equation, other):
+    r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded value
+    may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
+    groups = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
+    label = groups[0][0]
+    if not is_constant(label):
+        if not VARIABLE.fullmatch(label) and value_or_none(other) is None:
+            return None
+        groups[0] = list(itertools.dropwhile(VARIABLE.fullmatch, groups[0][1:]))
+    chains = []
+    for group in groups:
+        for i, side in enumerate(group):
+            if not chains or i == 0 or rounds(group[i - 1], side) and DECIMAL.search(side):
+                if chains and rounds(chains[-1][-1], side) is False:
+                    return False
+                chains.append([])
+            chains[-1].append(side)
+    return some(every(same_part(other, side) for side in chain) for chain in chains) if chains else None
+
+
+def rounds(exact, rounded):
+    """Whether the one value is the other to the last digit that is written; None if they cannot be read."""
+    g, p = value_or_none(exact), value_or_none(rounded)
+    decimals = re.search(r"\.(\d+)", rounded)
+    try:
+        return None if g is None or p is None else bool(abs(g - p) < Fraction(1, 10 ** len(decimals[1] if decimals else "")))
+    except OverflowError:
+        return None
+
+
+def same_assignments(gold, pred, lists):
+    """x = 1 or x = 2 is 1, 2 and {1, 2}; x = 1, y = 2 is so by name, and (1, 2)."""
+    if {m[0] for m in RELATION.finditer(gold + " " + pred)} != {"="}:
+        return None
+    lists = [b[1] if (b := bracketed(t)) and b[0] == "⦃" else items for t, items in zip((gold, pred), lists)]
+    pairs = [[split_top(item, RELATION) for item in items] for items in lists]
+    names = [[pair[0] for pair in side if len(pair) == 2] for side in pairs]
+    if any(len(pair) > 2 for side in pairs for pair in side) or not all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
+        return None
+    values = [[pair[-1] for pair in side] for side in pairs]
+    if len(set(names[0] + names[1])) == 1:
+        return matching(*values, same_part)
+    if names[0] and names[1]:
+        named = [dict(zip(n, v)) for n, v in zip(names, values)]
+        if all(len(d) == len(v) for d, v in zip(named, values)):
+            return set(named[0]) == set(named[1]) and every(same_part(v, named[1][name]) for name, v in named[0].items())
+    if bracketed(gold) or bracketed(pred):
+        values = [bracket[1] if (bracket := bracketed(t)) else v for t, v in zip((gold, pred), values)]
+    return len(values[0]) == len(values[1]) and every(same_part(g, p) for g, p in zip(*values)) or None
+
+
+def same_list(gold, pred):
+    """Points and sets in brackets, and lists without: {1, 2} and 1, 2 in any order; \\pm 1 is two."""
     lists = [split_top(t, COMMA) for t in (gold, pred)]
     brackets = [bracketed(t) for t in (gold, pred)]
     signed = [[w for t in items for w in plus_minus(t)] for items in lists]
@@ -2065,24 +2209,25 @@ def same_part(gold, pred):
         if g_open == "⦃":
             return matching(g_items, p_items, same_part)
         return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
-    if any(brackets) and (len(lists[0]) > 1 or len(lists[1]) > 1):
-        bracket, items = (brackets[0], lists[1]) if brackets[0] else (brackets[1], lists[0])
+    if any(brackets):
+        bracket, other, items = (brackets[0], pred, lists[1]) if brackets[0] else (brackets[1], gold, lists[0])
         if bracket[0] == "⦃":
-            return matching(bracket[1], items, same_part)
+            return matching(bracket[1], [w for item in items for w in plus_minus(item)], same_part)
         if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
             return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
         return False
-    if any(brackets):
-        bracket, other = (brackets[0], pred) if brackets[0] else (brackets[1], gold)
-        if bracket[0] == "⦃" and len(bracket[1]) == 1:
-            return same_part(bracket[1][0], other)
-        return expand_signs(bracket, other)
-    lists = signed
-    if len(lists[0]) > 1 or len(lists[1]) > 1:
-        if len(lists[0]) == len(lists[1]) and all(re.fullmatch(r"[A-Za-z .'-]{2,}", w) for w in lists[0]) \
-                and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):         # names: a ranking
-            return every(same_part(g, p) for g, p in zip(*lists))
-        return matching(*lists, same_part)
+    gold_items, pred_items = signed
+    if len(gold_items) == len(pred_items) == 1:
+        return NotImplemented
+    if len(gold_items) == 1:                                                     # 1/2, or 0.5
+        return every(same_part(gold, item) for item in pred_items)
+    if len(gold_items) == len(pred_items) and all(NAME.fullmatch(w) for w in gold_items) \
+            and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):             # names: a ranking
+        return every(same_part(g, p) for g, p in zip(gold_items, pred_items))
+    return matching(gold_items, pred_items, same_part)
+
+
+def same_expression(gold, pred):
     verdict = same_value(gold, pred)
     return same_words(gold, pred) if verdict is None else verdict
 
@@ -2098,11 +2243,6 @@ def shape(text):
     if re.fullmatch(r"[A-Za-z' -]{3,}", text):
         return "words"
     return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
-
-
-def expand_signs(bracket, other):
-    values = plus_minus(other)
-    return matching(bracket[1], values, same_part) if bracket[0] == "⦃" and len(values) > 1 else False
 
 
 def plus_minus(text):
@@ -2160,84 +2300,19 @@ def as_pieces(text):
     return pieces
 
 
-def matching_pieces(gold, pred):
-    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts just as well."""
-    if len(gold) != len(pred):
-        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
-        return None if any(len(k) == 2 for k in kinds) else False
-
-    def equal(g, p):
-        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
-            return False
-        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
-    return matching(gold, pred, equal)
-
-
-def same_relation(gold_text, pred_text, gold, pred):
-    """Equations, as split at their relation signs."""
-    signs = [set(m.group() for m in RELATION.finditer(t)) for t in (gold_text, pred_text)]
-    lists = [split_top(t, COMMA) for t in (gold_text, pred_text)]
-    if len(lists[0]) > 1 or len(lists[1]) > 1:                     # x = 1 or x = 2 against 1, 2 or {1, 2}
-        lists = [b[1] if (b := bracketed(t)) and b[0] == "⦃" else items for t, items in zip((gold_text, pred_text), lists)]
-        values = [[split_top(item, RELATION)[-1] for item in items] for items in lists]
-        names = [[n for n, *v in (split_top(item, RELATION) for item in items) if len(v) == 1] for items in lists]
-        if signs[0] | signs[1] == {"="} and all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
-            if len(set(names[0] + names[1])) == 1:
-                return matching(*values, same_part)
-            if names[0] and names[1]:                              # x = 1, y = 2: by name
-                named = [dict(zip(n, v)) for n, v in zip(names, values)]
-                if all(len(d) == len(v) for d, v in zip(named, values)):
-                    return set(named[0]) == set(named[1]) and every(
-                        same_part(v, named[1][name]) for name, v in named[0].items())
-            point = bracketed(gold_text) or bracketed(pred_text)   # (1, 2) against x = 1, y = 2
-            if point:
-                values = [point[1] if bracketed(t) else v for t, v in zip((gold_text, pred_text), values)]
-            if len(values[0]) == len(values[1]):
-                return every(same_part(g, p) for g, p in zip(*values)) or None
-        return None
-    if not signs[0] | signs[1] <= {"=", r"\in", r"\approx"}:
-        if len(gold) == len(pred) == 2 and signs[0] | signs[1] <= {"<", ">", r"\le", r"\ge"}:
-            low_high = [sides if sign <= {"<", r"\le"} else sides[::-1] for sides, sign in zip((gold, pred), signs)]
-            ratio = proportional(*low_high)
-            if ratio:
-                return bool(signs[0] & {"<", ">"}) == bool(signs[1] & {"<", ">"}) and ratio.real > 0 and not ratio.imag
-        return None
-    if len(gold) > 1 and len(pred) > 1:
-        if len(gold) > 2 or len(pred) > 2:
-            return same_part(gold[-1], pred[-1]) or None
-        if VARIABLE.fullmatch(gold[0]) and VARIABLE.fullmatch(pred[0]):
-            if re.sub(r"\s|[{}]", "", gold[0]) != re.sub(r"\s|[{}]", "", pred[0]):
-                return False if same_part(gold[1], pred[1]) is False else None
-            verdict = same_part(gold[1], pred[1])
-            return None if verdict is False and has_variables(gold[1]) else verdict
-        if not has_variables(gold_text + pred_text):
-            return every(same_part(g, p) for g, p in zip(gold, pred))
-        return True if proportional(gold, pred) else None
-    if len(gold) > 1:
-        return same_part(gold[-1], pred_text) if VARIABLE.fullmatch(gold[0]) else None
-    labelled = VARIABLE.fullmatch(pred[0]) or value_or_none(gold_text) is not None
-    return same_part(gold_text, pred[-1]) if labelled else None
-
-
 def has_variables(text):
     return re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
 
 
-def proportional(gold, pred):
-    """The constant factor between left minus right of the one and of the other, if it is the same at all points."""
-    ratios = []
-    try:
-        for trial in POINTS:
-            g, p = (value(sides[0], trial) - value(sides[1], trial) for sides in (gold, pred))
-            ratios.append(complex(g) / complex(p))
-    except (Unclear, ZeroDivisionError, OverflowError):
-        return None
-    return ratios[0] if all(abs(r - ratios[0]) <= 1e-9 * abs(r) for r in ratios) else None
+def is_constant(text):
+    """Whether it is an expression that can be read and has the same value at all points."""
+    first = value_or_none(text)
+    return first is not None and (not has_variables(text) or value_or_none(text, 1) == first)
 
 
-def value_or_none(text):
+def value_or_none(text, trial=0):
     try:
-        return value(text, 0)
+        return value(text, trial)
     except (Unclear, OverflowError, ZeroDivisionError):
         return None
 
@@ -2303,6 +2378,10 @@ def same_words(gold, pred):
             return True
         return False if not any(re.search(r"[\\^_=+*/]", re.sub(r"\\text", "", t)) for t in (gold, pred)) else None
     return None
+
+
+COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_infinity, same_pieces, same_relation,
+             same_list, same_expression)
 
 
 FUNCTIONS = set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split())

@@ -1910,7 +1910,7 @@ def split_top(text, separators):
 
 
 LETTER = re.compile(r"[a-zA-Z]")
-DECIMAL = re.compile(r"\.\d*[1-9]")  # a rounded value, perhaps
+DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
 TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
 COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
 UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
@@ -2126,14 +2126,13 @@ def same_relation(gold, pred):
     if len(lists[0]) > 1 or len(lists[1]) > 1:
         return same_assignments(gold, pred, lists)
     if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
-        return None
+        return False if is_constant(gold) or is_constant(pred) else None
     if len(sides[0]) == 1:
         return stated(pred, gold)
     if len(sides[1]) == 1:
-        constant = [s for s in sides[0] if is_constant(s)]
-        if len(constant) == len(sides[0]):                         # 0.56 = 56\%: the reference is to be trusted
-            return some(same_part(side, pred) for side in constant)
-        return stated(gold, pred)
+        if not has_variables(gold):                                # 0.56 = 56\%: the reference is to be trusted
+            return some(same_part(side, pred) for side in sides[0])
+        return stated(gold, pred) if VARIABLE.fullmatch(sides[0][0]) else None
     if all(map(is_constant, sides[1])):                            # 0 = 0
         return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
     if all(VARIABLE.fullmatch(s[0]) for s in sides):
@@ -2147,16 +2146,19 @@ def same_relation(gold, pred):
 def stated(equation, other):
     r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded value
     may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
-    groups = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
-    label = groups[0][0]
-    if not is_constant(label):
-        if not VARIABLE.fullmatch(label) and value_or_none(other) is None:
+    head, *rest = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
+    if VARIABLE.fullmatch(head[-1]) and not rest and not VARIABLE.fullmatch(head[0]):  # 5 = x
+        head.reverse()
+    if not is_constant(head[0]):
+        if not VARIABLE.fullmatch(head[0]) and value_or_none(other) is None:
             return None
-        groups[0] = list(itertools.dropwhile(VARIABLE.fullmatch, groups[0][1:]))
+        head = head[1:]
+        while VARIABLE.fullmatch((head + [""])[0]) and (len(head) > 1 or rest):
+            head = head[1:]
     chains = []
-    for group in groups:
+    for group in [head, *rest]:
         for i, side in enumerate(group):
-            if not chains or i == 0 or rounds(group[i - 1], side) and DECIMAL.search(side):
+            if not chains or i == 0 or "." in side and rounds(group[i - 1], side):
                 if chains and rounds(chains[-1][-1], side) is False:
                     return False
                 chains.append([])
@@ -2165,11 +2167,16 @@ def stated(equation, other):
 
 
 def rounds(exact, rounded):
-    """Whether the one value is the other to the last digit that is written; None if they cannot be read."""
+    """Whether the one value is the other, rounded or cut to the digits that are written; None if they cannot be read."""
     g, p = value_or_none(exact), value_or_none(rounded)
-    decimals = re.search(r"\.(\d+)", rounded)
+    if g is None or p is None:
+        return None
+    decimals, zeros = re.search(r"\.(\d+)", rounded), re.search(r"0*$", rounded)
+    unit = Fraction(1, 10 ** len(decimals[1])) if decimals else 10 ** len(zeros[0])
     try:
-        return None if g is None or p is None else bool(abs(g - p) < Fraction(1, 10 ** len(decimals[1] if decimals else "")))
+        if not decimals and 10 * unit > abs(p):
+            unit = 1
+        return abs(g - p) <= Fraction(unit) / 2 or abs(p) <= abs(g) < abs(p) + unit and abs(g - p) < unit
     except OverflowError:
         return None
 
@@ -2945,21 +2952,21 @@ class Grader:
 
     def votes(self, kind, preds, correct):
         """Classes of equal predictions, numbered by first appearance; -1 for none. Math: right ones are one class; others
-        join the first class whose first member they equal (what only math-verify can tell: within --timeout-s a row)."""
-        votes, firsts, end = [], [], time.monotonic() + self.settings.timeout_s
+        join the first class whose first member they equal. All that takes at most --timeout-s a row (and one comparison, of
+        bounded work); answers that were not compared by then are as equal as their texts."""
+        votes, firsts, by_text, end = [], [], {}, time.monotonic() + self.settings.timeout_s
 
         def alike(i, j):
-            if preds[i] == preds[j] or correct[i] and correct[j]:
-                return True
-            if kind != "math" or correct[i] or correct[j]:
-                return False
-            verdict = same(preds[i], preds[j])
+            if correct[i] or correct[j] or kind != "math":
+                return correct[i] and correct[j]
             left = end - time.monotonic()
-            if verdict is None:
-                return left > 0 and self.worker().equal(preds[i], preds[j], left) is True
-            return verdict
+            verdict = same(preds[i], preds[j]) if left > 0 else False
+            left = end - time.monotonic()
+            return left > 0 and self.worker().equal(preds[i], preds[j], left) is True if verdict is None else verdict
         for i, pred in enumerate(preds):
-            number = -1 if pred is None else next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
+            number = -1 if pred is None else by_text.get((pred, correct[i]))
+            if number is None:
+                number = by_text[pred, correct[i]] = next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
             if number == len(firsts):
                 firsts.append(i)
             votes.append(number)

@@ -753,6 +753,7 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
     if split not in spec["splits"]:
         raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
     _, in_split, overlap = (*spec["splits"][split], None)[:3]
+    sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
     known = known_keys(overlap, data_files, against) if overlap else set()
     prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
     for read, row in enumerate(source_rows(dataset, split, data_files), start=1):
@@ -793,7 +794,9 @@ def prompt_ids(tokenizer, prompt, system):
     """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the template
     has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that, too."""
     if tokenizer.chat_template is None:
-        return tokenizer(prompt["prompt"])["input_ids"]
+        ids, plain = (tokenizer(prompt["prompt"], add_special_tokens=special)["input_ids"] for special in (True, False))
+        # some tokenizers end every text: what follows such an end would be another text
+        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and plain[-1:] != ids[-1:] else ids
     from jinja2 import TemplateError
     system, user = SYSTEM[prompt["kind"]] if system is None else system, prompt["prompt"]
     forms = [[{"role": "system", "content": system}, {"role": "user", "content": user}]] if system else []
@@ -854,6 +857,57 @@ def short_prompts(prompts, tokenizer, args):
     return short
 
 
+def check_checkpoint(path):
+    """ValueError in one line if `path` is a path on this machine, and no directory with a model in it; a name on the hub has
+    at most one slash inside. Also for train.py."""
+    path = str(path)
+    if os.path.isdir(path):
+        if not os.path.exists(os.path.join(path, "config.json")):
+            raise ValueError(f"{path} is not a checkpoint: it has no config.json")
+        if not any(name.endswith((".safetensors", ".bin", ".safetensors.index.json")) for name in os.listdir(path)):
+            raise ValueError(f"{path} is not a checkpoint: it has no weights (*.safetensors)")
+    elif os.path.exists(path):
+        raise ValueError(f"{path} is not a checkpoint: it is no directory")
+    elif path.startswith((".", "/", "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
+        raise ValueError(f"{path}: no such directory")
+
+
+def load_tokenizer(path):
+    """The tokenizer of a checkpoint or hub name. ValueError in one line where there is none: transformers makes an empty one
+    of a directory without its files. Also for train.py."""
+    from transformers import AutoTokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"{path}: its tokenizer cannot be read: {error}") from None
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ValueError(f"{path} has no tokenizer (tokenizer.json or the like)")
+    return tokenizer
+
+
+def check_device(name):
+    """ValueError in one line if torch cannot use the device. Also for train.py."""
+    import torch
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+def end_ids(path, tokenizer):
+    """The token ids that end a completion: all that the generation config or the tokenizer names. ValueError if there is none:
+    every completion would run to its limit."""
+    from transformers import AutoConfig, GenerationConfig
+    try:
+        found = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # no generation_config.json
+        found = AutoConfig.from_pretrained(path).eos_token_id
+    ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
+    if not ids:
+        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its tokenizer")
+    return sorted(ids)
+
+
 def sampling_seed(seed, step, place):
     """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are batched."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()[:6], "big")
@@ -879,15 +933,15 @@ def transformers_engine(path, args):
     computed once, samples share a row of the batch until they differ, and finished samples leave it."""
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(device).eval()
     if getattr(model.config, "attn_logit_softcapping", None):
         model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    stop_ids = model.generation_config.eos_token_id
-    stop_ids = torch.tensor(stop_ids if isinstance(stop_ids, list) else [stop_ids], device=device)
+    tokenizer = load_tokenizer(path)
+    stop_ids = torch.tensor(end_ids(path, tokenizer), device=device)
     n, limit = args.num_samples, args.max_tokens
 
     def distribution(logits):
@@ -1208,13 +1262,18 @@ def policy_step(path):
     return int(name[7:]) if name.startswith("policy-") and name[7:].isdigit() else None
 
 
+SAY_AFTER, GIVE_UP_AFTER = 10, 300  # seconds that generate.py waits for weights where no train.py is at work
+
+
 def wait_for_weights(run, step, max_staleness, rows):
     """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
     more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
     checkpoint when it starts, so they are waited out too. None if the run is complete before its last step
-    (train.py --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile."""
+    (train.py --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever
+    begins there."""
     reader = select.poll()
     reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
+    started, said = time.monotonic(), False
     while True:
         newest = Path(os.path.realpath(run / "policy"))
         found = policy_step(newest)
@@ -1224,6 +1283,14 @@ def wait_for_weights(run, step, max_staleness, rows):
             return None
         if reader.poll(1):
             raise BrokenPipeError
+        waited = time.monotonic() - started
+        if waited > SAY_AFTER and not said:
+            said = True
+            if not trainer_at_work(run):
+                print(f"generate.py: waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet",
+                      file=sys.stderr)
+        if waited > GIVE_UP_AFTER and not (run / "lock").exists():
+            raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
 
 
 # Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens, whose
@@ -1403,13 +1470,15 @@ class Sampler:
 def generate(args, rows):
     """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With --along
     there is one batch, which is sampled from each checkpoint."""
-    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     first_step = 0
     if args.run:  # start where train.py starts: at its last checkpoint
         first_step = max((int(file.parent.name[-6:]) for file in args.run.glob("policy-??????/trainer.pt")), default=0)
+        if first_step >= args.steps:
+            print(f"generate.py: {args.run} is complete: {first_step} steps, nothing to sample", file=sys.stderr)
+            return
     if args.along:
         checkpoints = kept_checkpoints(args.along, args.at_steps, rows)
         path = next(checkpoints)
@@ -1418,9 +1487,9 @@ def generate(args, rows):
         path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
         if path is None:
             return
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "config.json")):
-        raise ValueError(f"{path} is not a checkpoint: it has no config.json")
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    check_checkpoint(path)
+    tokenizer = load_tokenizer(path)
+    ends = end_ids(path, tokenizer)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
     sampler = Sampler(args)
@@ -1436,7 +1505,7 @@ def generate(args, rows):
             if not places:
                 continue
             if args.reference:
-                groups = ((i, [reference_sample(tokenizer, prompts[g])]) for i, g in enumerate(places))
+                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
             else:
                 sampler.use(path)
                 groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
@@ -1449,10 +1518,11 @@ def generate(args, rows):
                 rows.flush()
 
 
-def reference_sample(tokenizer, prompt):
+def reference_sample(tokenizer, prompt, ends):
     """The dataset's first solution in the shape of a sample; no policy drew it, so it has no log-probabilities."""
     solution = prompt["reference"][0]
-    ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [end]
     return solution, ids, None, "stop"
 
 
@@ -1493,8 +1563,9 @@ def check_arguments(parser, args):
         unused += given("--prompts-per-step")
     if unused:
         parser.error(f"no effect in this mode: {' '.join(unused)}")
-    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0), ("top_k", 0)):
-        if getattr(args, name) < low:
+    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0), ("top_k", 0),
+                      ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
+        if getattr(args, name) is not None and getattr(args, name) < low:
             parser.error(f"--{name.replace('_', '-')} must be at least {low}")
     if not args.temperature > 0 or not 0 < args.top_p <= 1:
         parser.error("--temperature must be above 0 and --top-p in (0, 1]")
@@ -1518,6 +1589,8 @@ def choose_engine(parser, args):
         parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
     if args.share_gpu and (args.run is None or args.max_staleness):
         parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
+    if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
+        parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
     if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
         parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
     if args.engine == "vllm-server" and not args.servers:

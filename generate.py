@@ -936,7 +936,6 @@ def transformers_engine(path, args):
     from transformers import AutoModelForCausalLM
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(device)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(device).eval()
     if getattr(model.config, "attn_logit_softcapping", None):
         model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
@@ -1578,6 +1577,11 @@ def choose_engine(parser, args):
         if importlib.util.find_spec("vllm") and args.device is None:
             import torch
             args.engine = "vllm" if torch.cuda.device_count() else "transformers"
+    if args.device:
+        try:
+            check_device(args.device)
+        except ValueError as error:
+            parser.error(str(error))
     flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
              "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
              "server_requests": "vllm-server", "server_attempts": "vllm-server"}

@@ -17,6 +17,7 @@ Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct compl
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import datetime
 import fcntl
@@ -34,6 +35,7 @@ import sys
 import tempfile
 import time
 import weakref
+import zlib
 from collections import defaultdict
 from pathlib import Path
 from unittest import mock
@@ -50,15 +52,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import BadRow, at_row, read_rows
+from advantages import STEP, BadRow, at_row, read_rows
+from generate import check_checkpoint, check_device, load_tokenizer
 
 # most logits held at a time: the loss's memory does not grow with T * V. Each slice reads the whole output layer
 LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
+CHECKED_AT_ONCE = 2**26  # bytes of a file that a thread checks
+AFTER_DAMAGE = ("Every checkpoint is complete before it has its name, so the disk or a copy damaged it: remove {} to resume "
+                "from the one before, if there is one, or start another --run")
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
 
@@ -165,7 +171,10 @@ def autocast(device, dtype):
 def load_model(path, kind=AutoModelForCausalLM, **how):
     """A checkpoint's model. transformers' fused attention drops the cap on attention logits that Gemma 2 has, and says
     nothing: such models get the plain one."""
-    return plain_attention_if_capped(kind.from_pretrained(path, **how))
+    try:
+        return plain_attention_if_capped(kind.from_pretrained(path, **how))
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"the weights of {path} cannot be read: {error}") from None
 
 
 def plain_attention_if_capped(model):
@@ -249,6 +258,23 @@ def check_row(row, first, sft, vocabulary):
     if drawn["temperature"] not in (None, 1) or drawn["top_p"] not in (None, 1) or (drawn["top_k"] or 0) > 0:
         words = ", ".join(f"{key} {value}" for key, value in drawn.items() if value is not None)
         raise BadRow(f"sampled with {words}: the ratio is defined for temperature 1, top_p 1 and top_k 0 (off)")
+
+
+FOREIGN = 1.0  # nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
+
+
+def check_mismatch(rows, step, mismatch):
+    """Rows whose log-probabilities are not those of this policy, by far. BadRow if they name the very weights that this step
+    began with: they were drawn by others. Else (an older policy, or none named) the clip or the truncated weight leaves little
+    of them, which is said."""
+    if mismatch is None or mismatch <= FOREIGN:
+        return
+    text = (f"step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the policy's, on average over the "
+            "samples that were used")
+    if rows[0].get("policy_step") == step:
+        raise BadRow(f"{text}, and the rows name its own weights (policy_step {step}): another model drew them")
+    if RANK == 0:
+        print(f"train.py: WARNING: {text}: did another model draw them? Their ratios are clipped or truncated", file=sys.stderr)
 
 
 class Batch:
@@ -913,6 +939,7 @@ def save_state(published, step, state, args):
             shutil.rmtree(new, ignore_errors=True)
             shutil.copytree(published, new)
         torch.save(state, (new if new.exists() else target) / "trainer.new")
+        write_checksums(new if new.exists() else target)
         if new.exists():
             os.replace(new / "trainer.new", new / "trainer.pt")
             shutil.rmtree(target, ignore_errors=True)
@@ -921,6 +948,48 @@ def save_state(published, step, state, args):
             os.replace(target / "trainer.new", target / "trainer.pt")
     except (RuntimeError, OSError) as error:  # what torch makes of a failed write
         raise OSError(f"cannot write {target / 'trainer.pt'}: {error}") from None
+
+
+def checksum(file):
+    """CRC-32 of a file, as hexadecimal digits; of its parts first, since threads can share those."""
+    size = file.stat().st_size
+
+    def of_part(start):
+        room, crc, left = memoryview(bytearray(2**20)), 0, CHECKED_AT_ONCE
+        with open(file, "rb", buffering=0) as content:
+            content.seek(start)
+            while left and (count := content.readinto(room[:min(left, len(room))])):
+                crc, left = zlib.crc32(room[:count], crc), left - count
+        return crc.to_bytes(4, "big")
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        return f"{zlib.crc32(b''.join(threads.map(of_part, range(0, size, CHECKED_AT_ONCE)))):08x}"
+
+
+def write_checksums(directory):
+    """Write what the files of a checkpoint have to be into its checksums.json, {name: [bytes, checksum]}, the state that is
+    still called trainer.new included."""
+    files = {str(file.relative_to(directory)): file for file in sorted(directory.rglob("*")) if file.is_file()}
+    files["trainer.pt"] = files.pop("trainer.new")
+    files.pop("checksums.json", None)
+    sums = {name: [file.stat().st_size, checksum(file)] for name, file in files.items()}
+    (directory / "checksums.json").write_text(json.dumps(sums, indent=1))
+
+
+def verify_checksums(directory):
+    """ValueError that names the file if one of a checkpoint is not what was written."""
+    try:
+        sums = json.loads((directory / "checksums.json").read_text())
+        files = [(directory / name, size, expected) for name, (size, expected) in sums.items()]
+    except FileNotFoundError:
+        print(f"train.py: {directory} has no checksums.json: whether its files are whole is not known", file=sys.stderr)
+        return
+    except (ValueError, TypeError, AttributeError):
+        files = [(directory / "checksums.json", -1, "")]
+    for file, size, expected in files:
+        if not file.is_file():
+            raise ValueError(f"{file} is missing. {AFTER_DAMAGE.format(directory)}")
+        if file.stat().st_size != size or checksum(file) != expected:
+            raise ValueError(f"{file} is damaged: it is not what was written. {AFTER_DAMAGE.format(directory)}")
 
 
 def to_keep(step, args):
@@ -1002,16 +1071,18 @@ def read_state(path):
     try:
         return torch.load(path / "trainer.pt", map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path / 'trainer.pt'} cannot be read ({error}). Every checkpoint is complete before it has "
-                         f"its name, so the disk or a copy damaged it: remove {path} to resume from the one before, "
-                         "or start another --run") from None
+        raise ValueError(f"{path / 'trainer.pt'} cannot be read ({error}). {AFTER_DAMAGE.format(path)}") from None
 
 
 def resume(run, args):
     """The newest checkpoint of RUN that has a state, or None. Turns RUN/policy back to it, drops what came after."""
-    found = sorted(path.parent for path in run.glob("policy-??????/trainer.pt"))
+    found, metrics = sorted(path.parent for path in run.glob("policy-??????/trainer.pt")), run / "metrics.jsonl"
     if not found:
+        if metrics.exists() and metrics.stat().st_size:
+            raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from ({run}/policy-*/trainer.pt): "
+                             f"start another --run, or remove {run}")
         return None
+    verify_checksums(found[-1])
     state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard", "samples_every",
@@ -1025,13 +1096,27 @@ def resume(run, args):
     for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
         if path.name > found[-1].name:
             shutil.rmtree(path)
-    metrics = run / "metrics.jsonl"
-    if metrics.exists():
-        lines = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in lines if json.loads(line)["step"] < state["step"]]
-        metrics.with_suffix(".new").write_text("".join(kept))
-        os.replace(metrics.with_suffix(".new"), metrics)
+    metrics.with_suffix(".new").write_bytes(b"".join(metrics_before(state["step"], metrics)))
+    os.replace(metrics.with_suffix(".new"), metrics)
     return found[-1]
+
+
+def metrics_before(step, path):
+    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are missing
+    are named; ValueError for a line that is none of train.py's, or a step that does not follow the one before."""
+    lines, steps, kept = path.read_bytes().splitlines(keepends=True) if path.exists() else [], [], []
+    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+    for number, row in read_rows(whole, None, source=f"{path}: "):
+        if not STEP.fit([row.get("step")]) or steps and row["step"] <= steps[-1]:
+            raise ValueError(f"{path}: row {number}: expected a step above {steps[-1] if steps else -1}, found "
+                             f"{row.get('step')}: remove the lines that are wrong, or start another --run")
+        steps.append(row["step"])
+        if row["step"] < step:
+            kept.append(lines[number - 1])
+    if missing := sorted(set(range(step)) - set(steps)):
+        print(f"train.py: {path} lacks {len(missing)} of the steps before {step}: {', '.join(map(str, missing[:5]))}"
+              f"{', ...' if len(missing) > 5 else ''}. The run goes on, and its curves have a gap", file=sys.stderr)
+    return kept
 
 
 def lock(run):
@@ -1045,6 +1130,16 @@ def lock(run):
         except BlockingIOError:
             time.sleep(0.05)
     raise ValueError(f"another train.py is at work in {run}")
+
+
+def check_held(held, run):
+    """ValueError if RUN is not the directory any more in which this process holds the lock."""
+    try:
+        same = os.path.samestat(os.fstat(held.fileno()), os.stat(run / "lock"))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise ValueError(f"{run} was removed or replaced while train.py was at work in it: it ends here")
 
 
 def build(args, path):
@@ -1063,7 +1158,7 @@ def build(args, path):
         if trains:
             if RANK == 0:
                 check_logits(model, path)
-            others.update(other_files(model, AutoTokenizer.from_pretrained(path), precision))
+            others.update(other_files(model, load_tokenizer(path), precision))
         checkpointed = trains and args.activation_checkpointing
         share = shares_prompt(model.config, RANKS)
         return placed(Policy(model, share and not checkpointed, precision), model, args, checkpointed)
@@ -1121,6 +1216,9 @@ def train(args):
     """Everything from the start, or the last checkpoint, of --run to its last step."""
     if RANKS > 1:
         start_ranks(args)
+    for path in {args.model, args.reference_model or args.model} - {"none"}:
+        check_checkpoint(path)
+    check_device(args.device)
     if RANK == 0 and args.device.startswith("cuda"):
         total = torch.cuda.get_device_properties(args.device).total_memory
         check_memory(AutoConfig.from_pretrained(args.model), args, RANKS, total)
@@ -1132,13 +1230,13 @@ def train(args):
     optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args) for name, module in modules.items()}
     home = from_rank_0(lambda: weights_home(args, policy.model))
     try:
-        loop(state, policy, reference, value, modules, optimizers, others, home, args)
+        loop(state, policy, reference, value, modules, optimizers, others, home, locked, args)
     finally:
         if RANK == 0:
             leave_home(home, args.run)
 
 
-def loop(state, policy, reference, value, modules, optimizers, others, home, args):
+def loop(state, policy, reference, value, modules, optimizers, others, home, locked, args):
     """Read a batch, update, log, publish: once a step."""
     run, sft = args.run, args.loss == "sft"
     first, solved, seen, grew = 0, set(), set(), 0  # grew: the last step after which more prompts were solved
@@ -1191,6 +1289,10 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, arg
             grew = step + 1 if len(solved) > before else grew
             metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
                         rl_step(batch, step, policy, reference, value, optimizers, args))
+            if not sft:
+                check_mismatch(rows, step, metrics["mismatch_mean"])
+            if RANK == 0:
+                check_held(locked, run)
             if not sft and RANK == 0:
                 write_rollouts(run / "rollouts" / f"step-{step:06d}.jsonl.gz", rows)
             work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
@@ -1221,8 +1323,9 @@ def end(run, step, args):
           + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""), file=sys.stderr)
     if stalled:
         replace_link(run / "complete", f"policy-{step:06d}")
-    for _ in sys.stdin.buffer:
-        pass
+    unused = sum(not line.isspace() for line in sys.stdin.buffer)
+    if unused and not stalled:
+        print(f"train.py: {unused} rows came all the same, and were not used", file=sys.stderr)
 
 
 def record(metrics_file, tensorboard, step, metrics):

@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 import os
+import shutil
+import threading
 from argparse import Namespace
 from fractions import Fraction
 
@@ -233,7 +235,6 @@ def test_weights_are_waited_for(tmp_path):
             if ready:
                 assert generate.wait_for_weights(tmp_path, step, staleness, rows).name == f"policy-{found:06d}"
             else:
-                import threading
                 threading.Timer(0.2, os.close, [read]).start()
                 with pytest.raises(BrokenPipeError):
                     generate.wait_for_weights(tmp_path, step, staleness, rows)
@@ -242,6 +243,62 @@ def test_weights_are_waited_for(tmp_path):
                 rows = open(write, "w")
         rows.close()
     os.close(read)
+
+
+def test_a_run_in_which_no_trainer_begins_is_given_up(tmp_path, monkeypatch, capsys):
+    """--run TYPO: a line after a while, an error in the end; a trainer that has begun is waited for, however long it takes."""
+    monkeypatch.setattr(generate, "SAY_AFTER", 0.05)
+    monkeypatch.setattr(generate, "GIVE_UP_AFTER", 0.2)
+    read, write = os.pipe()
+    with open(write, "w") as rows:
+        with pytest.raises(ValueError, match=f"no train.py has begun in {tmp_path}/TYPO"):
+            generate.wait_for_weights(tmp_path / "TYPO", 0, 0, rows)
+        assert capsys.readouterr().err.count(f"waiting for a train.py to publish weights in {tmp_path}/TYPO/policy") == 1
+        (tmp_path / "lock").touch()
+        threading.Timer(1, (tmp_path / "policy").symlink_to, ["policy-000000"]).start()
+        assert generate.wait_for_weights(tmp_path, 0, 0, rows).name == "policy-000000"
+    os.close(read)
+
+
+def test_a_run_that_is_complete_is_said(tmp_path, shell):
+    (tmp_path / "policy-000003").mkdir()
+    (tmp_path / "policy-000003" / "trainer.pt").touch()
+    done = shell(f"python generate.py --run {tmp_path} --steps 3")
+    assert done.returncode == 0 and not done.stdout and "is complete: 3 steps, nothing to sample" in done.stderr
+
+
+def test_a_completion_ends_at_each_end_that_the_checkpoint_names(tiny, tmp_path):
+    """The generation config and the tokenizer name different tokens, one of them, or none."""
+    shutil.copytree(tiny, tmp_path / "model")
+    args = settings(num_samples=400, max_tokens=30)
+    config, names = tmp_path / "model" / "generation_config.json", tmp_path / "model" / "tokenizer_config.json"
+    written = json.loads(names.read_text())
+    for of_config, of_tokenizer, ends in ((7, "<eos>", {1, 7}), ([7, 9], "<eos>", {1, 7, 9}), (7, None, {7}), (None, "<eos>", {1})):
+        config.write_text(json.dumps({"eos_token_id": of_config}))
+        names.write_text(json.dumps(written | {"eos_token": of_tokenizer}))
+        sample = generate.transformers_engine(tmp_path / "model", args).sample
+        found = set()
+        for _, group in sample([([5, 6], 0)]):
+            for text, ids, _, reason in group:
+                assert (ids[-1] in ends) == (reason == "stop") and not ends & set(ids[:-1])
+                found |= {ids[-1]} if reason == "stop" else set()
+        assert found == ends
+    config.unlink()
+    names.write_text(json.dumps(written | {"eos_token": None}))
+    model = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(model | {"eos_token_id": None}))
+    with pytest.raises(ValueError, match="names no end-of-sequence token"):
+        generate.end_ids(tmp_path / "model", AutoTokenizer.from_pretrained(tmp_path / "model"))
+
+
+def test_no_end_stands_between_prompt_and_completion(tiny):
+    """Tokenizers that end every text with their end of sequence, and one that begins with it too."""
+    from tokenizers.processors import TemplateProcessing
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    plain = tokenizer("2+2?")["input_ids"]
+    for template, expected in (("$A <eos>", plain), ("<eos> $A <eos>", [1, *plain]), ("<eos> $A", [1, *plain]), ("$A", plain)):
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=[("<eos>", 1)])
+        assert generate.prompt_ids(tokenizer, {"prompt": "2+2?"}, None) == expected
 
 
 def test_rows_are_complete(tiny, shell):
@@ -273,6 +330,10 @@ def test_reference_rows_hold_the_solution(tiny, shell):
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
     ("--model X --limit 1 --num-samples 0", "--num-samples"), ("--model X --limit 1 --temperature 0", "--temperature"),
     ("--model X --dataset nonesuch", "nonesuch"), ("--model /nonexistent --limit 1", "/nonexistent"),
+    ("--model X --limit 0", "--limit must be at least 1"), ("--model X --limit -3", "--limit"), ("--model X --steps 0", "--steps"),
+    ("--model X --limit 1 --device nonsense", "--device nonsense: "), ("--model X/ --limit 1", "X/: no such directory"),
+    ("--model results/nonesuch --limit 1", "results/nonesuch: no such directory"),
+    ("--model README.md --limit 1", "README.md is not a checkpoint: it is no directory"),
     ("--model tests --limit 1", "tests"), ("--model X --limit 1 --max-prompt-tokens 50", "--max-prompt-tokens"),
 ])
 def test_bad_flags_are_refused_in_one_line(shell, flags, expected):

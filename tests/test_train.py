@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -666,11 +667,115 @@ def test_half_written_and_damaged_checkpoints(run, stream, tmp_path):
     whole = (path / "policy-000006" / "trainer.pt").read_bytes()
     (path / "policy-000006" / "trainer.pt").write_bytes(whole[:len(whole) // 2])
     status, err = run(stream, "--steps", "9")
-    assert status == 2 and "policy-000006/trainer.pt cannot be read" in err and "remove" in err
+    assert status == 2 and "policy-000006/trainer.pt is damaged" in err and "remove" in err
     (path / "policy-000006" / "trainer.pt").write_bytes(whole)
     (path / "policy-000006" / "model.safetensors").write_bytes(b"\x08")
     status, err = run(stream, "--steps", "9")
     assert status == 2 and "train.py: " in err
+
+
+def flipped(path, at):
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data))] ^= 4
+    path.write_bytes(data)
+
+
+DAMAGE = {  # what is done to a run of six steps: what resuming it says, or "" where it goes on as if nothing had been
+    "a bit of the state": (lambda run: flipped(run / "policy-000006/trainer.pt", 0.7), "policy-000006/trainer.pt is damaged"),
+    "a bit of the weights": (lambda run: flipped(run / "policy-000006/model.safetensors", 0.9), "model.safetensors is damaged"),
+    "a bit of the tokenizer": (lambda run: flipped(run / "policy-000006/tokenizer.json", 0.5), "tokenizer.json is damaged"),
+    "weights cut off": (lambda run: os.truncate(run / "policy-000006/model.safetensors", 5000), "model.safetensors is damaged"),
+    "no tokenizer": (lambda run: (run / "policy-000006/tokenizer.json").unlink(), "policy-000006/tokenizer.json is missing"),
+    "no weights": (lambda run: (run / "policy-000006/model.safetensors").unlink(), "model.safetensors is missing"),
+    "a bit of the checksums": (lambda run: flipped(run / "policy-000006/checksums.json", 0), "checksums.json is damaged"),
+    "checksums of another form": (lambda run: (run / "policy-000006/checksums.json").write_text("[1]"), "checksums.json is damaged"),
+    "no checksums": (lambda run: (run / "policy-000006/checksums.json").unlink(), "has no checksums.json"),
+    "no checkpoint": (lambda run: (run / "policy-000006/trainer.pt").unlink(), "there is no checkpoint to go on from"),
+    "no metrics": (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl lacks 6 of the steps before 6: 0, 1, 2, 3, 4, ..."),
+    "a line less": (lambda run: edit(run, lambda lines: lines[:2] + lines[3:]), "lacks 1 of the steps before 6: 2."),
+    "a line twice": (lambda run: edit(run, lambda lines: lines[:3] + lines[2:]), "metrics.jsonl: row 4: expected a step above 2, found 2"),
+    "a line of another kind": (lambda run: edit(run, lambda lines: [lines[0], '{"loss": 1}\n', *lines[2:]]), "row 2"),
+    "a line that is broken": (lambda run: edit(run, lambda lines: [lines[0], lines[1][9:], *lines[2:]]), "row 2, task_id None: not JSON"),
+    "an empty line": (lambda run: edit(run, lambda lines: ["\n", *lines, "\n"]), ""),
+    "a line that was cut off": (lambda run: edit(run, lambda lines: [*lines, '{"step": 6']), ""),
+}
+
+
+def edit(run, change):
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(change(lines)))
+
+
+def test_damage_to_a_run_is_named_when_it_is_resumed(run, stream, tmp_path):
+    assert run(stream, path=tmp_path / "whole")[0] == 0
+    for name, (damage, message) in DAMAGE.items():
+        path = tmp_path / "run"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(tmp_path / "whole", path, symlinks=True)
+        damage(path)
+        before = sorted(path.rglob("*"))
+        status, err = run(stream, "--steps", "7", path=path)
+        goes_on = name in ("no metrics", "no checksums", "a line less") or not message
+        assert message in err and "Traceback" not in err and status == (0 if goes_on else 2), (name, err)
+        if goes_on:
+            assert metrics_of(path)[-1]["step"] == 6
+        else:
+            assert err.count("\n") == 1 and sorted(path.rglob("*")) == before  # nothing is done to it
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_that_is_removed_in_the_middle_does_not_come_back(run, stream, tmp_path, monkeypatch, again):
+    step = train.rl_step
+
+    def removed(batch, number, *rest):
+        if number == 2:
+            shutil.rmtree(tmp_path / "run")
+            if again:
+                (tmp_path / "run").mkdir()
+                (tmp_path / "run" / "lock").touch()
+        return step(batch, number, *rest)
+    monkeypatch.setattr(train, "rl_step", removed)
+    status, err = run(stream)
+    assert status == 2 and "run was removed or replaced while train.py was at work in it" in err
+    left = [file.name for file in tmp_path.glob("run/*")]
+    assert left == (["lock"] if again else [])
+
+
+def test_rows_of_another_model(run, stream, tmp_path):
+    """Their log-probabilities are far from the policy's: refused where they claim its weights, else said with the number."""
+    rows = [json.loads(line) for line in stream]
+    for row in rows:
+        row["logprobs"] = [[lp - 5 for lp in lps] for lps in row["logprobs"]]
+    status, err = run([json.dumps(row) + "\n" for row in rows])
+    assert status == 2 and "nats a token from the policy's" in err and "another model drew them" in err
+    assert os.readlink(tmp_path / "run" / "policy") == "policy-000000" and not metrics_of(tmp_path / "run")
+    status, err = run([json.dumps(row | {"policy_step": None}) + "\n" for row in rows], path=tmp_path / "warned")
+    number = float(re.search(r"WARNING: step 0: the rows' log-probabilities are ([\d.]+) nats a token", err)[1])
+    assert status == 0 and 4 < number < 6
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda path: shutil.rmtree(path), ": no such directory"),
+    (lambda path: (path / "config.json").unlink(), "it has no config.json"),
+    (lambda path: (path / "tokenizer.json").unlink(), "has no tokenizer"),
+    (lambda path: (path / "tokenizer.json").write_text("{"), "its tokenizer cannot be read"),
+    (lambda path: (path / "model.safetensors").unlink(), "it has no weights"),
+    (lambda path: os.truncate(path / "model.safetensors", 5000), "cannot be"),
+    (lambda path: (path / "model.safetensors").write_bytes(b"\x08"), "cannot be")])
+def test_a_model_that_is_not_whole_is_named_in_one_line(run, tiny, tmp_path, shell, damage, message):
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model)
+    damage(model)
+    status, err = run([], "--model", str(model))
+    assert status == 2 and message in err and str(model) in err and err.count("\n") == 1, err
+    done = shell(f"python generate.py --model {model} --limit 1 --num-samples 1")
+    assert done.returncode == 2 and message in done.stderr and str(model) in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_device_that_is_not_there(run):
+    for device in ("nonsense", *([] if torch.cuda.is_available() else ["cuda"])):
+        status, err = run([], "--device", device)
+        assert status == 2 and f"train.py: --device {device}: " in err and err.count("\n") == 1
 
 
 def change(key, value):

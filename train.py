@@ -263,18 +263,12 @@ def check_row(row, first, sft, vocabulary):
 FOREIGN = 1.0  # nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
 
 
-def check_mismatch(rows, step, mismatch):
-    """Rows whose log-probabilities are not those of this policy, by far. BadRow if they name the very weights that this step
-    began with: they were drawn by others. Else (an older policy, or none named) the clip or the truncated weight leaves little
-    of them, which is said."""
-    if mismatch is None or mismatch <= FOREIGN:
-        return
-    text = (f"step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the policy's, on average over the "
-            "samples that were used")
-    if rows[0].get("policy_step") == step:
-        raise BadRow(f"{text}, and the rows name its own weights (policy_step {step}): another model drew them")
-    if RANK == 0:
-        print(f"train.py: WARNING: {text}: did another model draw them? Their ratios are clipped or truncated", file=sys.stderr)
+def say_mismatch(step, mismatch):
+    """Say so, at every step, if the rows' log-probabilities are far from the policy's: they are of another model. It is no
+    error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is learned."""
+    if RANK == 0 and mismatch is not None and mismatch > FOREIGN:
+        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the policy's "
+              "(mean over the samples used): did another model draw them?", file=sys.stderr)
 
 
 class Batch:
@@ -1290,7 +1284,7 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
             metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
                         rl_step(batch, step, policy, reference, value, optimizers, args))
             if not sft:
-                check_mismatch(rows, step, metrics["mismatch_mean"])
+                say_mismatch(step, metrics["mismatch_mean"])
             if RANK == 0:
                 check_held(locked, run)
             if not sft and RANK == 0:

@@ -26,6 +26,7 @@ import gc
 import gzip
 import hashlib
 import json
+import logging
 import math
 import os
 import pickle
@@ -1429,7 +1430,8 @@ def one_pass(policy, prompts, completions, entropy):
 @contextlib.contextmanager
 def without_numbers():
     """Tensors made in this block have no numbers. transformers would look at some for sequences packed into one: none are."""
-    with FakeTensorMode(), mock.patch("transformers.masking_utils.find_packed_sequence_indices", return_value=None):
+    with FakeTensorMode(), mock.patch("transformers.masking_utils.find_packed_sequence_indices", return_value=None), \
+            mock.patch.object(logging.getLogger("torch._subclasses.fake_tensor"), "disabled", True):
         yield
 
 
@@ -1444,7 +1446,8 @@ def shares_prompt(config, ranks):
 
 
 def activations(config, args, ranks, length=SEQUENCE):
-    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs."""
+    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs. ValueError for a model whose
+    code cannot run without numbers (mixtures of experts)."""
     dtype = getattr(torch, args.dtype)
     with without_numbers():
         model = fake_model(config, dtype if ranks > 1 else torch.float32)  # FSDP gathers layers in this dtype
@@ -1454,8 +1457,13 @@ def activations(config, args, ranks, length=SEQUENCE):
         policy.logits_at_once = LOGITS_AT_ONCE["cuda"]
         half = length // 2
         count = (args.microbatch_tokens - half) // half if policy.share_prompt else args.microbatch_tokens // length
-        return one_pass(policy, [[0] * (length - half)] * (1 if policy.share_prompt else max(1, count)),
-                        [[0] * half] * max(1, count), args.entropy_bonus > 0)
+        prompts, completions = [[0] * (length - half)], [[0] * half] * max(1, count)
+        try:
+            return one_pass(policy, prompts if policy.share_prompt else prompts * len(completions), completions,
+                            args.entropy_bonus > 0)
+        except Exception as error:  # whatever a model's code makes of such tensors
+            raise ValueError(f"the activations of a {config.model_type} are not known beforehand: its code does not run on "
+                             f"tensors without numbers ({' '.join(str(error).split())[:200]})") from error
 
 
 def held(config, args, ranks):
@@ -1522,7 +1530,12 @@ def check_memory(config, args, ranks, total):
         raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} GPUs, which "
                          f"have {total / 1e9:.0f} GB. What helps: " + ", ".join(
                              [f"more than {int(stays(1) / total)} GPUs under torchrun", *ways, "a smaller model"]))
-    found = memory(config, args, ranks, activations(config, args, ranks))
+    try:
+        found = memory(config, args, ranks, activations(config, args, ranks))
+    except ValueError as error:  # the run itself may well work
+        print(f"train.py: warning: weights, gradients and Adam's moments: {stays(ranks) / 1e9:.1f} GB on each GPU of "
+              f"{total / 1e9:.0f} GB; {error}", file=sys.stderr)
+        return
     print(memory_table({ranks: found}, args, SEQUENCE), file=sys.stderr)
     if sum(found.values()) > 0.9 * total:
         ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, MixtralConfig, Qwen2Config
 
 import train
 
@@ -172,8 +172,21 @@ def test_the_table_is_printed_and_a_close_fit_named(total, close, capsys):
     assert ("--activation-checkpointing, a smaller --microbatch-tokens, --adam-bits 8" in printed) == close
 
 
+def test_a_model_whose_code_needs_numbers_is_named(tiny, tmp_path, shell, capsys):
+    """Experts are chosen by numbers. A run goes on with a warning; the command, which has nothing else to say, fails."""
+    shape = MixtralConfig(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+                          vocab_size=256)
+    args = arguments()
+    train.check_memory(shape, args, 1, 80e9)
+    assert "the activations of a mixtral are not known beforehand" in capsys.readouterr().err
+    shape.save_pretrained(tmp_path)
+    done = shell(f"python train.py --memory 512 --model {tmp_path} --dtype bfloat16")
+    assert done.returncode == 2 and [line for line in done.stderr.splitlines() if "mixtral" in line], done.stderr
+
+
 def test_the_check_comes_before_the_run(tiny, tmp_path, monkeypatch):
     """On a GPU without room nothing is loaded and nothing written."""
+    monkeypatch.setattr(train, "check_device", lambda device: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("", (), {"total_memory": 1000}))
     args = train.parse_arguments(["--model", str(tiny), "--run", str(tmp_path / "run"), "--device", "cuda"])
     with pytest.raises(ValueError, match="on each of 1 GPUs, which have 0 GB"):

@@ -522,6 +522,18 @@ def bon_off_policy_first_order(rewards, k, *, votes=None, log_ratio=None):
     return unsort(values, order)
 
 
+@reads("log_ratio")
+def bon_off_policy_first_order_z(rewards, k, *, votes=None, log_ratio=None):
+    """z-score of bon_off_policy_first_order over the group, / n. Heuristic. 1 <= k < n. Bagirov et al. do not say which
+    variance reduction their off-policy weights get: none is one reading, this, that of their BoN mean, the other.
+    log_ratio = 0 gives bon_mean. Not zero for equal rewards: the ratios differ."""
+    rewards = check("bon_off_policy_first_order_z", rewards, k, "1 <= k < n")
+    ratios("bon_off_policy_first_order_z", rewards, log_ratio, 1)  # checked under this name
+    weights = bon_off_policy_first_order(rewards, k, log_ratio=log_ratio)
+    equal = np.ptp(weights, axis=1, keepdims=True) <= 1e-12 * np.abs(weights).max(axis=1, keepdims=True)  # but for rounding
+    return np.where(equal, 0.0, z_score(weights)) / rewards.shape[1]
+
+
 # ---------------------------------------------------------------------------------------- maj@k, exact for any k <= n
 
 
@@ -765,7 +777,8 @@ ESTIMATORS = {f.__name__: f for f in (
     max_loo, max_loo_biased, max_leave_p_out, softmax_loo, softmax_loo_biased, max_softmax_baseline,
     maj_loo, maj_loo_biased,
     pkpo_s, pkpo_s_loo, pkpo_s_loo_minus_one, max_centred,
-    bon_max_mean, bon_max_second, bon_mean, bon_off_policy_first_order, bon_off_policy, bon_off_policy_loo_minus_one,
+    bon_max_mean, bon_max_second, bon_mean, bon_off_policy_first_order, bon_off_policy_first_order_z,
+    bon_off_policy, bon_off_policy_loo_minus_one,
     maj_loo_minus_one, maj_centred, maj_off_policy, maj_off_policy_loo_minus_one,
     pass_at_k_training, maxrl, maxrl_maclaurin, tailrl, entropic, rs_grpo)}
 USES_VOTES, USES_LOG_RATIO, USES_BETA = (

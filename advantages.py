@@ -13,8 +13,8 @@ ONE CONVENTION. An estimator returns A (P, n) such that the gradient estimate of
 Papers that average over the group (GRPO, Dr. GRPO, Bagirov et al.'s heuristics, Pass@k Training, entropic, RS-GRPO)
 have their 1/n inside A_i here. Off-policy estimators have the importance ratios inside A_i: same sum, no further ratio.
 
-Each estimator is `f(rewards, k, *, votes=None, log_ratio=None)`, and all are listed in ESTIMATORS; `reads` above one says
-which of these, or of `beta`, it reads, and its docstring which k and rewards it is defined for:
+Each estimator is `f(rewards, k, *, votes=None, log_ratio=None)`, and all are listed in ESTIMATORS. What is special
+about one stands with it: @reads, which inputs it reads beside the rewards; its docstring, which k and rewards.
     rewards    (P, n) finite numbers of any real, integer or boolean type
     k          size of the sets that the objective scores, 1 <= k <= n or the narrower range that the docstring gives;
                where k has no part in the objective (the mean, MaxRL, ...) it is only checked
@@ -42,9 +42,7 @@ import os
 import reprlib
 import select
 import stat
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -210,7 +208,7 @@ def add_answer(poly, heads, z):
 
 def win_probability(own, others, n, k):
     """Probability (U,) that an answer with own (U,) votes, in descending order, wins the vote in a random k-subset of n
-    samples against answers with others (U, A) votes, in descending order; what is missing to n abstains. Ties are split.
+    samples against others (U, A), in descending order; what is missing to n abstains. Ties are split evenly.
 
     Draw the subset with n coins of heads probability k/n, given that k heads come up. Before that condition answers are
     independent, answer b has Binomial(c_b, k/n) votes, and their sum is a product of polynomials in x, whose power
@@ -231,7 +229,7 @@ def win_probability(own, others, n, k):
 
 
 def ties(answers, v, k):
-    """Points z and weights of the integral over [0, 1] of z^t, exact for as many ties as k seats at v votes each allow."""
+    """Points z and weights of the integral over [0, 1] of z^t, exact for as many ties t as k seats at v votes allow."""
     z, dz = np.polynomial.legendre.leggauss(min(answers - 1, k // v - 1) // 2 + 1)
     return (1 + z) / 2, dz / 2
 
@@ -362,7 +360,7 @@ def bon_mean(rewards, k, *, votes=None, log_ratio=None):
     return z_score(centred_max(rewards, k)) / rewards.shape[1]
 
 
-# ----------------------------------------------------- between the mean and the max: f_beta(y) = sum_i softmax(beta r)_i r_i
+# ---------------------------------------------------- between mean and max: f_beta(y) = sum_i softmax(beta r)_i r_i
 
 BETA = 1.0  # where none is given
 
@@ -370,7 +368,8 @@ BETA = 1.0  # where none is given
 def softmax_averages(name, rewards, k, beta):
     """f_beta(y) (P, 1) and f_beta(y_-i) (P, n), both less max(y). Sums of exp(beta (r_i - max)), each at most 1."""
     rewards = check(name, rewards, k, "k = n")
-    if isinstance(beta, bool) or not isinstance(beta, (int, float, np.integer, np.floating)) or not 0 <= beta < math.inf:
+    number = isinstance(beta, (int, float, np.integer, np.floating)) and not isinstance(beta, bool)
+    if not number or not 0 <= beta < math.inf:
         raise ValueError(f"{name}: beta = {beta!r}, but it needs a finite number >= 0")
 
     def averages(r):  # of rows in ascending order: of all, and of all but one, for each but the last
@@ -399,14 +398,14 @@ def softmax_loo(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
 @reads("beta")
 def softmax_loo_biased(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
     """softmax_loo, centred over the group. k = n >= 2. Tang et al. App. B.2 with eq. 3.
-    Biased for E[f_beta of n samples]; unbiased for grad E[f_beta of n - 1 samples], the mean of f_beta(y_-i) (Lemma 2)."""
+    Biased for E[f_beta of n samples]; unbiased for grad E[f_beta of n - 1], the mean of f_beta(y_-i) (Lemma 2)."""
     return centre(-softmax_averages("softmax_loo_biased", rewards, k, beta)[1])
 
 
 @reads("beta")
 def max_softmax_baseline(rewards, k, *, votes=None, log_ratio=None, beta=BETA):
-    """A_i = max(y) - f_beta(y_-i). Unbiased for grad max@n at every beta: the baseline leaves i out. Never negative, and
-    zero only where all others have the max. k = n >= 2. Tang et al. App. B.2. beta -> infinity is max_loo."""
+    """A_i = max(y) - f_beta(y_-i). Unbiased for grad max@n at every beta: the baseline leaves i out. Never negative,
+    and zero only where all others have the max. k = n >= 2. Tang et al. App. B.2. beta -> infinity is max_loo."""
     return -softmax_averages("max_softmax_baseline", rewards, k, beta)[1]
 
 
@@ -508,7 +507,8 @@ def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
 
 @reads("log_ratio")
 def bon_off_policy_first_order(rewards, k, *, votes=None, log_ratio=None):
-    """bon_off_policy to first order in d = rho - 1, with d clamped to +-DELTA_MAX. Biased. No baseline. 1 <= k <= n. Bagirov et al.:
+    """bon_off_policy to first order in d = rho - 1, with d clamped to +-DELTA_MAX. Biased. No baseline. 1 <= k <= n.
+    Bagirov et al.:
     g_(i) = (1/C(n,k)) sum_{j>=i} w_ij r_(j),    w_ii = C(i-1,k-1) (1 + d_i) + C(i-2,k-2) sum_{l<i} d_l,
     w_ij = C(j-2,k-2) (1 + d_i + d_j) + C(j-3,k-3) sum_{l<j, l!=i} d_l. log_ratio = 0 gives pkpo_s."""
     name = "bon_off_policy_first_order"
@@ -530,7 +530,8 @@ def bon_off_policy_first_order_z(rewards, k, *, votes=None, log_ratio=None):
     rewards = check("bon_off_policy_first_order_z", rewards, k, "1 <= k < n")
     ratios("bon_off_policy_first_order_z", rewards, log_ratio, 1)  # checked under this name
     weights = bon_off_policy_first_order(rewards, k, log_ratio=log_ratio)
-    equal = np.ptp(weights, axis=1, keepdims=True) <= 1e-12 * np.abs(weights).max(axis=1, keepdims=True)  # but for rounding
+    rounding = 1e-12 * np.abs(weights).max(axis=1, keepdims=True)
+    equal = np.ptp(weights, axis=1, keepdims=True) <= rounding
     return np.where(equal, 0.0, z_score(weights)) / rewards.shape[1]
 
 
@@ -565,7 +566,7 @@ def maj_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     """A_i = (1/C(n,k)) sum over k-subsets I with i of maj(I) - maj(I without i).
     Unbiased for grad maj@k. 2 <= k <= n; k = n is maj_loo. Ours, after PKPO eq. 33."""
     rewards = relative(check("maj_loo_minus_one", rewards, k, "2 <= k <= n"))
-    return less_vote_without("maj_loo_minus_one", rewards, k, votes, np.ones_like(rewards))
+    return majority_with_less_without("maj_loo_minus_one", rewards, k, votes, np.ones_like(rewards))
 
 
 @reads("votes")
@@ -592,14 +593,15 @@ def maj_off_policy(rewards, k, *, votes=None, log_ratio=None):
 def maj_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     """maj_off_policy with a baseline: (1/C(n,k)) sum over k-subsets I with i of prod rho * (maj(I) - maj(I without i)).
     The baseline leaves r_i and a_i out, so still unbiased for grad maj@k of pi_theta. 2 <= k <= n. Ours.
-    log_ratio = 0 gives maj_loo_minus_one. A difference of two sums: its error is relative to maj_off_policy, and products
-    of ratios beyond e^8 are taken in extended precision."""
+    log_ratio = 0 gives maj_loo_minus_one. A difference of two sums: its error is relative to maj_off_policy, and
+    products of ratios beyond e^8 are taken in extended precision."""
     name = "maj_off_policy_loo_minus_one"
     rewards = relative(check(name, rewards, k, "2 <= k <= n"))
-    return to_float64(name, less_vote_without(name, rewards, k, votes, ratios(name, rewards, log_ratio, k, float64_to=8)))
+    rho = ratios(name, rewards, log_ratio, k, float64_to=8)
+    return to_float64(name, majority_with_less_without(name, rewards, k, votes, rho))
 
 
-def less_vote_without(name, rewards, k, votes, rho):
+def majority_with_less_without(name, rewards, k, votes, rho):
     """(1/C(n,k)) sum over k-subsets I with i of prod_{j in I} rho_j * (maj(I) - maj(I without i))."""
     slot, counts, _ = tally(name, rewards, votes)
     n = rewards.shape[1]
@@ -608,8 +610,8 @@ def less_vote_without(name, rewards, k, votes, rho):
 
 
 def vote_sums(rewards, slot, counts, rho, k):
-    """(1/C(n,k)) sum over k-subsets I of prod_{j in I} rho_j * maj(I): (2, P, n), over those with sample i, and over those
-    without it. slot, counts as in tally. A part of the groups at a time, which bounds the memory."""
+    """(1/C(n,k)) sum over k-subsets I of prod_{j in I} rho_j * maj(I): (2, P, n), over those with sample i, and over
+    those without it. slot, counts as in tally. A part of the groups at a time, which bounds the memory."""
     rank = np.argsort(np.argsort(-counts[1:], axis=0, kind="stable"), axis=0)  # answers by descending count
     slot = np.take_along_axis(np.vstack([0 * counts[:1], 1 + rank]), slot.T, axis=0).T
     counts = np.vstack([counts[:1], -np.sort(-counts[1:], axis=0)])
@@ -629,7 +631,7 @@ def vote_sums_of(rewards, slot, counts, rho, k):
     slot, r, heads = (np.take_along_axis(x, order, axis=1).T for x in (slot, rewards, p * rho))
     first, groups = np.diff(slot, axis=0, prepend=-1) > 0, np.arange(P)
     last = np.vstack([first[1:], np.full((1, P), True)])
-    # poly[a, 0, u]: sum over the sets of u voters of answer a of coins x ratios; poly[a, 1, u]: x the sum of rewards too
+    # poly[a, 0, u]: sum over the sets of u voters of answer a of coins x ratios; poly[a, 1, u]: of that x their rewards
     poly, before = np.zeros((len(counts), 2, k + 1, P), rho.dtype), np.zeros((n, 2, k + 1, P), rho.dtype)
     poly[:, 0, 0] = 1.0
     after = empty = np.zeros_like(poly[0])
@@ -655,8 +657,8 @@ def vote_sums_of(rewards, slot, counts, rho, k):
 
 
 def majority_adjoint(poly, counts, k, tails):
-    """dF/d poly, (S, 2, k + 1, P), of F = sum over answers a and their votes v of poly[a, 1, v] / v x what the other answers
-    can have beside it in k seats, ties split as in win_probability; and slot 0's where all k abstain."""
+    """dF/d poly, (S, 2, k + 1, P), of F = sum over answers a and their votes v of poly[a, 1, v] / v x what the other
+    answers can have beside it in k seats, ties split as in win_probability; and slot 0's where all k abstain."""
     S, d_poly, most = len(poly), np.zeros_like(poly), counts.max(axis=1, initial=0)
     outside = counts[1:].sum(axis=0)  # samples that voted
     d_poly[0, 1, k] = tails ** outside / k
@@ -781,8 +783,8 @@ ESTIMATORS = {f.__name__: f for f in (
     bon_off_policy, bon_off_policy_loo_minus_one,
     maj_loo_minus_one, maj_centred, maj_off_policy, maj_off_policy_loo_minus_one,
     pass_at_k_training, maxrl, maxrl_maclaurin, tailrl, entropic, rs_grpo)}
-USES_VOTES, USES_LOG_RATIO, USES_BETA = (
-    {name for name, f in ESTIMATORS.items() if what in getattr(f, "reads", ())} for what in ("votes", "log_ratio", "beta"))
+USES_VOTES, USES_LOG_RATIO, USES_BETA = ({name for name, f in ESTIMATORS.items() if key in getattr(f, "reads", ())}
+                                         for key in ("votes", "log_ratio", "beta"))
 
 
 def k_schedule(text, step):
@@ -1114,16 +1116,17 @@ def at_row(number, row, what, source=""):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="%(prog)s [--estimator NAME] [--k K] < rewarded.jsonl > advantages.jsonl", allow_abbrev=False,
-                                     description=__doc__.split("\n")[0],
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+                                     usage="%(prog)s [--estimator NAME] [--k K] < rewarded.jsonl > advantages.jsonl",
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
     parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
-    parser.add_argument("--beta", type=float, help=f"of {', '.join(sorted(USES_BETA))}: 0 is the mean, a large one the max; "
-                                                   f"default: {BETA:g}")
+    parser.add_argument("--beta", type=float,
+                        help=f"of {', '.join(sorted(USES_BETA))}: 0 is the mean, large the max; default: {BETA:g}")
     parser.add_argument("--benchmark", action="store_true", help="time every estimator against a plain loop, and exit")
     args = parser.parse_args()
     if args.benchmark:
+        from tests.benchmark_advantages import benchmark
         return benchmark()
     try:
         k_schedule(args.k, 0)
@@ -1196,39 +1199,6 @@ def lines_while_read(rows_out):
             break
     if tail:
         yield tail
-
-
-# ---------------------------------------------------------------------------------------------------- the benchmark
-
-
-def benchmark(P=4096, n=16, k=8):
-    """Time each estimator on P groups against a plain loop, itself timed on as many groups as a second allows."""
-    from tests.test_advantages import loops  # one group at a time, as the papers write it
-
-    rng = np.random.default_rng(0)
-    votes = rng.integers(-1, 5, (P, n))
-    correct, graded = (votes == 0).astype(float), rng.integers(0, 11, (P, n)) / 10
-    log_ratio = 0.1 * rng.standard_normal((P, n))
-    print(f"{P} groups of n = {n}, k = {k} (k = n where the estimator needs it), median of 15 runs, CPU time\n"
-          f"{'estimator':30}{'all groups':>13}{'loop (scaled)':>16}{'ratio':>9}{'largest difference':>20}")
-    for name, f in ESTIMATORS.items():
-        size, rewards = k, correct if name in USES_VOTES else graded
-        try:
-            f(rewards[:1], size, votes=votes[:1])
-        except ValueError as error:  # it is defined for k = n, or for 0/1 rewards
-            size, rewards = (n, rewards) if "k = n" in str(error) else (k, correct)
-        times = []
-        for _ in range(15):
-            start = time.process_time()
-            values = f(rewards, size, votes=votes, log_ratio=log_ratio)
-            times.append(time.process_time() - start)
-        loop, difference, g, start = loops(n, size)[name], 0.0, 0, time.process_time()
-        while g < P and time.process_time() < start + 1:
-            expected = loop(rewards[g].tolist(), votes[g].tolist(), np.exp(log_ratio[g]).tolist())
-            difference = max(difference, np.abs(values[g] - expected).max())
-            g += 1
-        fast, slow = statistics.median(times), (time.process_time() - start) * P / g
-        print(f"{name:30}{1e3 * fast:10.2f} ms{slow:14.2f} s{slow / fast:8.0f}x{difference:20.1e}", flush=True)
 
 
 if __name__ == "__main__":

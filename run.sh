@@ -4,6 +4,7 @@
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
+# bash run.sh questions-a | -b | -c | -d   the open questions, in small: results/questions/README.md
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
 # RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
@@ -102,13 +103,13 @@ lane() {
 # The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
 # a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
 # tables use the seeds from 100 on. Runs are shared between tables.
-if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=600; fi
+if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=400; fi
 # evaluated along training: the headline's methods and the tuned ones, from these checkpoints
 if [ -n "${SMOKE:-}" ]; then SHOWN_STEPS="0 2" TUNED_STEPS="0 2"; else SHOWN_STEPS="0 10 25 50 100 150" TUNED_STEPS="0 5 10 15 25 50 75 100 150"; fi
 mini_base() {  # seed name
     local dir=$RUNS/mini/seed$1 pairs="--split sft --seed $1" steps=$SFT_STEPS
-    # the task's own prior, without the broad one: as many pairs of the task as the mixture holds, on other prompts than RL's
-    if [ "$2" = base_matched ]; then pairs="--split train --seed $((2000 + $1))" steps=$((SFT_STEPS / 2)); fi
+    # a seventh of the steps on the task's own prior, without the broad one, and on other prompts than RL's
+    if [ "$2" = base_matched ]; then pairs="--split train --seed $((2000 + $1))" steps=$((SFT_STEPS / 7)); fi
     mkdir -p "$dir"
     if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
         [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
@@ -125,7 +126,7 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
             matched_*) base=base_matched ;;
             short_*) steps=$(((RL_STEPS + 2) / 3)) ;;
             brief_*) steps=$(((RL_STEPS + 9) / 10)) ;;
-            hard_*) steps=$((RL_STEPS * 2 / 3)) generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
+            hard_*) steps=$(((RL_STEPS + 2) / 3)) generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
             lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
             tuned_*) train+=" --keep-every 5 --reference-model none" ;;  # the KL is not used there, and costs a sixth of the time
             *) break ;;
@@ -158,7 +159,8 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
         lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
     esac
-    while [ ! -s "$dir/$base/eval.jsonl" ]; do sleep 0.2; done  # the other lane is at it
+    # the other lane is at it
+    while [ ! -s "$dir/$base/eval.jsonl" ] || [[ $2 == hard_* && ! -e $dir/hard.jsonl ]]; do sleep 0.2; done
     if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
         loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
             "--schedule linear --seed $1 $train"
@@ -185,26 +187,37 @@ mini_hard() {
     python -c 'import json, sys
 for line in sys.stdin:
     if sum(json.loads(line)["correct"]) <= 1:
-        print(line, end="")' < "$dir/screened.jsonl" > "$dir/hard.jsonl"
+        print(line, end="")' < "$dir/screened.jsonl" > "$dir/hard.new"
+    mv "$dir/hard.new" "$dir/hard.jsonl"
 }
 mini_eval() {  # seed name samples
     graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples $3 \
         --seed $((100 + $1))" "--workers 1"
 }
 
-# mini TABLE METHOD...: what is missing of these runs, two at a time, then results/TABLE. BASE: what RL starts from
-mini() {
-    local table=$1 seeds=${SEEDS:-0 1 2} base=${BASE:-base} seed method jobs=() runs=(); shift
+# mini_runs BASE METHOD...: what is missing of these runs, two at a time
+mini_runs() {
+    local seeds=${SEEDS:-0 1 2} base=$1 seed method jobs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-    say "$table, seeds $seeds, two runs at a time: the base models, 2 minutes each; then RL with $*, 1 to 2 minutes each"
+    say "seeds $seeds, two runs at a time: the base models, 2 minutes each; then RL with $*, 1 to 2 minutes each"
     for seed in $seeds; do jobs+=("mini_base $seed $base"); done
+    if [[ $* == *hard_* ]]; then for seed in $seeds; do jobs+=("mini_hard $seed"); done; fi
     for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
     two_lanes "${jobs[@]}"
-    for method in $base "$@"; do
+}
+# mini_table TABLE "caption" "evaluate's flags" METHOD...: results/TABLE; differences are taken from the first method
+mini_table() {
+    local table=$1 caption=$2 flags=$3 seeds=${SEEDS:-0 1 2} seed method runs=(); shift 3
+    for method in "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" --k 1 2 4 8 16 32 64 --curves pass@1 pass@8 pass@64 maj@8 --out "$RESULTS/$table" --caption \
-        "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seed = the training seed + 100."
+    python evaluate.py "${runs[@]}" $flags --out "$RESULTS/$table" --caption "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. $caption"
+}
+mini() {  # TABLE METHOD...
+    local table=$1; shift
+    mini_runs base "$@"
+    mini_table "$table" "Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seed = the training seed + 100." \
+        "--k 1 2 4 8 16 32 64 --curves pass@1 pass@8 pass@64 maj@8" base "$@"
 }
 headline() {
     local seeds=${SEEDS:-0} seed runs=()
@@ -311,6 +324,29 @@ mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo pp
 mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
 mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_first_z off_exact off_exact_loo lag_first lag_exact lag_exact_loo; }
 mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_centred; }
+
+# The open questions of results/questions: shorter runs of the same kind, n = 32 at evaluation, differences from the first
+question() {  # letter base what METHOD...
+    local letter=$1 base=$2 what=$3; shift 3
+    mini_runs "$base" $(printf '%s\n' "$@" | grep -v '^base')
+    mini_table "questions/$letter" "$what Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 32, temperature 1, seed = the training seed + 100." \
+        "--k 1 2 4 8 16 32" "$@"
+}
+questions_a() {
+    question a base "$(((RL_STEPS + 9) / 10)) RL steps of 64 prompts x 16 samples from the base model; off_*: three epochs of each." \
+        brief_bon_loo_1 brief_off_exact_loo brief_off_first brief_off_first_z
+}
+questions_b() {
+    question b base "Training prompts: those of $SCREENED that the base model solves at most once in 200 samples; $(((RL_STEPS + 2) / 3)) RL steps of 32 of them x 16 samples." \
+        hard_rloo hard_pkpo_k8 hard_pkpo_annealed
+}
+questions_c() {
+    question c base_matched "base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior; then $(((RL_STEPS + 2) / 3)) RL steps of 64 prompts x 16 samples." \
+        base_matched matched_short_pkpo_k8
+}
+questions_d() {
+    question d base "$(((RL_STEPS + 2) / 3)) RL steps of 64 prompts x 16 samples; off_maj: three epochs of each." short_rloo short_off_maj
+}
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
@@ -574,10 +610,10 @@ case $COMMAND in
     "") setup; headline ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
-    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned) setup; "${COMMAND//-/_}" ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abcd]) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a (b, c, d) $PRESETS" ;;
         esac ;;
 esac

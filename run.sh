@@ -104,6 +104,7 @@ lane() {
 # a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
 # tables use the seeds from 100 on. Runs are shared between tables.
 if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=400; fi
+THIRD=$((RL_STEPS > 3 ? RL_STEPS / 3 : RL_STEPS)) TENTH=$((RL_STEPS > 10 ? RL_STEPS / 10 : RL_STEPS))  # shorter runs
 # evaluated along training: the headline's methods and the tuned ones, from these checkpoints
 if [ -n "${SMOKE:-}" ]; then SHOWN_STEPS="0 2" TUNED_STEPS="0 2"; else SHOWN_STEPS="0 10 25 50 100 150" TUNED_STEPS="0 5 10 15 25 50 75 100 150"; fi
 mini_base() {  # seed name
@@ -124,9 +125,9 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
     while :; do
         case $method in
             matched_*) base=base_matched ;;
-            short_*) steps=$(((RL_STEPS + 2) / 3)) ;;
-            brief_*) steps=$(((RL_STEPS + 9) / 10)) ;;
-            hard_*) steps=$(((RL_STEPS + 2) / 3)) generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
+            short_*) steps=$THIRD ;;
+            brief_*) steps=$TENTH ;;
+            hard_*) steps=$THIRD generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
             lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
             tuned_*) train+=" --keep-every 5 --reference-model none" ;;  # the KL is not used there, and costs a sixth of the time
             *) break ;;
@@ -333,19 +334,19 @@ question() {  # letter base what METHOD...
         "--k 1 2 4 8 16 32" "$@"
 }
 questions_a() {
-    question a base "$(((RL_STEPS + 9) / 10)) RL steps of 64 prompts x 16 samples from the base model; off_*: three epochs of each." \
+    question a base "$TENTH RL steps of 64 prompts x 16 samples from the base model; off_*: three epochs of each." \
         brief_bon_loo_1 brief_off_exact_loo brief_off_first brief_off_first_z
 }
 questions_b() {
-    question b base "Training prompts: those of $SCREENED that the base model solves at most once in 200 samples; $(((RL_STEPS + 2) / 3)) RL steps of 32 of them x 16 samples." \
+    question b base "Training prompts: those of $SCREENED that the base model solves at most once in 200 samples; $THIRD RL steps of 32 of them x 16 samples." \
         hard_rloo hard_pkpo_k8 hard_pkpo_annealed
 }
 questions_c() {
-    question c base_matched "base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior; then $(((RL_STEPS + 2) / 3)) RL steps of 64 prompts x 16 samples." \
+    question c base_matched "base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior; then $THIRD RL steps of 64 prompts x 16 samples." \
         base_matched matched_short_pkpo_k8
 }
 questions_d() {
-    question d base "$(((RL_STEPS + 2) / 3)) RL steps of 64 prompts x 16 samples; off_maj: three epochs of each." short_rloo short_off_maj
+    question d base "$THIRD RL steps of 64 prompts x 16 samples; off_maj: three epochs of each." short_rloo short_off_maj
 }
 
 # -------------------------------------------------------------------------------------------------- the papers' tables

@@ -1806,15 +1806,8 @@ UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot
     "yd": "yard", "mi": "mile", "sec": "second", "s": "second", "min": "minute", "hr": "hour", "kg": "kilogram",
     "g": "gram", "lb": "pound", "oz": "ounce", "sq": "square", "cube": "cubic", "litre": "liter", "ml": "milliliter",
     "mph": "mile per hour", "rad": "radian", "deg": "degree"}
-OTHER_UNITS = set("""
-    unit way people person student point time page book ball marble game car box integer number digit side edge
-    solution root possibility choice coin apple block tile step inhabitant acre gallon cup ounce piece square cube
-    line prime factor term hit vote ticket card player team member mark euro rupee yen a.m p.m am pm o'clock
-    combination arrangement pair triangle rectangle subset divisor multiple pencil pen child children men women boy
-    girl dime nickel quarter penny pennies hop revolution rpm fahrenheit celsius mpg hat chair row seat toy flower
-    tree bag""".split())
-
-
+SHORT_UNITS = set("am pm a.m p.m o'clock way box bus car hat hit hop men boy kid dog cat cow pig egg pie row toy bag jar pen cup "
+                  "yen rpm mpg".split())  # words of four letters and more are units whatever they are
 PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.A)
 NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
 
@@ -1837,8 +1830,8 @@ def split_unit(text):
             return text, []
         number, words, power = match.groups()
         words = re.sub(r"\s+", " ", words)
-        if not all(singular(w) in UNITS or singular(w) in OTHER_UNITS or len(w) > 3 and w.islower() and w not in NO_UNITS
-                   for w in re.findall(r"[a-zA-Z'.]+", words)):
+        if not all(singular(w) in UNITS or singular(w) in SHORT_UNITS or
+                   len(w) > 3 and w[1:].islower() and w.lower() not in NO_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
     unit = [u for w in re.findall(r"[a-zA-Z'.]+", words) for u in UNITS.get(singular(w), "?").split()]
     if power:
@@ -2093,14 +2086,6 @@ def same_matrix(gold, pred):
     return None
 
 
-def same_infinity(gold, pred):
-    infinite = [t for t in (gold, pred) if t in (r"\infty", r"-\infty")]
-    if not infinite:
-        return NotImplemented
-    other = pred if gold in infinite else gold
-    return False if len(infinite) == 2 or value_or_none(other) is not None else None
-
-
 def same_pieces(gold, pred):
     """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts just as well."""
     gold, pred = as_pieces(gold), as_pieces(pred)
@@ -2122,9 +2107,8 @@ def same_relation(gold, pred):
     sides = [split_top(t, RELATION) for t in (gold, pred)]
     if len(sides[0]) == len(sides[1]) == 1:
         return NotImplemented
-    lists = [split_top(t, COMMA) for t in (gold, pred)]
-    if len(lists[0]) > 1 or len(lists[1]) > 1:
-        return same_assignments(gold, pred, lists)
+    if any(len(split_top(t, COMMA)) > 1 for t in (gold, pred)):    # x = 1 or x = 2; x = 1, y = 2
+        return True if same_list(gold, pred) is True else False if any(map(untrue, split_top(pred, COMMA))) else None
     if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
         return False if is_constant(gold) or is_constant(pred) else None
     if len(sides[0]) == 1:
@@ -2141,6 +2125,12 @@ def same_relation(gold, pred):
             return False if verdict is False else None
         return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict
     return None if len(sides[0]) == len(sides[1]) == 2 else False
+
+
+def untrue(equation):
+    """Whether it has sides that are numbers and differ."""
+    numbers = [side for side in split_top(equation, RELATION) if is_constant(side)]
+    return any(same_part(numbers[0], n) is False and not rounds(numbers[0], n) for n in numbers[1:])
 
 
 def stated(equation, other):
@@ -2179,27 +2169,6 @@ def rounds(exact, rounded):
         return abs(g - p) <= Fraction(unit) / 2 or abs(p) <= abs(g) < abs(p) + unit and abs(g - p) < unit
     except OverflowError:
         return None
-
-
-def same_assignments(gold, pred, lists):
-    """x = 1 or x = 2 is 1, 2 and {1, 2}; x = 1, y = 2 is so by name, and (1, 2)."""
-    if {m[0] for m in RELATION.finditer(gold + " " + pred)} != {"="}:
-        return None
-    lists = [b[1] if (b := bracketed(t)) and b[0] == "⦃" else items for t, items in zip((gold, pred), lists)]
-    pairs = [[split_top(item, RELATION) for item in items] for items in lists]
-    names = [[pair[0] for pair in side if len(pair) == 2] for side in pairs]
-    if any(len(pair) > 2 for side in pairs for pair in side) or not all(VARIABLE.fullmatch(n) for n in names[0] + names[1]):
-        return None
-    values = [[pair[-1] for pair in side] for side in pairs]
-    if len(set(names[0] + names[1])) == 1:
-        return matching(*values, same_part)
-    if names[0] and names[1]:
-        named = [dict(zip(n, v)) for n, v in zip(names, values)]
-        if all(len(d) == len(v) for d, v in zip(named, values)):
-            return set(named[0]) == set(named[1]) and every(same_part(v, named[1][name]) for name, v in named[0].items())
-    if bracketed(gold) or bracketed(pred):
-        values = [bracket[1] if (bracket := bracketed(t)) else v for t, v in zip((gold, pred), values)]
-    return len(values[0]) == len(values[1]) and every(same_part(g, p) for g, p in zip(*values)) or None
 
 
 def same_list(gold, pred):
@@ -2387,7 +2356,7 @@ def same_words(gold, pred):
     return None
 
 
-COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_infinity, same_pieces, same_relation,
+COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_pieces, same_relation,
              same_list, same_expression)
 
 

@@ -1506,49 +1506,67 @@ def words(text):
     return r"\b(?:" + "|".join(text.split()).replace("_", r"\s+").replace("'", "['’]") + r")\b"
 
 
+def either(*patterns):
+    return re.compile("|".join(patterns), re.I | re.M)
+
+
+QUOTES = str.maketrans(dict.fromkeys('"“”`'))
 BRACES = re.compile(r"\\.|[{}]", re.S)
 BOX = re.compile(r"\\f?box(?:ed)?(?:\s*(?=\{)|\s+([^\s$.{]+))")
-JOIN = re.compile(rf"[,;&]|{words('and or')}|\n\s*(?:[-*•]|\(?\w[.)])\s")  # what stands between the boxes of one list
-BREAK = re.compile(rf"[.?!](?=[\s$\\)]|$)|\n\s*\n|\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])|(?<![a-zA-Z)\s])\s*=\s*$|" + words(
-    """so thus then hence therefore have has gives? gets? but not since because which that means yields? implies equivalently same
-    about approximately answer wait actually no"""), re.I)                 # ... and what does not
 TAG = re.compile(r"<(?:final_?)?answer>", re.I)
 HASHES = re.compile(r"(?<!#)####(?!#)")
-SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
-PHRASE = re.compile(  # a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
-    r"^[^a-zA-Z\d\n]{0,12}(?:final\s+)?(?:answers?|result|conclusion)[^\w\n\\$(]{0,8}\n|"
-    rf"(?:^|[.!?>]\s)[^a-zA-Z\d\n]{{0,12}}(?:[a-z]+,?\s+){{0,3}}?{SUBJECT}(?:(?!\s(?:is|are)\b)[^.:=\n?!—|$\\]){{0,60}}?[*_\s]{{0,8}}(?:[:=—|]|[-–]\s)|"
-    rf"{SUBJECT}(?P<gap>[^.:=\n?!—|$\\]{{0,80}}?)[*_\s]{{0,8}}" + words("is are was equals? be becomes of comes_(?:out_)?to"), re.I | re.M)
-LEAD = re.compile(r"(?:[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words("therefore thus then hence simply just indeed exactly now equal_to either both choice option") + ")*", re.I)
-NOT_STATED = re.compile(words("""wrong incorrect mistaken tempting naive any every each no whether thought first initial initially old previous
-    intermediate check checking verify (?:may|might|could|would)_(?:think|say|guess|expect|believe)""") + "|" + words("if had were instead") + r".*\bwould\b", re.I)
-ASIDE = re.compile(words("which and by works so if because when"), re.I)
-VALUE = re.compile(r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|"
-                   r"[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
-SENTENCE = re.compile(r"\n|\.(?=\s|$)|[?!](?=\s+[A-Z]|\s*$)|\.\.|</?[a-zA-Z]|\s\|(?=\s|$)", re.M)
-ITEM = r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|" + words(
-    "zero one two three four five six seven eight nine ten eleven twelve no none") + ")"
-CLAUSE = re.compile(  # where a value ends and a remark begins
-    rf"[,;]\s+(?!{ITEM})|,?\s+{words('and or')}(?!\s*{ITEM})|,?\s+or\s+{words('about roughly approximately equivalently')}|;|\s*[—–](?=\s*[a-zA-Z])"
-    rf"|\s--?\s+(?=[a-zA-Z])|(?<=\S):\s+|\s*\((?!mod)(?=[^()$\\]*[a-z]{{2}})|\s\((?=[^()$\\]*=)|,?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so which
-    that who where when while if for of on at by with from after before is are was were has have had will would can the this it we i you they
-    he she given making meaning assuming thus hence therefore not altogether overall combined but instead rather roughly about""") + ")", re.I)
-REMARK = re.compile(rf"[,;:(—–]|\s-\s|\s{words('because since as so but not')}", re.I)  # the same after an answer in words
-NO_WORDS = re.compile(words("as given found obtained in correct right below above shown reached clear that this what how we not then the_same"), re.I)
 BOLD = re.compile(r"(?<!\*)\*{1,3}(?=[^\s*])([^*\n]{0,200}[^\s*])\*{1,3}(?!\*)")
 NUMBER = re.compile(r"(?<![\w.,/^\\])[-−]?\s?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
-BECOMES = re.compile(words("is are was were equals? be becomes makes? gives? gets? totals? leaves") + r"|[=:]", re.I)
 EQUATION = re.compile(r"(?<![\w\\])[a-zA-Z](?:\([a-z]\))?\s*=(?=\s*\S)")
-CONCLUDING = re.compile(words("so therefore thus hence altogether total finally conclusion consequently result leaves final conclude in_all that_makes") + "|∴", re.I)
-REFUSAL = re.compile(words("can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know not_(?:possible|sure)"), re.I)
-RETRACTION = re.compile(
-    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops no,?_wait wait,?_no make_that i_meant?
-    i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip) i(?:_was|'m|_am)_(?:wrong|mistaken)
-    i_(?:miscounted|misread|miscalculated|forgot(?!_to_(?:say|mention|note|add|state))|overlooked|mixed_up)""")
-    + r"|\bcorrection\b\W{0,4}:|(?:[.,—–-]|\n)\s?no[,.:—]\s|" + words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )"
-    + words("wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)")
-    + r"|\A[^\w\n]{0,12}(?:but )?" + words("that this it which is was") + r"[^.!?,;\n]{0,30}?(?<!not )"
-    + words("wrong(?!_to) incorrect mistaken impossible (?:not|n't)_(?:right|correct)"), re.I)
+SENTENCE = either(r"\n", r"\.(?=\s|$)", r"[?!](?=\s+(?-i:[A-Z])|\s*$)", r"\.\.", r"</?[a-zA-Z]|<\|", r"\s\|(?=\s|$)")  # its end
+# what stands between the boxes of one list, and what does not
+JOIN = either("[,;&]", words("and or"), r"\n\s*(?:[-*•]|\(?\w[.)])\s")
+BREAK = either(r"[.?!](?=[\s$\\)]|$)", r"\n\s*\n", r"\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])",
+               r"(?<![a-zA-Z)\s])\s*=\s*\Z", words("""so thus then hence therefore have has gives? gets? but not since because
+               which that means yields? implies equivalently same about approximately answer wait actually no"""))
+# a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
+SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
+PHRASE = either(
+    r"^[^a-zA-Z\d\n]{0,12}(?:final\s+)?(?:answers?|result|conclusion)[^\w\n\\$(]{0,8}\n",
+    r"(?:^|[.!?>]\s)[^a-zA-Z\d\n]{0,12}(?:[a-z]+,?\s+){0,3}?" + SUBJECT
+    + r"(?:(?!\s(?:is|are)\b)[^.:=\n?!—|$\\]){0,60}?[*_\s]{0,8}(?:[:=—|]|[-–]\s)",
+    SUBJECT + r"(?P<gap>[^.:=\n?!—|$\\]{0,80}?)[*_\s]{0,8}"
+    + words("is are was equals? be becomes of comes_(?:out_)?to"))
+ASIDE = either(words("which and by works so if because when"))  # ... but not in its brackets
+NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first initial initially
+    old previous draft intermediate check checking verify (?:may|might|could|would)_(?:think|say|guess|expect|believe)"""),
+                    words("if had were instead") + r".*\bwould\b")
+LEAD = re.compile(r"(?:\n\s*[-•]\s+|[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words(
+    "therefore thus then hence simply just indeed exactly now equal_to either both choice option") + ")*", re.I)
+VALUE = re.compile(  # its beginning: perhaps "about", signs and brackets, then a digit, formula, command, or lone letter
+    r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|"
+    r"[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
+ITEM = (r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|"
+        + words("zero one two three four five six seven eight nine ten eleven twelve no none") + ")")  # the next of a list
+CLAUSE = either(  # where a value ends and a remark begins
+    r"\s*(?:→|⇒|=>|\\(?:implies|Rightarrow))", r",?\s+(?:and\s+)?(?=\d[\d\s]*[-+*/×·][^,;=]*=)", r"(?<=%)\s\(",
+    rf"[,;]\s+(?!{ITEM})", rf",?\s+{words('and or')}(?!\s*{ITEM})", ";", r"\s*[—–](?=\s*[a-zA-Z])", r"\s--?\s+(?=[a-zA-Z])",
+    rf",?\s+or\s+{words('about roughly approximately equivalently')}", r"(?<=\S):\s+", r"\s\((?=[^()$\\]*=)",
+    r"\s*\((?!mod)(?=[^()$\\]*[a-z]{2})", r",?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so which that who
+    where when while if for of on at by with from after before is are was were has have had will would can the this it we i
+    you they he she given making meaning assuming thus hence therefore not altogether overall combined but instead rather
+    roughly about""") + ")")
+REMARK = either(r"[,;:(—–]|\s-\s", r"\s" + words("because since as so but not"))  # the same after an answer in words
+NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this what how we
+    not then the_same"""), re.I)
+BECOMES = either(words("is are was were equals? be becomes makes? gives? gets? totals? leaves"), "[=:]")
+CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result leaves final
+    conclude in_all that_makes"""), "∴")
+REFUSAL = either(words("can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know not_(?:possible|sure)"))
+RETRACTION = either(
+    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops no,?_wait wait,?_no
+    make_that i_meant? i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip)
+    i(?:_was|'m|_am)_(?:wrong|mistaken) i_(?:miscounted|misread|miscalculated|overlooked|mixed_up)
+    i_forgot(?!_to_(?:say|mention|note|add|state))"""), r"\bcorrection\b\W{0,4}:", r"(?:[.,—–-]|\n)\s?no[,.:—]\s",
+    words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )" + words(
+        "wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)"),
+    r"\A(?:[^.!?\n]{0,80}[.!?])?[^\w\n]{0,12}(?:but )?" + words("that this it which is was") + r"[^.!?,;\n]{0,30}?(?<!not )" + words(
+        "wrong(?!_to) incorrect mistaken impossible (?:can't|cannot|isn't|not)_(?:be_)?(?:right|correct)"))
 
 
 def balanced(text, start, end=None):
@@ -1573,8 +1591,11 @@ def masked(text):
     pieces, formulas, last, opened = [], [], 0, None
     for match in DELIMITER.finditer(text):
         mark, start, end = match[0], match.start(), match.end()
-        if opened and mark == CLOSING[opened[0]] and (mark != "$" or not text[start - 1].isspace() and start > opened[1] + 1
-                                                      and not text[end:end + 1].isdigit() and "\n\n" not in text[opened[1]:start]):
+        closes = opened and mark == CLOSING[opened[0]]
+        if closes and mark == "$":
+            closes = start > opened[1] + 1 and not text[start - 1].isspace() and not text[end:end + 1].isdigit() \
+                and "\n\n" not in text[opened[1]:start]
+        if closes:
             pieces += text[last:opened[1]].replace(FORMULA, " "), FORMULA
             formulas.append(text[opened[1]:end])
             last, opened = end, None
@@ -1596,7 +1617,7 @@ def read_value(text):
     """The answer at the beginning of `text`, which stands after "the answer is": a value with its unit up to the end of
     the clause, a list, or a word or a few; None if there is nothing of the kind."""
     text, formulas = masked(text)
-    text = BOLD.sub(r"\1", text)
+    text = BOLD.sub(r"\1", text.translate(QUOTES))
     text = text[LEAD.match(text).end():]
     but = re.match(r"not\b[^.\n]{0,40}?,?\s(?:but|it is|rather)\s(?:rather\s)?", text)
     if but:
@@ -1611,9 +1632,10 @@ def read_value(text):
         return unmasked(re.sub(r"[\s,*_:]+(?:and|or)?$", "", sentence), formulas) or None
     if FORMULA in sentence:
         return None
-    remark = REMARK.search(sentence)
-    sentence = (sentence[:remark.start()] if remark else sentence).strip(" *_\"“”")
-    return None if not sentence or NO_WORDS.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6 else sentence
+    sentence = REMARK.split(sentence)[0].strip(" *_\"“”")
+    if not sentence or NO_ANSWER.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6:
+        return None
+    return sentence
 
 
 def value_of(sentence, formulas):
@@ -1692,7 +1714,8 @@ def tagged(text):
     for match in reversed(collections.deque(TAG.finditer(text), MAX_STATEMENTS)):
         content = text[match.end():match.end() + 4 * MAX_ANSWER].partition("</")[0].strip()
         if content:
-            return match.start(), match.end() + len(content), extract_answer(content) or content
+            value = extract_answer(content) or (None if VALUE.match(content) else concluded(content, anything=True))
+            return match.start(), match.end() + len(content), value or content
 
 
 def after_hashes(text):
@@ -1729,7 +1752,8 @@ def after_phrase(text):
 
 
 # each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
-STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)), (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
+STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)),
+              (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
 HINTS = [hint.replace("_", " ") for hint in """wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right
     be_right should_ impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
 
@@ -1762,8 +1786,6 @@ def extract_answer(text):
 # reader of arithmetic with bounded numbers.
 # ----------------------------------------------------------------------------------------------------------------------
 
-
-
 SYMBOLS = str.maketrans({
     "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
     "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
@@ -1785,8 +1807,9 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])", lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
     (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
     (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
-    (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?",
-     r"\\approx "), (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
+    (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|"
+     r"(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?", r"\\approx "),
+    (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
     (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."), (r"\\cdot|\\times|\\ast", "*"),
     (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"), (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
     (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"), (r"\\i?math(?![a-z])", "i"),

@@ -24,7 +24,7 @@ import generate  # noqa: E402
 import hostile  # noqa: E402
 import reward  # noqa: E402
 from answer_pairs import DIFFERENT, EQUIVALENT, MISSED, MISTAKEN  # noqa: E402
-from answer_texts import plain, texts  # noqa: E402
+from answer_texts import SHORT, plain, texts  # noqa: E402
 
 
 def real(name):
@@ -112,7 +112,15 @@ def test_a_value_ends_where_the_remark_begins(tail, answer):
 def test_answer_texts():
     """Completions as models write them: what is extracted."""
     wrong = [(text[:60], want, got) for _, want, _, text in texts() if plain(got := reward.extract_answer(text)) != plain(want)]
+    wrong += [(text, want, got) for text, want in SHORT if plain(got := reward.extract_answer(text)) != plain(want)]
     assert wrong == [] and len(texts()) == 229
+
+
+def test_answer_texts_are_judged(grader):
+    """The same, graded; how many math-verify alone judges rightly is in the README."""
+    rows = grade_all(grader, [math_row(gold, text) for gold, _, _, text in texts()])
+    verdicts = [{"ok": "right", "no answer": "none"}.get(r["verdicts"][0], r["verdicts"][0]) for r in rows]
+    assert [(t, v) for (*_, verdict, t), v in zip(texts(), verdicts) if v != verdict] == []
 
 
 @pytest.mark.parametrize("unit", ["\n", "$", r"\[", r"\boxed{", r"\boxed{1} and ", "answer is ", "answer is 5. ", "Answer\n", "<answer>", "#### 5\n", "**a",
@@ -251,7 +259,7 @@ def test_deep_and_long_answers_are_a_verdict_in_little_time():
             for pair in (other, text), (text, other), (other, "(A) " + text):
                 assert reward.same(*pair) in (False, None), pair
     assert time.process_time() - start < 60
-    texts = [rf"\boxed{{{text}}}" for text in DEGENERATE[::3]] + [f"The answer is {text}" for text in DEGENERATE[1::3]]
+    texts = [rf"\boxed{{{text}}}" for text in DEGENERATE[::7]] + [f"The answer is {text}" for text in DEGENERATE[3::7]]
     made = reward.Grader(settings(timeout_s=0.2))
     row = grade(made, math_row("7", *texts))
     made.close()

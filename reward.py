@@ -1491,9 +1491,10 @@ def grade_grid(completion, row):
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Math, first part: the answer that a completion gives. It is what the text states last: in a box, between answer tags,
-# after "####", or in words ("the answer is", a heading "Answer"). If nothing is stated, it is the value in which the last
-# sentence with a value ends. A statement that is taken back afterwards is none. A new way to state an answer is a function
-# in STATEMENTS: text -> (start and end of its last statement there, the answer), or None. All of it takes linear time.
+# after "####", or in words ("the answer is", a heading "Answer"). If nothing is stated, it is the value in which the
+# last sentence with a value ends. A statement that is taken back afterwards is none. A new way to state an answer is a
+# function in STATEMENTS: text -> (start and end of its last statement there, the answer), or None. All of it takes
+# linear time.
 # ----------------------------------------------------------------------------------------------------------------------
 
 MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
@@ -1518,12 +1519,12 @@ HASHES = re.compile(r"(?<!#)####(?!#)")
 BOLD = re.compile(r"(?<!\*)\*{1,3}(?=[^\s*])([^*\n]{0,200}[^\s*])\*{1,3}(?!\*)")
 NUMBER = re.compile(r"(?<![\w.,/^\\])[-−]?\s?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 EQUATION = re.compile(r"(?<![\w\\])[a-zA-Z](?:\([a-z]\))?\s*=(?=\s*\S)")
-SENTENCE = either(r"\n", r"\.(?=\s|$)", r"[?!](?=\s+(?-i:[A-Z])|\s*$)", r"\.\.", r"</?[a-zA-Z]|<\|", r"\s\|(?=\s|$)")  # its end
+SENTENCE = either(r"\n", r"\.(?=\s|$)", r"[?!](?=\s+(?-i:[A-Z])|\s*$)", r"\.\.", r"</?[a-zA-Z]|<\|", r"\s\|(?=\s|$)")
 # what stands between the boxes of one list, and what does not
 JOIN = either("[,;&]", words("and or"), r"\n\s*(?:[-*•]|\(?\w[.)])\s")
 BREAK = either(r"[.?!](?=[\s$\\)]|$)", r"\n\s*\n", r"\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])",
-               r"(?<![a-zA-Z)\s])\s*=\s*\Z", words("""so thus then hence therefore have has gives? gets? but not since because
-               which that means yields? implies equivalently same about approximately answer wait actually no"""))
+               r"(?<![a-zA-Z)\s])\s*=\s*\Z", words("""so thus then hence therefore have has gives? gets? but not
+    since because which that means yields? implies equivalently same about approximately answer wait actually no"""))
 # a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
 SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
 PHRASE = either(
@@ -1533,40 +1534,46 @@ PHRASE = either(
     SUBJECT + r"(?P<gap>[^.:=\n?!—|$\\]{0,80}?)[*_\s]{0,8}"
     + words("is are was equals? be becomes of comes_(?:out_)?to"))
 ASIDE = either(words("which and by works so if because when"))  # ... but not in its brackets
-NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first initial initially
-    old previous draft intermediate check checking verify (?:may|might|could|would)_(?:think|say|guess|expect|believe)"""),
+NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first
+    initial initially old previous draft intermediate check checking verify
+    (?:may|might|could|would)_(?:think|say|guess|expect|believe)"""),
                     words("if had were instead") + r".*\bwould\b")
 LEAD = re.compile(r"(?:\n\s*[-•]\s+|[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words(
     "therefore thus then hence simply just indeed exactly now equal_to either both choice option") + ")*", re.I)
-VALUE = re.compile(  # its beginning: perhaps "about", signs and brackets, then a digit, formula, command, or lone letter
-    r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|"
-    r"[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
+VALUE = re.compile(  # its beginning: perhaps "about", signs, brackets; then a digit, formula, command or lone letter
+    r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*"
+    r"(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|"
+    r"[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
 ITEM = (r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|"
-        + words("zero one two three four five six seven eight nine ten eleven twelve no none") + ")")  # the next of a list
+        + words("zero one two three four five six seven eight nine ten eleven twelve no none") + ")")
 CLAUSE = either(  # where a value ends and a remark begins
     r"\s*(?:→|⇒|=>|\\(?:implies|Rightarrow))", r",?\s+(?:and\s+)?(?=\d[\d\s]*[-+*/×·][^,;=]*=)", r"(?<=%)\s\(",
-    rf"[,;]\s+(?!{ITEM})", rf",?\s+{words('and or')}(?!\s*{ITEM})", ";", r"\s*[—–](?=\s*[a-zA-Z])", r"\s--?\s+(?=[a-zA-Z])",
-    rf",?\s+or\s+{words('about roughly approximately equivalently')}", r"(?<=\S):\s+", r"\s\((?=[^()$\\]*=)",
-    r"\s*\((?!mod)(?=[^()$\\]*[a-z]{2})", r",?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so which that who
-    where when while if for of on at by with from after before is are was were has have had will would can the this it we i
-    you they he she given making meaning assuming thus hence therefore not altogether overall combined but instead rather
-    roughly about""") + ")")
+    rf"[,;]\s+(?!{ITEM})", rf",?\s+{words('and or')}(?!\s*{ITEM})", ";", r"\s*[—–](?=\s*[a-zA-Z])",
+    r"\s--?\s+(?=[a-zA-Z])", rf",?\s+or\s+{words('about roughly approximately equivalently')}", r"(?<=\S):\s+",
+    r"\s\((?=[^()$\\]*=)",
+    r"\s*\((?!mod)(?=[^()$\\]*[a-z]{2})", r",?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so
+    which that who where when while if for of on at by with from after before is are was were has have had will
+    would can the this it we i you they he she given making meaning assuming thus hence therefore not altogether
+    overall combined but instead rather roughly about""") + ")")
 REMARK = either(r"[,;:(—–]|\s-\s", r"\s" + words("because since as so but not"))  # the same after an answer in words
-NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this what how we
-    not then the_same"""), re.I)
+NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this
+    what how we not then the_same"""), re.I)
 BECOMES = either(words("is are was were equals? be becomes makes? gives? gets? totals? leaves"), "[=:]")
-CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result leaves final
-    conclude in_all that_makes"""), "∴")
-REFUSAL = either(words("can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know not_(?:possible|sure)"))
+CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result
+    leaves final conclude in_all that_makes"""), "∴")
+REFUSAL = either(words("""can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know
+    not_(?:possible|sure)"""))
 RETRACTION = either(
-    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops no,?_wait wait,?_no
-    make_that i_meant? i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip)
+    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops
+    no,?_wait wait,?_no make_that i_meant?
+    i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip)
     i(?:_was|'m|_am)_(?:wrong|mistaken) i_(?:miscounted|misread|miscalculated|overlooked|mixed_up)
     i_forgot(?!_to_(?:say|mention|note|add|state))"""), r"\bcorrection\b\W{0,4}:", r"(?:[.,—–-]|\n)\s?no[,.:—]\s",
     words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )" + words(
         "wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)"),
-    r"\A(?:[^.!?\n]{0,80}[.!?])?[^\w\n]{0,12}(?:but )?" + words("that this it which is was") + r"[^.!?,;\n]{0,30}?(?<!not )" + words(
-        "wrong(?!_to) incorrect mistaken impossible (?:can't|cannot|isn't|not)_(?:be_)?(?:right|correct)"))
+    r"\A(?:[^.!?\n]{0,80}[.!?])?[^\w\n]{0,12}(?:but )?" + words("that this it which is was")
+    + r"[^.!?,;\n]{0,30}?(?<!not )" + words("wrong(?!_to) incorrect mistaken impossible "
+                                             "(?:can't|cannot|isn't|not)_(?:be_)?(?:right|correct)"))
 
 
 def balanced(text, start, end=None):
@@ -1639,7 +1646,7 @@ def read_value(text):
 
 
 def value_of(sentence, formulas):
-    """The value in which a sentence ends: its last bold one, formula, equation, or its number; None if there is none."""
+    """The value in which a sentence ends: its last bold one, formula, equation, or its number; None without one."""
     bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])]
     if bold:
         return read_value(unmasked(bold[-1][1] + " ", formulas[sentence[:bold[-1].start(1)].count(FORMULA):]))
@@ -1754,8 +1761,9 @@ def after_phrase(text):
 # each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
 STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)),
               (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
-HINTS = [hint.replace("_", " ") for hint in """wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right
-    be_right should_ impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
+HINTS = [hint.replace("_", " ") for hint in """wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct
+    correction t_right be_right should_ impossible scratch strike forg ignore disregard oops make_that i_mean misc misr
+    overlook mixed""".split()]
 
 
 def extract_answer(text):
@@ -1797,31 +1805,37 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
     (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
     (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
-    (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"), (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
+    (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"),
+    (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
     (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
     (r"(?<![\d.,]\s)(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,/]|\s*\d)", lambda m: m[0].replace(" ", "")),
     (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
     (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
-    (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
+    (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|math(rm|bf|it|sf|tt)|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
      r"\\text"),
-    (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])", lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
+    (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])",
+     lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
     (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
     (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
     (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|"
-     r"(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?", r"\\approx "),
+     r"(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?",
+     r"\\approx "),
     (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
-    (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."), (r"\\cdot|\\times|\\ast", "*"),
-    (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"), (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
-    (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"), (r"\\i?math(?![a-z])", "i"),
+    (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."),
+    (r"\\cdot|\\times|\\ast", "*"),
+    (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"),
+    (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
+    (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"),
+    (r"\\i?math(?![a-z])", "i"),
     (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|pi|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1"),
     (r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)", ":"),
     (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
 WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
-         "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset", "norealsolutions": r"\emptyset",
-         "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
+         "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset",
+         "norealsolutions": r"\emptyset", "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
          **{word: str(n) for n, word in enumerate((
-             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-             "eighteen nineteen twenty").split())}}
+             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+             "seventeen eighteen nineteen twenty").split())}}
 UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot inch yard mile second minute hour day
     week month year kilogram gram pound ounce liter dollar cent degree radian square cubic percent per""".split()},
     "cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "h": "hour",
@@ -1829,9 +1843,10 @@ UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot
     "yd": "yard", "mi": "mile", "sec": "second", "s": "second", "min": "minute", "hr": "hour", "kg": "kilogram",
     "g": "gram", "lb": "pound", "oz": "ounce", "sq": "square", "cube": "cubic", "litre": "liter", "ml": "milliliter",
     "mph": "mile per hour", "rad": "radian", "deg": "degree"}
-SHORT_UNITS = set("am pm a.m p.m o'clock way box bus car hat hit hop men boy kid dog cat cow pig egg pie row toy bag jar pen cup "
-                  "yen rpm mpg".split())  # words of four letters and more are units whatever they are
+SHORT_UNITS = set("am pm a.m p.m o'clock way box bus car hat hit hop men boy kid dog cat cow pig egg pie row toy bag "
+                  "jar pen cup yen rpm mpg".split())  # words of four letters and more are units whatever they are
 PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.A)
+LEADING = re.compile(r"^(\\text\s*\{\s*)?(the (final )?answer is|therefore|thus|so|\\approx)[\s,:]*(?(1)\})", re.I)
 NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
 
 
@@ -1847,14 +1862,15 @@ def split_unit(text):
             and not re.fullmatch(r"\s*(and|or|if|to)\s*", match[2]):
         number, words, power = match.groups()
     else:
-        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|/)(?:[\s/]+[a-zA-Z'.]+)*|[mgshL]\s*/\s*[a-z]+)\s*(?:\^\s*\{?\s*([23])\s*\}?)?",
-                             text, re.S)
+        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|/)(?:[\s/]+[a-zA-Z'.]+)*|[mgshL]\s*/\s*[a-z]+)\s*"
+                             r"(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
         if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
             return text, []
         number, words, power = match.groups()
         words = re.sub(r"\s+", " ", words)
         if not all(singular(w) in UNITS or singular(w) in SHORT_UNITS or
-                   len(w) > 3 and w[1:].islower() and w.lower() not in NO_UNITS for w in re.findall(r"[a-zA-Z'.]+", words)):
+                   len(w) > 3 and w[1:].islower() and w.lower() not in NO_UNITS
+                   for w in re.findall(r"[a-zA-Z'.]+", words)):
             return text, []
     unit = [u for w in re.findall(r"[a-zA-Z'.]+", words) for u in UNITS.get(singular(w), "?").split()]
     if power:
@@ -1884,7 +1900,7 @@ def normalize(text):
         if text.startswith("{") and balanced(text, 0) == text[1:-1]:
             text = text[1:-1]
         text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
-    text = re.sub(r"^(\\text\s*\{\s*)?(the (final )?answer is|therefore|thus|so|approximately|about|\\approx)[\s,:]*(?(1)\})", "", text, flags=re.I)
+    text = LEADING.sub("", text)
     text, unit = split_unit(text)
     text = text.rstrip(".,; ")
     if re.fullmatch(r"\\text\{[^{}]*\}", text):
@@ -1928,7 +1944,8 @@ def split_top(text, separators):
 LETTER = re.compile(r"[a-zA-Z]")
 DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
 TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
-COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
+COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|"
+                   r"\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
 UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
 RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
 VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?'*|\\text\{[^{}]*\}")
@@ -2110,7 +2127,7 @@ def same_matrix(gold, pred):
 
 
 def same_pieces(gold, pred):
-    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts just as well."""
+    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts as well."""
     gold, pred = as_pieces(gold), as_pieces(pred)
     if not (gold and pred):
         return NotImplemented
@@ -2157,8 +2174,8 @@ def untrue(equation):
 
 
 def stated(equation, other):
-    r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded value
-    may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
+    r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded
+    value may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
     head, *rest = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
     if VARIABLE.fullmatch(head[-1]) and not rest and not VARIABLE.fullmatch(head[0]):  # 5 = x
         head.reverse()
@@ -2180,7 +2197,7 @@ def stated(equation, other):
 
 
 def rounds(exact, rounded):
-    """Whether the one value is the other, rounded or cut to the digits that are written; None if they cannot be read."""
+    """Whether the one value is the other, rounded or cut to the digits that are written; None if unreadable."""
     g, p = value_or_none(exact), value_or_none(rounded)
     if g is None or p is None:
         return None
@@ -2318,7 +2335,8 @@ def value_or_none(text, trial=0):
 
 def same_value(gold, pred):
     """Expressions by value, at three points if they have variables; None where one cannot be read."""
-    points = (POSITIVE_POINTS if r"\sqrt" in gold + pred and "|" not in gold + pred else POINTS)  # \sqrt{ab} is \sqrt{a}\sqrt{b}
+    positive = r"\sqrt" in gold + pred and "|" not in gold + pred  # \sqrt{ab} is \sqrt{a}\sqrt{b}
+    points = POSITIVE_POINTS if positive else POINTS
     verdicts = []
     for trial in points if LETTER.search(gold + pred) else points[:1]:
         try:
@@ -2335,7 +2353,7 @@ def same_value(gold, pred):
 
 
 def same_number(gold, pred, trial):
-    """Equal at one point: exactly if both are exact, else as far as two precisions tell. None: a decimal near the other."""
+    """Equal at one point: exactly if both are exact, else as far as two precisions tell. None: a decimal is near."""
     try:
         g, p = value(gold, trial), value(pred, trial)
         if type(g) is type(p) is Fraction:
@@ -2351,7 +2369,7 @@ def same_number(gold, pred, trial):
 
 
 def same_at_any_precision(gold, pred, trial):
-    """Whether the difference of two values shrinks as the precision grows: sin pi is 0 for a reason, e^{-40} is small."""
+    """Whether the difference of two values shrinks as the precision grows: sin pi is 0 for a reason, e^{-40} small."""
     digits, differences = 50, []
     with PRECISE:
         while len(differences) < 2:
@@ -2407,8 +2425,8 @@ class TooLarge(Unclear):
 class Floats:
     """Complex arithmetic of 53 bits, for what is not exact."""
     number, pi, e, i = staticmethod(complex), complex(math.pi), complex(math.e), 1j
-    functions = {"sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "arcsin": cmath.asin, "arccos": cmath.acos, "arctan": cmath.atan,
-                 "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh, "exp": cmath.exp, "ln": cmath.log, "sqrt": cmath.sqrt}
+    functions = {name: getattr(cmath, name.replace("arc", "a").replace("ln", "log"))
+                 for name in "sin cos tan arcsin arccos arctan sinh cosh tanh exp ln sqrt".split()}
 
 
 class Precise:
@@ -2433,8 +2451,8 @@ PRECISE, precise = threading.Lock(), functools.lru_cache(4)(Precise)
 
 
 class Reader:
-    """Recursive descent through arithmetic in LaTeX or plain notation, computing as it goes: Fractions as long as that is
-    exact, else what `numbers` calculates with. `bits`: of the largest exact number that it met."""
+    """Recursive descent through arithmetic in LaTeX or plain notation, computing as it goes: Fractions as long as that
+    is exact, else what `numbers` calculates with. `bits`: of the largest exact number that it met."""
 
     def __init__(self, text, trial, numbers):
         self.text, self.trial, self.numbers, self.position, self.depth, self.bits = text, trial, numbers, 0, 0, 0
@@ -2649,7 +2667,7 @@ class Reader:
             if not self.starts_atom(self.peek()) or self.command() in FUNCTIONS:
                 raise Unclear(self.text)
             inner = self.power()
-            while self.peek() and self.peek() not in "([" and self.starts_atom(self.peek()) and self.command() not in FUNCTIONS:
+            while (c := self.peek()) and c not in "([" and self.starts_atom(c) and self.command() not in FUNCTIONS:
                 inner = self.times(inner, self.power())
         result = applied(name, inner, base, self.numbers)
         return result if order is None else raised(result, order, self.numbers)
@@ -2682,14 +2700,17 @@ def raised(base, exponent, numbers):
         if type(base) is Fraction:
             if base == 0 and n < 0:
                 raise ZeroDivisionError
-            if abs(n) * max(base.numerator.bit_length(), base.denominator.bit_length()) > MAX_BITS and abs(base) not in (0, 1):
+            bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+            if abs(n) * bits > MAX_BITS and abs(base) not in (0, 1):
                 raise TooLarge
             return base ** n
         if abs(n) > 10**6 or base == 0:
             raise Unclear("too large")
         return base ** n
     if type(exponent) is Fraction and type(base) is Fraction and base >= 0:
-        return root(base, 1 / exponent, numbers) if exponent.numerator == 1 else numbers.number(base) ** numbers.number(exponent)
+        if exponent.numerator == 1:
+            return root(base, 1 / exponent, numbers)
+        return numbers.number(base) ** numbers.number(exponent)
     base = numbers.number(base)
     if base == 0 or base.imag == 0 and base.real < 0:
         raise Unclear("which root")

@@ -1481,21 +1481,26 @@ def held(config, args, ranks):
     return {what: n / ranks for what, n in found.items()}
 
 
-def gathered(config, args, ranks):
-    """Bytes of what FSDP makes whole on each GPU, in --dtype: the parameters outside the layers during all of a pass, and two
-    layers, the one at work and the next; and the gradients of the first and of one layer, summed over ranks in float32."""
+def gathered(config, args, ranks, watch):
+    """Bytes that FSDP adds to a pass on each GPU: the parameters outside the layers whole, and their gradients, for all of the
+    pass; two layers, the one at work and the next; and a layer's gradients, also in float32, in which they are summed over
+    ranks (not with all activations kept: a layer has freed more when its gradients are there). Or, if that is more, the
+    same sum for what is outside the layers, at the end, when no activations are left."""
     if ranks == 1:
         return 0
     with without_numbers():
         model, size = fake_model(config), getattr(torch, args.dtype).itemsize
-        layers = [sum(p.numel() for p in m.parameters()) for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-        outside = model.num_parameters() - sum(layers)
-    return 2 * size * outside + (3 * size + 4) * max(layers)
+        layer = max(sum(p.numel() for p in m.parameters()) for m in model.modules() if isinstance(m, GradientCheckpointingLayer))
+        outside = model.num_parameters() - sum(
+            p.numel() for m in model.modules() if isinstance(m, GradientCheckpointingLayer) for p in m.parameters())
+    at_the_end = (2 * size + 4 + 4 / ranks) * outside + (size + 4) * layer
+    in_layers = 2 * size * layer + ((size + 4) * layer if args.activation_checkpointing else 0)
+    return max(2 * size * outside + in_layers, at_the_end - watch.most)
 
 
 def memory(config, args, ranks, watch):
     """{what: bytes on each of `ranks` GPUs} when an update holds most; watch: activations() of as many ranks."""
-    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks), "activations": watch.kept,
+    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks, watch), "activations": watch.kept,
                                         "logits, casts, one layer's work": watch.most - watch.kept}
 
 

@@ -1,6 +1,7 @@
 """train.py: what a GPU will hold, computed before the run and compared with what is measured on the CPU."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -125,6 +126,54 @@ def test_the_peak_is_that_of_a_real_process(tmp_path, shell, flags):
     done = subprocess.run([sys.executable, "-c", PEAK, tmp_path, "--model", "x", "--run", "y", "--dtype", "bfloat16",
                            "--microbatch-tokens", "1024", *flags.split()], capture_output=True, text=True,
                           cwd=train.__file__.rpartition("/")[0], env={"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    computed, measured = json.loads(done.stdout)
+    assert computed == pytest.approx(measured, rel=0.1)
+
+
+SHARDED = """
+import json, sys, torch, train
+import torch.distributed as dist
+from transformers import AutoConfig, AutoModelForCausalLM
+args = train.parse_arguments(sys.argv[2:])
+config = AutoConfig.from_pretrained(sys.argv[1])
+train.LOGITS_AT_ONCE["cuda"] = train.LOGITS_AT_ONCE["cpu"]
+watch = train.activations(config, args, 2, 256)
+computed = watch.most + train.gathered(config, args, 2, watch)
+train.start_ranks(args)
+model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+if args.activation_checkpointing:
+    train.checkpoint_activations(model)
+policy = train.Policy(model, False, torch.bfloat16)
+train.shard(policy, args)
+status = lambda key: 1024 * int(open("/proc/self/status").read().split(key + ":")[1].split()[0])
+n = args.microbatch_tokens // 256
+for _ in range(2):  # the first pass brings the gradients
+    open("/proc/self/clear_refs", "w").write("5")
+    before = status("VmRSS")
+    lp, _ = policy([[1] * 128] * n, [[2] * 128] * n, list(range(n)))
+    lp.sum().backward()
+    del lp
+if train.RANK == 0:
+    print(json.dumps([computed, status("VmHWM") - before]))
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("vocabulary, tokens, flags", [(32000, 512, ["--activation-checkpointing"]), (4000, 1024, [])])
+def test_the_peak_of_a_rank_is_that_of_a_real_one(tmp_path, vocabulary, tokens, flags):
+    """Two ranks: the peak is at the end, in the gradients outside the layers, or in the activations."""
+    LlamaConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_key_value_heads=4, num_hidden_layers=3,
+                vocab_size=vocabulary).save_pretrained(tmp_path)
+    (tmp_path / "rank.py").write_text(SHARDED)
+    root = train.__file__.rpartition("/")[0]
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--",
+                           tmp_path / "rank.py", tmp_path, "--model", "x", "--run", "y", "--dtype", "bfloat16", "--device", "cpu",
+                           "--microbatch-tokens", str(tokens), *flags], capture_output=True, text=True,
+                          env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1", "PYTHONPATH": root})
     assert done.returncode == 0, done.stderr[-2000:]
     computed, measured = json.loads(done.stdout)
     assert computed == pytest.approx(measured, rel=0.1)

@@ -169,9 +169,9 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
 
     Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), a column per metric and k as in
     column_names(); solved (P,), the number of correct samples; answers, programs (P,), how many distinct; n; limits
-    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings. If the rows
-    are of several policy_steps it is that of the last, with `steps`, {step: the same of that step}, and `partial`, {step:
-    problems} of those that lack problems: the run is still evaluated, and they are in neither.
+    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings. If the
+    rows are of several policy_steps it is that of the last, with `steps`, {step: the same of that step}, and `partial`,
+    {step: problems} of those that lack some of the `largest` number: still being evaluated, and in neither.
     InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
     """
     parts = {}
@@ -200,7 +200,8 @@ def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
     whole = {step: f for step, f in files.items() if np.array_equal(f["tasks"], most)}
     steps = whole if len(files) > 1 else {}
     return whole[max(whole, key=lambda step: step or 0)] | {
-        "largest": len(most), "steps": steps, "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
+        "largest": len(most), "steps": steps,
+        "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
 
 
 def column_names(ks, metrics):
@@ -302,7 +303,7 @@ def pass_curve(files, largest):
 
 def by_level(methods, columns, resamples):
     """{level: {method: (estimates, problems)}}; {} where no row has a level; problems without one come last, as ""."""
-    levels = sorted({level for files in methods.values() for f in files for level in f["levels"].tolist()}, key=level_order)
+    levels = sorted_levels(f["levels"] for files in methods.values() for f in files)
     result = {level: {} for level in levels} if any(levels) else {}
     for level, (name, files) in itertools.product(result, methods.items()):
         if chosen := [select(f, f["levels"] == level) for f in files if (f["levels"] == level).any()]:
@@ -381,7 +382,7 @@ def kl_at(files, steps):
     """KL to the reference of the weights after each of `steps` updates, nats per completion, mean over seeds: (S,), or
     None where a seed has no metrics.jsonl with kl_ref beside its rows.
 
-    train.py estimates it at each step s over the completions of that step, which the weights of s - lag drew: the mean of
+    train.py estimates it at each step s over that step's completions, which the weights of s - lag drew: the mean of
     log pi - log pi_ref. Steps between are interpolated; the last weights, which drew no training batch, have the last.
     """
     found = []
@@ -409,7 +410,7 @@ def best_steps(chosen_on, reported_on, columns, wanted, resamples, reference):
     """Each method stopped at its best step, and in its best variant: {column: {method: what was chosen and found}}.
 
     chosen_on, reported_on: {name: files of its seeds}. Names "method:variant" are runs of one method with different
-    hyper-parameters. For each wanted column the variant and step with the highest mean in chosen_on are taken (the first
+    hyper-parameters. For each wanted column the variant and step of the highest mean in chosen_on are taken (the first
     of equals), and estimated on reported_on, which must have other problems (InputError), with the paired difference to
     the reference's own best. A choice without rows in reported_on has `chosen` only.
     """
@@ -430,13 +431,14 @@ def best_steps(chosen_on, reported_on, columns, wanted, resamples, reference):
         result[column], policies = {}, {}
         for method in dict.fromkeys(name.partition(":")[0] for name in chosen_on):
             tried = {(name, step): float(np.mean([f["values"][:, j].mean() for f in at(files, step)]))
-                     for name, files in chosen_on.items() if name.partition(":")[0] == method for step in own_steps(files)}
+                     for name, files in chosen_on.items() if name.partition(":")[0] == method
+                     for step in own_steps(files)}
             if not tried:
                 continue
             name, step = max(tried, key=tried.get)
             found = {"run": name, "step": step, "chosen": tried[name, step], "variants": {}}
             for run in dict.fromkeys(run for run, _ in tried):  # each at its own best step
-                found["variants"][run.partition(":")[2]] = max(value for (other, _), value in tried.items() if other == run)
+                found["variants"][run.partition(":")[2]] = max(v for (other, _), v in tried.items() if other == run)
             files = at(reported_on.get(name, []), step)
             if files and None not in files:
                 policies[method] = [f | {"values": f["values"][:, [j]]} for f in files]
@@ -462,8 +464,9 @@ def best_table(best):
     for column, methods in best.items():
         for method, found in methods.items():
             gap = found.get("difference")
-            rows.append([column, method, found["run"].partition(":")[2] or "-", str(found["step"]), percent(found["chosen"]),
-                         cell(found) if "mean" in found else "not evaluated",
+            variant = found["run"].partition(":")[2] or "-"
+            rows.append([column, method, variant, "-" if found["step"] is None else str(found["step"]),
+                         percent(found["chosen"]), cell(found) if "mean" in found else "not evaluated",
                          f"{cell(gap, '+')} against {gap['against']}" if gap else "-"])
     return {"title": "Stopped where it is best, % (chosen on other problems than reported on)", "rows": rows, "header":
             ["metric", "method", "variant", "step", "there, to choose by", "reported", "paired difference"]}
@@ -479,7 +482,8 @@ def read_rollouts(run, columns):
         try:
             rows = [row for _, row in read_jsonl(path, "evaluate")]
             arrays = [np.stack(x) for x in zip(*map(samples, rows), strict=True)]
-            step, level = [row["step"] for row in rows], ["" if row.get("level") is None else str(row["level"]) for row in rows]
+            step = [row["step"] for row in rows]
+            level = ["" if row.get("level") is None else str(row["level"]) for row in rows]
             if not rows:
                 raise InputError(f"{path}: expected at least one row, found none")
         except (ValueError, KeyError) as error:
@@ -497,10 +501,12 @@ def read_rollouts(run, columns):
     return {"steps": np.array(steps), "levels": np.array(levels), "values": np.concatenate(values), "damaged": damaged}
 
 
-def level_order(level):
-    """"2" before "10", "Level 2" likewise, then words, then no level."""
-    number = level.split()[-1] if level else ""
-    return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
+def sorted_levels(arrays):
+    """All levels in arrays of them: "2" before "10", "Level 2" likewise, then words, then "", no level."""
+    def order(level):
+        number = level.split()[-1] if level else ""
+        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
+    return sorted({level for array in arrays for level in array.tolist()}, key=order)
 
 
 # ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
@@ -682,15 +688,16 @@ def style(i):
             "markerfacecolor": "white" if i >= len(STYLES) else color}
 
 
-def panels(count, width=3.6, height=3.0):
-    """A figure and its `count` axes, three a line."""
+def panels(count, width=3.6, height=3.0, across=None):
+    """A figure and its `count` axes, `across` a line: three, or two of four."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     plt.rcParams |= {"svg.hashsalt": "evaluate", "font.size": 9, "axes.spines.top": False,
                      "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True,
                      "lines.linewidth": 1.4, "lines.markersize": 4.5}
-    columns, lines = min(count, 3), -(-count // 3)
+    columns = across or (2 if count == 4 else min(count, 3))
+    lines = -(-count // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(width * columns, height * lines + 0.5), squeeze=False,
                                 layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
@@ -798,8 +805,9 @@ def plot_entropy(path, methods):
     save(figure, path)
 
 
-CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %", "pass_at_n": "pass@n of a training group, %",
-          "maj_at_n": "maj@n of a training group, %", "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
+CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %",
+          "pass_at_n": "pass@n of a training group, %", "maj_at_n": "maj@n of a training group, %",
+          "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
           "kl_ref": "KL to the reference, nats/completion"}
 
 
@@ -827,8 +835,8 @@ def at_common_steps(name, seeds):
 
 
 def plot_curves(path, curves, names, x, ys, window):
-    """Panels of y against x, from metrics.jsonl. Against the step: running means over `window` steps (at most half of the
-    shortest run). Against what may stand still or turn back: points, means over at most 12 blocks of steps.
+    """Panels of y against x, from metrics.jsonl. Against the step: running means over `window` steps, at most half of
+    the shortest run. Against what may stand still or turn back: points, means over at most 12 blocks of steps.
 
     Returns False where no run has both x and any y.
     """
@@ -840,17 +848,21 @@ def plot_curves(path, curves, names, x, ys, window):
     if not ys:
         return False
     window = min(window, *(max(1, len(c["step"]) // 2) for seeds in curves.values() for c in seeds))
-    figure = [(CURVES[y], {name: smoothed(seeds, x, y, window) for name, seeds in curves.items() if drawable(seeds, y)}, {})
-              for y in ys]
-    about = f"\n(running means of {window} steps)" if window > 1 else ""
-    plot_lines(path, figure, names, CURVES[x] + (about if x == "step" else "\n(means of blocks of steps; numbers: steps)"))
+    figure = [(CURVES[y], {name: smoothed(seeds, x, y, window) for name, seeds in curves.items()
+                           if drawable(seeds, y)}, {}) for y in ys]
+    about = "\n(means of blocks of steps; numbers: steps)"
+    if x == "step":
+        about = f"\n(running means of {window} steps)" if window > 1 else ""
+    plot_lines(path, figure, names, CURVES[x] + about)
     return True
 
 
 def smoothed(seeds, x, y, window):
-    """A line of plot_lines() from the curves of a method's seeds: the mean, with a band of one standard error over seeds."""
+    """A line of plot_lines() from the curves of a method's seeds: the mean, with a band of one standard error over
+    seeds."""
     if x == "step":
-        across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds]) for key in (x, y))
+        across, up = (np.array([np.convolve(c[key], np.ones(window) / window, "valid") for c in seeds])
+                      for key in (x, y))
         labels = []
     else:
         blocks = np.array_split(np.arange(len(seeds[0]["step"])), min(12, len(seeds[0]["step"])))
@@ -872,11 +884,11 @@ def distinct(ys, curves):
     return [y for y in ys if y != "reward" or not all(same(c) for seeds in curves.values() for c in seeds)]
 
 
-def plot_lines(path, figure, names, xlabel):
-    """figure: a panel per (ylabel, {method: line}, {label: height of a grey line}). A line: x, mean, low, high (S,), error
-    (S,) or None, drawn as bars, and labels of its points, [] where x is the step. Where there are labels low and high are
-    bars too, since x may turn back there."""
-    drawn, axes = panels(len(figure))
+def plot_lines(path, figure, names, xlabel, across=None):
+    """figure: a panel per (ylabel, {method: line}, {label: height of a grey line}), `across` of them a line. A line: x,
+    mean, low, high (S,), error (S,) or None, drawn as bars, and labels of its points, [] where x is the step. Where
+    there are labels low and high are bars too, since x may turn back there."""
+    drawn, axes = panels(len(figure), across=across)
     for axis, (ylabel, lines, heights) in zip(axes, figure):
         for name, line in lines.items():
             i, few = names.index(name), len(line["x"]) <= 16  # a method looks the same in all figures
@@ -911,8 +923,8 @@ def along_line(entries, column, kl):
 
 
 def rollout_line(seeds, level, j, window, against_kl):
-    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the groups of
-    `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None where there are no groups."""
+    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the groups
+    of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without groups."""
     found = []
     for seed in seeds:
         chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
@@ -924,7 +936,8 @@ def rollout_line(seeds, level, j, window, against_kl):
     blocks = sorted(set.intersection(*map(set, found)))
     if not blocks:
         return None
-    x, mean, spread = np.array([[seed[block] for block in blocks] for seed in found]).transpose(2, 0, 1)  # (seeds, blocks)
+    # (seeds, blocks) each
+    x, mean, spread = np.array([[seed[block] for block in blocks] for seed in found]).transpose(2, 0, 1)
     half = 196 * np.sqrt(spread.sum(axis=0)) / len(seeds)
     middle = 100 * mean.mean(axis=0)
     error = 100 * mean.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
@@ -950,9 +963,12 @@ def read_papers(keys):
     if unknown := [key for key in keys if key not in tables]:
         raise InputError(f"--paper {' '.join(unknown)}: expected one of {', '.join(tables)}")
     units = {"percent": 100, "fraction": 1}
-    return {key: tables[key] | {"rows": {
-        name: {column: number / units[tables[key]["unit"]] for column, number in zip(tables[key]["columns"], row, strict=True)}
-        for name, row in tables[key]["rows"].items()}} for key in keys}
+
+    def fractions(table):
+        unit = units[table["unit"]]
+        return {name: {column: number / unit for column, number in zip(table["columns"], row, strict=True)}
+                for name, row in table["rows"].items()}
+    return {key: tables[key] | {"rows": fractions(tables[key])} for key in keys}
 
 
 # ---------------------------------------------------------------- command
@@ -1031,7 +1047,8 @@ def choose_ks(args, paths):
         return sorted(set(args.k))
     first = [row for path in paths for _, row in itertools.islice(read_jsonl(path, "evaluate"), 1)]
     n = min((len(row["correct"]) for row in first), default=1)
-    asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"] if "@" in column}
+    asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"]
+             if "@" in column}
     return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
 
 
@@ -1074,7 +1091,8 @@ def evaluate(args):
 
 def draw_training(args, names, curves, place):
     """The figures of metrics.jsonl."""
-    figures = {"training_curves": ("step", distinct(["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"], curves)),
+    of_step = distinct(["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"], curves)
+    figures = {"training_curves": ("step", of_step),
                "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
     for file, (x, ys) in figures.items():
         if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
@@ -1082,8 +1100,8 @@ def draw_training(args, names, curves, place):
 
 
 def draw_rollouts(args, folders, names, place):
-    """The training groups' --rollouts columns against step and KL, by level where they have levels. Returns what was read:
-    {method: [{"files" of damaged rollouts}]}; names them on standard error."""
+    """The training groups' --rollouts columns against step and KL, by level where they have levels. Returns, for each
+    method and seed, how many groups were read and which files could not be; names those on standard error."""
     if not folders:
         raise InputError("--rollouts: expected a run directory")
     read, said = {}, {}
@@ -1094,13 +1112,16 @@ def draw_rollouts(args, folders, names, place):
             path = os.path.join(run, "metrics.jsonl")
             curves = read_curves(path) if os.path.exists(path) else {}
             known = np.isfinite(curves.get("kl_ref", np.array([])))
-            seed["kl"] = np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known]) if known.any() else None
+            seed["kl"] = None
+            if known.any():
+                seed["kl"] = np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
             if seed["damaged"]:
                 print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, which could not be read: "
                       + "; ".join(seed["damaged"]), file=sys.stderr)
-    levels = sorted({level for seeds in read.values() for seed in seeds for level in seed["levels"].tolist()}, key=level_order)
+    levels = sorted_levels(seed["levels"] for seeds in read.values() for seed in seeds)
     for file, against_kl in (("rollouts_step", False), ("rollouts_kl", True)):
-        drawn = {name: seeds for name, seeds in read.items() if not against_kl or all(s["kl"] is not None for s in seeds)}
+        drawn = {name: seeds for name, seeds in read.items()
+                 if not against_kl or all(seed["kl"] is not None for seed in seeds)}
         figure = []
         for level, (j, column) in itertools.product(levels if any(levels) else [None], enumerate(args.rollouts)):
             lines = {name: rollout_line(seeds, level, j, args.smooth, against_kl) for name, seeds in drawn.items()}
@@ -1108,7 +1129,7 @@ def draw_rollouts(args, folders, names, place):
             figure.append((f"{label}{column}, %", {name: line for name, line in lines.items() if line}, {}))
         if any(lines for _, lines, _ in figure):
             plot_lines(place(file), figure, names, (CURVES["kl_ref"] if against_kl else "step") +
-                       f"\n(training groups, means over {args.smooth} steps)")
+                       f"\n(training groups, means over {args.smooth} steps)", len(args.rollouts) if any(levels) else None)
     return said
 
 
@@ -1131,8 +1152,8 @@ def report_along(args, methods, columns, shown, place):
     rows = [[name, str(step), "-" if kl[name] is None else f"{kl[name][i]:.3f}", *(cell(found[c]) for c in wanted)]
             for name, steps in entries.items() for i, (step, found) in enumerate(steps.items())]
     table = {"title": "Along training, %", "header": ["method", "step", CURVES["kl_ref"], *wanted], "rows": rows}
-    notes.append("Along training: the same problems at every step. KL: of metrics.jsonl at that step, over the training "
-                 "completions that the step's weights drew.")
+    notes.append("Along training: the same problems at every step. KL: of metrics.jsonl at that step, over the "
+                 "training completions that the step's weights drew.")
     if place and len(moving) > 2 * len(STYLES):
         notes.append(f"Along training: {len(moving)} methods are too many for a figure.")
     elif place:
@@ -1165,22 +1186,24 @@ def plot_along(args, moving, names, columns, wanted, entries, kl, place):
     for x, xlabel, known in (("step", "training step", dict.fromkeys(moving)), ("kl", CURVES["kl_ref"], with_kl)):
         if not known:
             continue
-        lines = lambda found, column: {name: along_line(found[name], column, known[name]) for name in known if found.get(name)}
+        def lines(found, column):
+            return {name: along_line(found[name], column, known[name]) for name in known if found.get(name)}
         plot_lines(place(f"along_{x}"), [(f"{c}, %", lines(entries, c), heights(c)) for c in wanted], names, xlabel)
         if levels:
-            plot_lines(place(f"along_{x}_by_level"), [(f"level {level or 'none'}: {c}, %", lines(found, c), {})
-                                                      for level, found in levels.items() for c in wanted], names, xlabel)
+            figure = [(f"level {level or 'none'}: {c}, %", lines(found, c), {}) for level, found in levels.items()
+                      for c in wanted]
+            plot_lines(place(f"along_{x}_by_level"), figure, names, xlabel, len(wanted))
 
 
 def by_level_along(moving, columns, wanted, resamples):
     """{level: {method: along()}}; {} where no row has a level."""
-    levels = {level for files in moving.values() for f in files for g in f["steps"].values() for level in g["levels"].tolist()}
+    levels = sorted_levels(g["levels"] for files in moving.values() for f in files for g in f["steps"].values())
     return {level: {name: along(files, columns, wanted, resamples, level) for name, files in moving.items()}
-            for level in sorted(levels, key=level_order)} if any(levels) else {}
+            for level in levels} if any(levels) else {}
 
 
 def report_best(args, methods, chosen_on, columns, shown, reference, place):
-    """Where a method has several steps or variants: table, notes and results of best_steps(), and a figure of variants."""
+    """Where a method has several steps or variants: table, notes, results of best_steps(), and a figure of variants."""
     candidates = chosen_on or methods
     if not any(":" in name or common_steps(files) for name, files in candidates.items()):
         return [], [], {}
@@ -1188,15 +1211,16 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     reference = reference.partition(":")[0]
     if chosen_on:
         paths = [f["path"] for files in chosen_on.values() for f in files]
-        notes = [f"Best steps: chosen on the rows of {paths[0]}" + f" and {len(paths) - 1} files more." * (len(paths) > 1)]
+        more = f" and {len(paths) - 1} files more" if len(paths) > 1 else ""
+        notes = [f"Best steps: chosen on the rows of {paths[0]}{more}."]
         best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
     else:
         split = {name: halves(files) for name, files in methods.items()}
         if any(not len(f["tasks"]) for halved in split.values() for half in halved for f in half):
             return [], ["Best steps: too few problems to choose on one half of them and to report on the other."], {}
         notes = ["Best steps: chosen on the problems whose prompt has an even hash, reported on the others."]
-        best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted, args.resamples,
-                          reference)
+        best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted,
+                          args.resamples, reference)
     if place and any(len(found["variants"]) > 1 for entries in best.values() for found in entries.values()):
         plot_variants(place("variants"), best)
     return [best_table(best)], notes, best
@@ -1237,14 +1261,15 @@ def report(args, rows, chosen_on, curves, place):
     tables += ([training_table(curves)] if curves else []) + papers
     notes = [" ".join(text.split()) for text in args.caption]
     notes += statistics_notes(args, methods, estimates, clusters, shown, differences)
-    notes += ["All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated."] * (same and "max" in metrics)
+    if same and "max" in metrics:
+        notes.append("All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated.")
     notes += moving_notes + best_notes + [f"NOT ALIKE: {note}" for note in unlike] + paper_notes
     if place:
         write_tables(place, tables, notes)
         write_csv(place("table.csv"), estimates, levels)
         draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks)
-    results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns), "k": ks,
-               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
+    results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns),
+               "k": ks, "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
                "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
                "not_alike": unlike, "along": steps, "best": chosen}
     return markdown(tables, notes), results | ({"metrics": estimates[reference]} if len(methods) == 1 else {})
@@ -1269,8 +1294,8 @@ def compare_all(methods, reference, estimates, ks, metrics, resamples):
 
 
 def mean_limits(files):
-    """{label: pass@k of an ideal policy at each k} over the problems of `files`; {} where rows carry no posterior. Every
-    method has these problems, or a note says so."""
+    """{label: pass@k of an ideal policy at each k} over the problems of `files`; {} where rows carry no posterior.
+    Every method has these problems, or a note says so."""
     ideal = [f["limits"] for f in files]
     if any(found is None for found in ideal):
         return {}
@@ -1278,14 +1303,14 @@ def mean_limits(files):
 
 
 def paper_tables(args, methods, columns, curves, chosen):
-    """The tables of --paper and their notes. Of a method that was run in variants the one that was chosen stands there."""
+    """The tables of --paper and their notes. Of a method that was run in variants the chosen one stands there."""
     tables, notes = [], []
     picked = {method: found["run"] for method, found in best_by_widest(chosen).items()} if chosen else {}
     for key, paper in args.papers.items():
         swept = {method: run for method, run in picked.items()
                  if method in paper["rows"] and method not in methods and run in methods}
-        table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()}, columns,
-                                  curves | {method: curves[run] for method, run in swept.items() if run in curves})
+        table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()},
+                                  columns, curves | {method: curves[run] for method, run in swept.items() if run in curves})
         tables.append(table)
         notes += [f"{key}: {method} is {run}, chosen on other problems." for method, run in swept.items()] + [note]
     return tables, notes
@@ -1320,7 +1345,9 @@ def method_results(methods, estimates, clusters, levels, differences, reference,
             "seeds": [{"path": f["path"], "problems": len(f["tasks"]), "n": f["n"], **f["settings"],
                        "metrics": dict(zip(columns, f["values"].mean(axis=0).tolist()))} for f in files]}
         if name in differences:
-            results[name]["difference"] = {"against": reference} | dict(zip(("metrics", "problems", "crossings"), differences[name]))
+            entries, problems, crossing = differences[name]
+            results[name]["difference"] = {"against": reference, "problems": problems, "metrics": entries,
+                                           "crossings": crossing}
     return results
 
 
@@ -1383,10 +1410,11 @@ def main():
     show.add_argument("--caption", nargs="+", default=[], metavar="TEXT", help="lines printed under the tables")
     show.add_argument("--smooth", type=int, default=10, help="training curves are means over this many steps")
     moving = parser.add_argument_group("along training (rows of several policy_steps, from generate.py --along)")
-    moving.add_argument("--curves", nargs="+", metavar="METRIC@K", help="what is drawn, and what the best step is chosen by "
+    moving.add_argument("--curves", nargs="+", metavar="METRIC@K", help="what is drawn, and the best step is chosen by "
                         "(default: each metric at the smallest and at the largest k)")
-    moving.add_argument("--choose-on", nargs="+", default=[], metavar="NAME=PATH", help="rows of other problems, on which each "
-                        "method's best step, and best of its variants METHOD:VARIANT, is chosen (default: on half of them)")
+    moving.add_argument("--choose-on", nargs="+", default=[], metavar="NAME=PATH", help="rows of other problems, on "
+                        "which each method's best step, and the best of its variants METHOD:VARIANT, is chosen "
+                        "(default: on half of them)")
     moving.add_argument("--rollouts", nargs="+", metavar="METRIC@K", help="draw these from RUN/rollouts too, by level")
     parser.add_argument("--benchmark", type=int, nargs="?", const=20000, metavar="P",
                         help="time P synthetic problems x 256 samples (20000 if P is left out), and exit")

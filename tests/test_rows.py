@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -366,3 +367,139 @@ def test_checking_costs_little_beside_parsing():
     checks = {stage: seconds - cost[None] for stage, seconds in cost.items()}
     print({str(stage): f"{1e3 * seconds:.2f} ms" for stage, seconds in cost.items()})
     assert sum(checks.values()) < 0.3 * sum(cost.values())
+
+
+# ----------------------------------------------------------------------------------------------- a stage of one's own
+
+SAMPLER = """
+import json, sys
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+with open(sys.argv[2]) as file:
+    prompts = [json.loads(line) for line in file]  # a prompt, its reference answer, and completions written elsewhere
+for prompt in prompts:
+    token_ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in prompt["completions"]]
+    print(json.dumps({
+        "task_id": prompt["name"], "kind": "math", "prompt": prompt["question"], "gold": prompt["answer"],
+        "completions": prompt["completions"], "token_ids": token_ids,
+        "logprobs": [[-5.5 for _ in ids] for ids in token_ids],  # what a service that returns them would say
+        "finish_reasons": ["stop" for _ in token_ids],
+        "prompt_token_ids": tokenizer(prompt["question"])["input_ids"],
+        "step": 0, "step_prompts": len(prompts)}), flush=True)
+"""
+
+
+def test_a_sampler_of_ones_own_feeds_the_other_stages(tiny, tmp_path, shell):
+    """The table of the README is enough to replace a stage: no more than the keys that the other stages need."""
+    (tmp_path / "sampler.py").write_text(SAMPLER)
+    assert len(SAMPLER.strip().splitlines()) <= 25
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps({
+        "name": f"sum/{a}", "question": f"{a} + 1 =", "answer": str(a + 1),
+        "completions": [f"\\boxed{{{a + 1}}}", "\\boxed{0}", f"it is {a + 1}", "?"]}) + "\n" for a in range(1, 4)))
+    done = shell(f"python {tmp_path}/sampler.py {tiny} {tmp_path}/answers.jsonl | tee {tmp_path}/rows.jsonl | "
+                 f"python reward.py --reward binary | tee {tmp_path}/rewarded.jsonl | "
+                 f"python advantages.py --estimator pkpo_s_loo_minus_one --k 2 | "
+                 f"python train.py --model {tiny} --run {tmp_path}/run --steps 1 && "
+                 f"python evaluate.py {tmp_path}/rewarded.jsonl --k 1 2")
+    assert done.returncode == 0 and "pass@k" in done.stdout, done.stderr
+    needed = {key for key, entry in ROW.items() if entry.writer == "generate" and set(entry.needed.split()) & {"reward", "train"}}
+    sampled = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
+    assert sampled.keys() == needed - {"tests"}
+    [line] = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["updates"] == 1 and 0.2 < json.loads(line)["correct"] < 0.6
+
+
+# ------------------------------------------------------------------------------------------------------- the fuzzer
+
+JUNK = [None, True, False, 0, -1, 7, 1.5, "", "x", "\ud800", [], [[]], [None], ["x"], {}, {"x": 1}, [1, [2]], float("nan"),
+        float("inf"), 1e308, -1e308, 10**400, 2**63, 1e-320, "9" * 5000, 5000 * "[", [[[[]]]], {"a": {"a": {"a": {}}}}]
+
+
+def damaged(rng, row):
+    """A row with one to three faults: a value of another type, a list or a text that is longer or shorter, a key less."""
+    row = json.loads(json.dumps(row))
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        place, path = row, []
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            path.append(key)
+            if isinstance(place[key], (dict, list)) and place[key] and rng.random() < 0.5:
+                place = place[key]
+                continue
+            value = place[key]
+            kind = rng.randrange(5)
+            if kind == 0:
+                del place[key]
+            elif kind == 1 and isinstance(value, (list, str)):
+                place[key] = value[:-1]
+            elif kind == 2 and isinstance(value, (list, str)):
+                place[key] = value * 2
+            elif kind == 3:
+                place[key] = [value]
+            else:
+                place[key] = rng.choice(JUNK)
+            break
+    return row
+
+
+def damaged_line(rng, row):
+    line = json.dumps(damaged(rng, row)).encode() + b"\n"
+    kind = rng.randrange(12)
+    if kind == 0:
+        return line[:rng.randrange(len(line))] + b"\n"
+    if kind == 1:
+        at = rng.randrange(len(line) - 1)
+        return line[:at] + bytes([rng.randrange(256)]) + line[at + 1:]
+    if kind == 2:
+        return rng.choice(list(BAD_LINES.values()))[0].rstrip(b"\n") + b"\n"
+    return line
+
+
+KINDS = [row(), row(kind="grid", gold=[[1, 2], [3, 4]]), code(STDIN), code(CHECK), code(CALL)]
+
+
+def survivors(status, out, err, number, count, name):
+    """Of `count` rows, of which one (`number`, from 1) is damaged: all came out, or the rows before it and its name."""
+    assert "Traceback" not in err and status in (0, 2), (name, status, err[-3000:])
+    if status == 0:
+        assert len(out) == count, (name, len(out), err)
+    else:
+        said = [line for line in err.splitlines() if f"row {number}, task_id" in line]
+        assert len(out) == number - 1 and len(said) == 1 and len(said[0]) < 1000, (name, len(out), err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_fuzz_rows_through_all_stages(seed, tiny, tmp_path, main_of):
+    """Status 2 and the row's number after the rows before it, or a whole output; never a traceback, never a row less."""
+    rng = random.Random(f"rows/{seed}")
+    for turn in range(25):
+        number, count = rng.randint(1, 4), 4
+        rows = [rng.choice(KINDS) | {"task_id": f"t/{i}", "step": i} for i in range(count)]
+        lines = lines_of(rows)
+        lines[number - 1] = damaged_line(rng, rows[number - 1])
+        if b"\n" in lines[number - 1][:-1] or lines[number - 1].isspace():  # more rows than one, or none
+            continue
+        data, name = b"".join(lines), (seed, turn, lines[number - 1][:2000])
+        for command in (["reward.py", "--workers", "1", "--timeout-s", "2"], ["advantages.py", "--k", "2", "--estimator", rng.choice(
+                ("rloo", "maj_centred", "pkpo_s_loo_minus_one", "grpo"))]):
+            done = subprocess.run([sys.executable, *command], input=data, capture_output=True, cwd=ROOT, timeout=300)
+            out = done.stdout.splitlines()
+            survivors(done.returncode, out, done.stderr.decode(), number, count, (command[0], name))
+            for line, before in zip(out, lines):
+                before, after = json.loads(before), json.loads(line)
+                changed = {key for key in before if repr(before[key]) != repr(after[key])}
+                assert changed <= {key for key, entry in ROW.items() if entry.writer == command[0][:-3]}, name
+        (tmp_path / "rows.jsonl").write_bytes(data)
+        status, out, err = main_of(evaluate, tmp_path / "rows.jsonl", "--k", 1)
+        assert "Traceback" not in err and (status == 0 or status == 2 and err.count("\n") == 1 and not out), (name, err)
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        status, out, err = main_of(train, "--model", tiny, "--run", tmp_path / "run", data=data)
+        said = [line for line in err.splitlines() if f"row {number}, task_id" in line]
+        steps = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+        assert "Traceback" not in err and (status, steps) in ((0, count), (2, number - 1)), (name, status, steps, err)
+        assert len(said) == (status == 2), (name, err)

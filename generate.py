@@ -49,6 +49,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from advantages import parse
+
 SYSTEM = {  # used where the tokenizer has a chat template; --system replaces it
     "math": "Solve the problem step by step and put the final answer in \\boxed{}.",
     "code": "Write a Python program that solves the problem. Put the whole program in one ```python block.",
@@ -673,7 +675,7 @@ def json_row(text):
     """The JSON value, or the error in its place: load_prompts names and counts it as a row."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return ValueError(f"not JSON: {error}")
 
 
@@ -1420,7 +1422,7 @@ def read_done(path, args, sampling, prompts):
                 break
             whole += len(line)
             try:
-                row = json.loads(line)
+                row = parse(line)
                 expected = {"dataset": args.dataset, "split": args.split, "sampling": sampling, "n": args.num_samples}
                 found = {"n": len(row["completions"])} | {key: row[key] for key in ("dataset", "split", "sampling")}
                 key = int(row["policy_step"]), row["task_id"]

@@ -676,6 +676,7 @@ def start_ranks(args):
     """Join the other ranks, each with a device of its own."""
     if args.device.startswith("cuda"):
         args.device = f"cuda:{os.environ['LOCAL_RANK']}"
+        check_device(args.device)
         torch.cuda.set_device(args.device)
     # no one gives up while rank 0 waits for the sampler
     dist.init_process_group("cpu:gloo,cuda:nccl" if args.device.startswith("cuda") else "gloo",
@@ -1213,7 +1214,8 @@ def train(args):
         start_ranks(args)
     for path in {args.model, args.reference_model or args.model} - {"none"}:
         check_checkpoint(path)
-    check_device(args.device)
+    if RANKS == 1:
+        check_device(args.device)
     if RANK == 0 and args.device.startswith("cuda"):
         total = torch.cuda.get_device_properties(args.device).total_memory
         check_memory(AutoConfig.from_pretrained(args.model), args, RANKS, total)

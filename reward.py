@@ -1511,7 +1511,7 @@ def either(*patterns):
     return re.compile("|".join(patterns), re.I | re.M)
 
 
-QUOTES = str.maketrans(dict.fromkeys('"“”`'))
+QUOTATION_MARKS = str.maketrans(dict.fromkeys('"“”`'))
 BRACES = re.compile(r"\\.|[{}]", re.S)
 BOX = re.compile(r"\\f?box(?:ed)?(?:\s*(?=\{)|\s+([^\s$.{]+))")
 TAG = re.compile(r"<(?:final_?)?answer>", re.I)
@@ -1624,7 +1624,7 @@ def read_value(text):
     """The answer at the beginning of `text`, which stands after "the answer is": a value with its unit up to the end of
     the clause, a list, or a word or a few; None if there is nothing of the kind."""
     text, formulas = masked(text)
-    text = BOLD.sub(r"\1", text.translate(QUOTES))
+    text = BOLD.sub(r"\1", text.translate(QUOTATION_MARKS))
     text = text[LEAD.match(text).end():]
     but = re.match(r"not\b[^.\n]{0,40}?,?\s(?:but|it is|rather)\s(?:rather\s)?", text)
     if but:
@@ -1942,7 +1942,7 @@ def split_top(text, separators):
 
 
 LETTER = re.compile(r"[a-zA-Z]")
-DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
+LONG_DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
 TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
 COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|"
                    r"\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
@@ -2365,7 +2365,7 @@ def same_number(gold, pred, trial):
         size, equal, near = math.inf, None, False
     if equal is None:  # floats tell what is far apart, unless they are so small or large that they tell nothing
         equal = (near or not 1e-6 < size < math.inf) and same_at_any_precision(gold, pred, trial)
-    return equal or (None if near and DECIMAL.search(gold + " " + pred) else False)
+    return equal or (None if near and LONG_DECIMAL.search(gold + " " + pred) else False)
 
 
 def same_at_any_precision(gold, pred, trial):
@@ -2410,7 +2410,7 @@ COMMAND = re.compile(r"\\([a-zA-Z]+)")
 INDEX = re.compile(r"\s*_\s*(\{\w+\}|\w)")
 MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
 MAX_BITS = 1 << 18  # of an exact number: enough for 20,000! and 2^-200000
-MAX_DEPTH = 40
+MAX_NESTING = 40
 POINTS, POSITIVE_POINTS = (0, 1, 2), (0, 3, 4)  # where expressions are compared: fixed random values of their variables
 
 
@@ -2504,7 +2504,7 @@ class Reader:
 
     def sum(self):
         self.depth += 1
-        if self.depth > MAX_DEPTH:
+        if self.depth > MAX_NESTING:
             raise Unclear("nested too deeply")
         total = self.product()
         while self.peek() in ("+", "-"):

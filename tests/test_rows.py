@@ -1,6 +1,8 @@
 """The rows between the stages: their one description against the README and against what the stages read and write; and
 input that is damaged, which every stage refuses in the same words."""
 
+import ast
+import collections
 import gzip
 import io
 import json
@@ -503,3 +505,18 @@ def test_fuzz_rows_through_all_stages(seed, tiny, tmp_path, main_of):
         steps = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
         assert "Traceback" not in err and (status, steps) in ((0, count), (2, number - 1)), (name, status, steps, err)
         assert len(said) == (status == 2), (name, err)
+
+
+# ------------------------------------------------------------------------------------------------------- the scripts
+
+@pytest.mark.parametrize("script", ["generate", "reward", "advantages", "train", "evaluate", "toy"])
+def test_a_name_of_a_script_has_one_meaning(script):
+    """The scripts are long: a second definition of a name at their top would replace the first without a word."""
+    names = collections.Counter()
+    for node in ast.parse((ROOT / f"{script}.py").read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names[node.name] += 1
+        elif isinstance(node, ast.Assign):
+            names.update({name.id for target in node.targets for name in ast.walk(target) if type(name) is ast.Name
+                          and isinstance(name.ctx, ast.Store)})
+    assert not [name for name, count in names.items() if count > 1]

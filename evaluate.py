@@ -925,7 +925,7 @@ def along_line(entries, column, kl):
 def rollout_line(seeds, level, j, window, against_kl):
     """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the groups
     of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without groups."""
-    found = []
+    found, last = [], max(seed["steps"].max() for seed in seeds)
     for seed in seeds:
         chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
         values, x = seed["values"][chosen, j], (seed["kl"] if against_kl else seed["steps"])[chosen]
@@ -942,7 +942,7 @@ def rollout_line(seeds, level, j, window, against_kl):
     middle = 100 * mean.mean(axis=0)
     error = 100 * mean.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
     return {"x": x.mean(axis=0), "mean": middle, "low": middle - half, "high": middle + half, "error": error,
-            "labels": [str((block + 1) * window) for block in blocks] if against_kl else []}
+            "labels": [str(min((block + 1) * window, last + 1)) for block in blocks] if against_kl else []}
 
 
 # ---------------------------------------------------------------- the papers' numbers

@@ -326,6 +326,8 @@ def test_reference_rows_hold_the_solution(tiny, shell):
 @pytest.mark.parametrize("flags, expected", [
     ("", "--model"), ("--model X --run Y --steps 1", "give one of"), ("--run Y", "--steps"),
     ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--run Y --steps 1 --temperature 0.7", "--temperature"), ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
+    ("--along R --steps 3", "from each checkpoint"), ("--model X --limit 1 --at-steps 5", "no effect"),
+    ("--along R --limit 1 --at-steps 5 0", "ascending"),
     ("--model X --steps 1 --max-staleness 1", "--max-staleness"), ("--model X --limit 1 --prompts-per-step 2", "no effect"),
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
     ("--model X --limit 1 --num-samples 0", "--num-samples"), ("--model X --limit 1 --temperature 0", "--temperature"),

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -883,7 +884,24 @@ def test_flags_without_effect_are_refused(flags, message, capsys):
     assert stop.value.code == 2 and f"no effect in this mode: {message}\n" in capsys.readouterr().err.replace("--run ", "").replace(" --run", "")
 
 
+def test_checkpoints_that_the_disk_cannot_hold_are_refused(tmp_path, tiny, monkeypatch, capsys):
+    """Weights of 0.4 MB at the steps 0, 4, 8 and 10; one of them is there already."""
+    from transformers import AutoModelForCausalLM
+    model, free = AutoModelForCausalLM.from_pretrained(tiny), [0]
+    monkeypatch.setattr(train.shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    args = SimpleNamespace(keep_every=4, steps=10, dtype="float32")
+    (tmp_path / "kept" / "policy-000000").mkdir(parents=True)
+    size = 4 * sum(p.numel() for p in model.parameters())
+    free[0] = 3 * size - 1
+    with pytest.raises(ValueError, match="4 checkpoints"):
+        train.check_room(tmp_path, model, args)
+    free[0] = 3 * size
+    train.check_room(tmp_path, model, args)
+    assert "4 checkpoints of 0." in (said := capsys.readouterr().err) and "1 of them are there" in said
+
+
 @pytest.mark.parametrize("flags, message", [
+    ("--keep-every 0", "at least 1"), ("--stall-steps 0", "at least 1"),
     ("--schedule cosine", "needs --steps"), ("--loss-norm constant", "is defined for --ratio token"), ("--clip-low 1.5", "below 1"),
     ("--clip-high 0", "above 0"), ("--ppo-epochs 0", "at least 1"), ("--lr 0", "above 0"), ("--betas 0.9 1.0", "--betas"),
     ("--beta 0.1 --reference-model none", "needs a reference"), ("--importance-max 0.5 --loss pg", "at least 1"), ("--beta nan", "--beta")])

@@ -2256,7 +2256,7 @@ def shape(text):
         return "union"
     if re.fullmatch(r"\d+\s*:\s*\d+", text):
         return "ratio"
-    if re.fullmatch(r"[A-Za-z' -]{3,}", text):
+    if re.fullmatch(r"[A-Za-z' -]*[A-Za-z]{3}[A-Za-z' -]*", text):
         return "words"
     return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
 
@@ -2317,13 +2317,14 @@ def as_pieces(text):
 
 
 def has_variables(text):
-    return re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
+    """Letters but e and i outside of commands."""
+    return re.search(r"[a-df-hj-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
 
 
 def is_constant(text):
     """Whether it is an expression that can be read and has the same value at all points."""
     first = value_or_none(text)
-    return first is not None and (not has_variables(text) or value_or_none(text, 1) == first)
+    return first is not None and (not LETTER.search(text) or value_or_none(text, 1) == first)
 
 
 def value_or_none(text, trial=0):
@@ -2345,7 +2346,7 @@ def same_value(gold, pred):
             verdicts.append(None)
         except TooLarge:  # what cannot be compared exactly is refused: math-verify would round it
             return None if has_variables(gold + pred) else False
-        except (Unclear, OverflowError):
+        except Unclear:
             return None
         if verdicts[-1] is False:
             break
@@ -2362,10 +2363,13 @@ def same_number(gold, pred, trial):
             size, equal = max(abs(complex(g)), abs(complex(p))), None
         near = abs(g - p) <= size / 10**5
     except OverflowError:
-        size, equal, near = math.inf, None, False
+        g, p, size, equal, near = None, None, math.inf, None, False
     if equal is None:  # floats tell what is far apart, unless they are so small or large that they tell nothing
-        equal = (near or not 1e-6 < size < math.inf) and same_at_any_precision(gold, pred, trial)
-    return equal or (None if near and LONG_DECIMAL.search(gold + " " + pred) else False)
+        doubtful = near or not 1e-6 < size < math.inf or not (g and p)
+        equal = doubtful and same_at_any_precision(gold, pred, trial)
+    if equal or not near:
+        return equal
+    return None if any(LONG_DECIMAL.search(b) and rounds(a, b) for a, b in ((gold, pred), (pred, gold))) else False
 
 
 def same_at_any_precision(gold, pred, trial):
@@ -2378,9 +2382,9 @@ def same_at_any_precision(gold, pred, trial):
             g, p = (numbers.context.convert(reader.read()) for reader in readers)
             differences.append(abs(g - p))
             noise = numbers.context.mpf(10) ** (150 - digits)
-            digits = 500 << (max(reader.bits for reader in readers) // 500).bit_length()  # the exact parts have no more
+            digits = 500 << (max(reader.bits for reader in readers) // 1600).bit_length()  # the exact parts have no more
             if len(differences) < 2 and digits * (gold + pred).count("\\") > MAX_BITS:
-                raise Unclear("too costly")
+                raise TooLarge("to be told from what it nearly is")
     low, high = differences
     return bool(high <= noise * max(low, max(abs(g), abs(p)) / 10**50))
 
@@ -2424,7 +2428,8 @@ class TooLarge(Unclear):
 
 class Floats:
     """Complex arithmetic of 53 bits, for what is not exact."""
-    number, pi, e, i = staticmethod(complex), complex(math.pi), complex(math.e), 1j
+    number = argument = staticmethod(complex)
+    pi, e, i = complex(math.pi), complex(math.e), 1j
     functions = {name: getattr(cmath, name.replace("arc", "a").replace("ln", "log"))
                  for name in "sin cos tan arcsin arccos arctan sinh cosh tanh exp ln sqrt".split()}
 
@@ -2440,10 +2445,13 @@ class Precise:
         self.functions = {name: getattr(context, name.replace("arc", "a")) for name in Floats.functions}
 
     def number(self, x):
-        """OverflowError where a function of it would take for ever."""
-        x = self.context.mpc(self.context.convert(x))
-        if x and self.context.mag(x) > 1100:
-            raise OverflowError
+        return self.context.mpc(self.context.convert(x))
+
+    def argument(self, x):
+        """The same for a function; TooLarge where not even the first digit of exp(x) would be known."""
+        x = self.number(x)
+        if x and self.context.mag(x) > 100:
+            raise TooLarge
         return x
 
 
@@ -2684,7 +2692,7 @@ def applied(name, x, base, numbers):
     """A function of FUNCTIONS; ZeroDivisionError where it has no value."""
     if base is None and type(x) is Fraction and x == 0 and name in ("sin", "tan", "arcsin", "arctan", "sinh", "tanh"):
         return x
-    x, functions = numbers.number(x), numbers.functions
+    x, functions = numbers.argument(x), numbers.functions
     try:
         if name in ("cot", "sec", "csc"):
             return 1 / functions[{"cot": "tan", "sec": "cos", "csc": "sin"}[name]](x)
@@ -2704,8 +2712,10 @@ def raised(base, exponent, numbers):
             if abs(n) * bits > MAX_BITS and abs(base) not in (0, 1):
                 raise TooLarge
             return base ** n
-        if abs(n) > 10**6 or base == 0:
-            raise Unclear("too large")
+        if abs(n) > 10**6:
+            raise TooLarge
+        if base == 0:
+            raise Unclear("a power of zero")
         return base ** n
     if type(exponent) is Fraction and type(base) is Fraction and base >= 0:
         if exponent.numerator == 1:
@@ -2714,7 +2724,7 @@ def raised(base, exponent, numbers):
     base = numbers.number(base)
     if base == 0 or base.imag == 0 and base.real < 0:
         raise Unclear("which root")
-    return base ** numbers.number(exponent)
+    return base ** numbers.argument(exponent)
 
 
 def root(base, degree, numbers):

@@ -229,6 +229,9 @@ SMALL = [  # reference, answer, equal: relative to the size of the operands, exa
     (r"\pi\cdot10^{-14}", r"2\pi\cdot10^{-14}", False), (r"\pi - \frac{1}{2024!}", r"\pi", False), (r"\pi - \frac{1}{2024!}", r"\pi - \frac{1}{2023!}", False),
     (r"\sin\pi", "0", True), (r"\cos\frac{\pi}{2}", "0", True), (r"\sqrt2\sqrt2-2", "0", True), (r"\sqrt2\sqrt2-2", "10^{-16}", False), (r"\tan\pi", "10^{-17}", False),
     (r"e^{\pi i}+1", "0", True), (r"\frac{1}{2^{98}}", r"0\pi", False), ("0", r"0\pi", True), (r"\ln 1", "0", True), ("10^{-20}", "0", False), (r"(\sqrt3-1)^2", r"4-2\sqrt3", True),
+    ("0", r"\sin\frac{1}{10^{30000}}", False), ("0", "e^{-e^{700}}", False), ("0", "e^{-10^{300}}", False), ("0", r"10^{20}(\sqrt2\sqrt2-2)", True), ("0", "x-x", True),
+    ("e", r"(1+\frac{1}{10^{30}})^{10^{30}}", False), (r"\sqrt[100]{2^{100}}", "2", True), ("2^{200000}", "2^{200000}+1", False), ("2^{100000}", "4^{50000}", True),
+    ("1", "0.99999999999", False), ("1", r"0.\overline{9}", True), (r"\sqrt2\cdot10^{-400}", r"\sqrt3\cdot10^{-400}", False), (r"\pi", r"\pi+\frac{1}{10^{700}}", False),
     (r"\cos\frac{\pi}{7}-\cos\frac{2\pi}{7}+\cos\frac{3\pi}{7}", r"\frac12", True), (r"\frac13", "0.3333333333", None), (r"\sqrt2", "1.41421356", None)]
 
 

@@ -1707,8 +1707,8 @@ def boxed(text):
             if not 0 < len(gap) <= 100 or not JOIN.search(gap) or BREAK.search(gap):
                 break
         found.append((match.start(), end, content.strip()))
-    if not found:
-        return None
+    if len(found) < 2:
+        return found[0] if found else None
     contents = []
     for _, _, content in found:
         if not any(content == other or same(other, content) is True for other in contents):
@@ -1772,6 +1772,8 @@ def extract_answer(text):
         text = response
     answer, rest, lower = None, text, text.lower()
     for rule, hints in STATEMENTS:
+        if not rest.strip(" \n.,$*)]\\"):  # nothing follows
+            return answer
         found = rule(rest) if any(hint in lower for hint in hints) else None
         if found and (answer is None or VALUE.match(masked(found[2])[0])):
             answer, rest = found[2], rest[found[1]:]
@@ -1915,6 +1917,8 @@ def normalize(text):
 
 
 def canonical(text):
+    if PLAIN_NUMBER.fullmatch(text):
+        return text
     return squeeze(normalize(text)[0])
 
 

@@ -181,18 +181,18 @@ def child_filter(pid):
     return code + [(BPF_RETURN, 0, 0, ALLOW)]
 
 
-BPF_LINE = struct.Struct("<HBBI")
+class Filter:
+    """A filter for the kernel, from its lines."""
 
+    def __init__(self, lines):
+        program = b"".join(struct.pack("<HBBI", *line) for line in lines)
+        self.program = ctypes.create_string_buffer(program, len(program))
+        self.argument = struct.pack("<HxxxxxxQ", len(lines), ctypes.addressof(self.program))
 
-def assembled(code):
-    return b"".join(BPF_LINE.pack(*line) for line in code)
-
-
-def install(program):
-    """Make an assembled filter hold for this process and its children. Raises OSError."""
-    buffer, length = ctypes.create_string_buffer(program, len(program)), len(program) // BPF_LINE.size
-    if libc().prctl(PR_SET_SECCOMP, 2, struct.pack("<HxxxxxxQ", length, ctypes.addressof(buffer)), 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+    def install(self):
+        """Make it hold for this process and its children. Raises OSError."""
+        if libc().prctl(PR_SET_SECCOMP, 2, self.argument, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def library_paths():
@@ -365,11 +365,14 @@ def sandbox_main(fd):
     sys.set_int_max_str_digits(0)  # the time limit is enough
     limit_self(resource.RLIMIT_CORE, 0)
     limit_self(resource.RLIMIT_NOFILE, 64)
+    if "namespaces" in level:
+        limit_self(resource.RLIMIT_NPROC, 64)
     send(channel, {"level": level, "notes": notes})
     untouched = os.stat("/tmp").st_ctime_ns if "namespaces" in level else None
     warm = Request(CALL, 1.0, 1.0, 0, 1 << 16, 2, b"def f(x): return x & 1", b"[[1], [2]]", b"f", b"")
     for _ in range(20):  # run the children's path once here: caches filled now are pages that no child has to copy
         call_tests(warm, 0, mmap.mmap(-1, HEADER.size + warm.room))
+        own_descriptors()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -419,12 +422,12 @@ def lock_in(offer, paths, channel):
         try:
             pid = os.fork()
             if pid == 0:
-                install(assembled(zygote_filter()))
-                install(assembled(child_filter(os.getpid())))
+                Filter(zygote_filter()).install()
+                Filter(child_filter(os.getpid())).install()
                 os._exit(0)
             if os.waitpid(pid, 0)[1] != 0:
                 raise OSError("seccomp: the kernel refused the filter")
-            install(assembled(zygote_filter()))
+            Filter(zygote_filter()).install()
             level.append("seccomp")
         except OSError as error:
             notes.append(str(error))
@@ -453,12 +456,12 @@ def failed_line(why):
 class Zygote:
     """Starts the children and keeps their time."""
 
-    SOME_PID = b"\x5a\xa5\xfe\x7f"  # in the filter, which is made once
+    SOME_PID = 0x7FFEA55A  # in the filter, which is made once
 
     def __init__(self, level, streams):
         self.level, self.streams = level, streams
-        if "seccomp" in level:
-            self.filter = assembled(child_filter(struct.unpack("<I", self.SOME_PID)[0]))
+        self.filter = Filter(child_filter(self.SOME_PID)) if "seccomp" in level else None
+        self.pid_at = self.filter and self.filter.program.raw.index(struct.pack("<I", self.SOME_PID))
 
     def run(self, request, descriptor):
         """(status, seconds used, output) of a request. CALL: a line of output per test; CHECK and TRIAL: a verdict."""
@@ -506,15 +509,15 @@ class Zygote:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 2,) * 2)
         resource.setrlimit(resource.RLIMIT_AS, (request.memory, request.memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (request.room, request.room))
-        if "namespaces" in self.level:
-            limit_self(resource.RLIMIT_NPROC, 64)
-        else:  # the limit is on all that this user runs: as much as the whole machine runs now, and 64 threads
+        if "namespaces" not in self.level:
+            # a limit on threads is one on all that this user runs: as much as the whole machine runs now, and 64
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             counts = ctypes.create_string_buffer(256)
             libc().sysinfo(counts)
             limit_self(resource.RLIMIT_NPROC, struct.unpack_from("<H", counts, 80)[0] + 64)
-        if "seccomp" in self.level:
-            install(self.filter.replace(self.SOME_PID, struct.pack("<I", os.getpid())))
+        if self.filter:
+            struct.pack_into("<I", self.filter.program, self.pid_at, os.getpid())
+            self.filter.install()
 
     def watch(self, children, limit, budget, finished=lambda: False):
         """Wait for the last of the children to end, at most its time: (status, seconds). `finished`: whether a test came
@@ -685,13 +688,16 @@ def call_tests(request, first, shared):
     """The tests from number `first` on, a line of output each. An input is a list of arguments, or an expression."""
     pack, start, room, encode_result = HEADER.pack_into, HEADER.size, request.room, encode
     inputs, entry_point = json.loads(request.payload)[first:], request.entry_point.decode()
-    expressions = [isinstance(item, str) for item in inputs]
-    main, used = load_program(request, "program"), 0
+    text, main, used, target = str, load_program(request, "program"), 0, None
     pack(shared, 0, 0, 0)
     for done, item in enumerate(inputs, 1):
         try:
-            value = eval(item, main.__dict__) if expressions[done - 1] else resolve(main, entry_point)(*item)
-            result = encode_result(value, room)
+            if item.__class__ is text:
+                result = encode_result(eval(item, main.__dict__), room)
+            else:
+                if target is None or hasattr(main, "Solution"):
+                    target = resolve(main, entry_point)
+                result = encode_result(target(*item), room)
         except MemoryError:
             result = '{"~":"error","v":"memory"}'
         except Unencodable:
@@ -726,10 +732,16 @@ def encode(value, room=1 << 20):
 
 
 def plain(value, depth, left):
-    """A value in the form above. Subclasses count as their plain base, numpy's scalars as Python's, views of a dict as
-    sets, and what can only be iterated over as an iterator, equal to nothing but its like."""
-    if value is None or type(value) in (bool, float):
+    """A value in the form above; `left`: a list with how many items it may still have. Subclasses count as their plain
+    base, numpy's scalars as Python's, views of a dict as sets, and what can only be iterated over as an iterator, equal
+    to nothing but its like."""
+    kind = type(value)
+    if kind in UNCHANGED:
         return value
+    if kind is int:
+        return value if -10**15 < value < 10**15 else {"~": "int", "v": hex(value)}
+    if kind is list and depth:
+        return each_plain(value, depth, left)
     numpy_scalar = loaded("numpy", "generic")
     if numpy_scalar and isinstance(value, numpy_scalar):
         value = value.item()
@@ -738,35 +750,39 @@ def plain(value, depth, left):
             return spell(value)
     if depth == 0:
         raise Unencodable("nested too deeply")
-
-    def each(values):
-        items = []
-        for item in values:
-            left[0] -= 1
-            if left[0] < 0:
-                raise Unencodable("too large")
-            items.append(plain(item, depth - 1, left))
-        return items
     if isinstance(value, list):
-        return each(list.__iter__(value))
+        return each_plain(list.__iter__(value), depth, left)
     if isinstance(value, dict):
-        return {"~": "dict", "v": [each(pair) for pair in dict.items(value)]}
+        return {"~": "dict", "v": [each_plain(pair, depth, left) for pair in dict.items(value)]}
     for base in tuple, set, frozenset:
         if isinstance(value, base):
-            return {"~": base.__name__, "v": each(base.__iter__(value))}
+            return {"~": base.__name__, "v": each_plain(base.__iter__(value), depth, left)}
     if isinstance(value, (type({}.keys()), type({}.items()))):
-        return {"~": "set", "v": each(value)}
+        return {"~": "set", "v": each_plain(value, depth, left)}
     if hasattr(type(value), "__next__") or isinstance(value, (type({}.values()), collections.deque)):
-        return {"~": "iterator", "v": each(value)}
+        return {"~": "iterator", "v": each_plain(value, depth, left)}
     if isinstance(value, range):
-        return {"~": "range", "v": each((value.start, value.stop, value.step))}
+        return {"~": "range", "v": [spell_int(n) for n in (value.start, value.stop, value.step)]}
     if isinstance(value, loaded("fractions", "Fraction")):
-        return {"~": "fraction", "v": each((value.numerator, value.denominator))}
+        return {"~": "fraction", "v": [spell_int(n) for n in (value.numerator, value.denominator)]}
     if isinstance(value, loaded("decimal", "Decimal")):
         return spell_decimal(value)
     if isinstance(value, type) and BUILTINS.get(value.__name__) is value:
         return {"~": "type", "v": value.__name__}
     raise Unencodable(type(value).__name__)
+
+
+def each_plain(values, depth, left):
+    items = []
+    for item in values:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Unencodable("too large")
+        items.append(plain(item, depth - 1, left))
+    return items
+
+
+UNCHANGED = {str, float, bool, type(None)}
 
 
 def loaded(module, name):
@@ -1117,33 +1133,35 @@ def failure(value):
     return Failed(value["v"] if value.get("v") in STATUS.values() else "output")
 
 
-def digest(item, exact=True):
-    """16 bytes for a value in the form of `plain`, the same for values that are equal: also 1, 1.0 and True, a set and a
-    frozenset, NaN and NaN and, if not `exact`, a list and a tuple. Raises one of NOT_A_VALUE for any other form."""
+def canonical(item, exact):
+    """From a value in the form of `plain`, plain integers, texts, None and lists that are the same for equal values:
+    also for 1, 1.0 and True, a set and a frozenset, NaN and NaN and, if not `exact`, a list and a tuple. What has no
+    order becomes sorted digests, so that the length stays that of the value. Raises one of NOT_A_VALUE otherwise."""
+    if type(item) in AS_THEY_ARE:
+        return item
     kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
-
-    def each(values):
-        return [digest(v, exact) for v in values]
     if kind in NUMBERS:
-        kind, content = "number", number_text(kind, value)
-    elif kind in ("str", "type"):
-        content = value.encode("utf-8", "surrogatepass")
-    elif kind == "NoneType":
-        content = b""
-    elif kind in ("list", "tuple", "iterator"):
-        kind, content = kind if exact or kind != "tuple" else "list", b"".join(each(value))
-    elif kind in ("set", "frozenset"):
-        kind, content = "set", b"".join(sorted(each(value)))
-    elif kind == "dict":
-        content = b"".join(sorted(b"".join(each((k, v))) for k, v in value))
-    elif kind == "bytes":
-        content = bytes.fromhex(value)
-    elif kind == "range":
+        return canonical_number(kind, value)
+    if kind == "list" or kind == "tuple" and not exact:
+        return [canonical(v, exact) for v in value]
+    if kind in ("tuple", "iterator"):
+        return kind, [canonical(v, exact) for v in value]
+    if kind in ("set", "frozenset"):
+        return "set", sorted(digest(v, exact) for v in value)
+    if kind == "dict":
+        return kind, sorted(digest(k, exact) + digest(v, exact) for k, v in value)
+    if kind == "range":
         numbers = range(*map(whole, value))
-        content = repr([numbers[:1] and numbers[0], numbers[1:] and numbers[-1], len(numbers)]).encode()
-    else:
-        raise ValueError("not the form of a value")
-    return hashlib.blake2b(kind.encode() + b" " + content, digest_size=16).digest()
+        return kind, len(numbers), [canonical_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
+    if kind in ("bytes", "type"):
+        return kind, value.lower() if kind == "bytes" else value
+    raise ValueError("not the form of a value")
+
+
+def digest(item, exact):
+    """16 bytes for a value in the form of `plain`, the same for equal values."""
+    text = repr(canonical(item, exact)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 NUMBERS = {"bool", "int", "float", "fraction", "decimal", "complex"}
@@ -1174,11 +1192,13 @@ def exact_number(kind, value):
     return value.as_integer_ratio() if math.isfinite(value) else None
 
 
-def number_text(kind, value):
+def canonical_number(kind, value):
     ratio = exact_number(kind, value)
-    if ratio:
-        return b"%x/%x" % ratio
-    return repr(tuple(map(float, value)) if kind == "complex" else float(value)).encode()  # nan, inf
+    if ratio is None:  # nan, inf, or complex
+        return "number", repr(tuple(map(float, value)) if kind == "complex" else float(value))
+    if ratio[1] == 1 and abs(ratio[0]) < 10**15:
+        return int(ratio[0])
+    return "number", "%x/%x" % ratio
 
 
 def equal_values(got, expected, exact):
@@ -1192,28 +1212,23 @@ def equal_values(got, expected, exact):
 
 
 SCALARS = {int, float, bool, str, type(None)}
-SHOWN_AS_THEY_ARE = {int, str, type(None)}
+AS_THEY_ARE = {int, str, type(None)}
 
 
 def digest_outputs(outputs, exact):
     """Text that is the same for equal outputs."""
-    if not {*map(type, outputs)} <= SHOWN_AS_THEY_ARE:
-        outputs = [o if type(o) in SHOWN_AS_THEY_ARE else shown(o, exact) for o in outputs]
+    if not {*map(type, outputs)} <= AS_THEY_ARE:
+        outputs = [canonical_output(o, exact) for o in outputs]
     return hashlib.sha256(repr(outputs).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def shown(output, exact):
-    """For digest_outputs, an output that is no text and no plain integer: an integer if it equals one, else a digest."""
+def canonical_output(output, exact):
+    if isinstance(output, Failed):
+        return "failed", output.why
     try:
-        if isinstance(output, Failed):
-            return ["failed", output.why]
-        kind, value = (output["~"], output["v"]) if type(output) is dict else (type(output).__name__, output)
-        ratio = exact_number(kind, value) if kind in NUMBERS else None
-        if ratio and ratio[1] == 1 and abs(ratio[0]) < 10**15:
-            return int(ratio[0])
-        return digest(output, exact)
+        return canonical(output, exact)
     except NOT_A_VALUE:
-        return ["failed", "output"]
+        return "failed", "output"
 
 
 # ---- Programs.

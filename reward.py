@@ -1133,7 +1133,7 @@ def failure(value):
     return Failed(value["v"] if value.get("v") in STATUS.values() else "output")
 
 
-def canonical(item, exact):
+def comparable(item, exact):
     """From a value in the form of `plain`, plain integers, texts, None and lists that are the same for equal values:
     also for 1, 1.0 and True, a set and a frozenset, NaN and NaN and, if not `exact`, a list and a tuple. What has no
     order becomes sorted digests, so that the length stays that of the value. Raises one of NOT_A_VALUE otherwise."""
@@ -1141,18 +1141,18 @@ def canonical(item, exact):
         return item
     kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
     if kind in NUMBERS:
-        return canonical_number(kind, value)
+        return comparable_number(kind, value)
     if kind == "list" or kind == "tuple" and not exact:
-        return [canonical(v, exact) for v in value]
+        return [comparable(v, exact) for v in value]
     if kind in ("tuple", "iterator"):
-        return kind, [canonical(v, exact) for v in value]
+        return kind, [comparable(v, exact) for v in value]
     if kind in ("set", "frozenset"):
         return "set", sorted(digest(v, exact) for v in value)
     if kind == "dict":
         return kind, sorted(digest(k, exact) + digest(v, exact) for k, v in value)
     if kind == "range":
         numbers = range(*map(whole, value))
-        return kind, len(numbers), [canonical_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
+        return kind, len(numbers), [comparable_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
     if kind in ("bytes", "type"):
         return kind, value.lower() if kind == "bytes" else value
     raise ValueError("not the form of a value")
@@ -1160,7 +1160,7 @@ def canonical(item, exact):
 
 def digest(item, exact):
     """16 bytes for a value in the form of `plain`, the same for equal values."""
-    text = repr(canonical(item, exact)).encode("utf-8", "backslashreplace")
+    text = repr(comparable(item, exact)).encode("utf-8", "backslashreplace")
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
@@ -1192,7 +1192,7 @@ def exact_number(kind, value):
     return value.as_integer_ratio() if math.isfinite(value) else None
 
 
-def canonical_number(kind, value):
+def comparable_number(kind, value):
     ratio = exact_number(kind, value)
     if ratio is None:  # nan, inf, or complex
         return "number", repr(tuple(map(float, value)) if kind == "complex" else float(value))
@@ -1218,15 +1218,15 @@ AS_THEY_ARE = {int, str, type(None)}
 def digest_outputs(outputs, exact):
     """Text that is the same for equal outputs."""
     if not {*map(type, outputs)} <= AS_THEY_ARE:
-        outputs = [canonical_output(o, exact) for o in outputs]
+        outputs = [comparable_output(o, exact) for o in outputs]
     return hashlib.sha256(repr(outputs).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def canonical_output(output, exact):
+def comparable_output(output, exact):
     if isinstance(output, Failed):
         return "failed", output.why
     try:
-        return canonical(output, exact)
+        return comparable(output, exact)
     except NOT_A_VALUE:
         return "failed", "output"
 
@@ -1302,7 +1302,7 @@ def close(got, expected):
     return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))
 
 
-FENCE = re.compile(r"(?P<indent>[ \t]*)(?:(?:[-*>]|\d+[.)])[ \t]+|\S.*?)??(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
+FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*>]|\d+[.)])[ \t]+)?)(?:\S.*?)??(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
 PYTHON = {"python", "python3", "py", "py3"}
 QUOTES = re.compile(r'"""|' + "'''")
 
@@ -1320,7 +1320,7 @@ def fenced_blocks(text, python):
         if not opened or python and opened["info"].lower() not in PYTHON:
             continue
         end = closing_line(lines, at, opened)
-        content = "".join(line.removeprefix(opened["indent"]) for line in lines[at:end])
+        content = "".join(line.removeprefix(indent_of(opened)) for line in lines[at:end])
         early = content.find(opened["fence"])
         if end is None and early >= 0:  # `return x```
             content, end = content[:early], at + content[:early].count("\n")
@@ -1330,6 +1330,11 @@ def fenced_blocks(text, python):
     return blocks
 
 
+def indent_of(opened):
+    """What stands before each line of a block: as much as before its fence, where a list's mark counts as blanks."""
+    return opened["indent"] if opened["indent"].isspace() else " " * len(opened["indent"])
+
+
 def closing_line(lines, start, opened):
     """Number of the line that closes a block; None if none does."""
     inside, first = False, None
@@ -1337,7 +1342,7 @@ def closing_line(lines, start, opened):
         bare = lines[number].strip()
         if bare.startswith(opened["fence"]) and not bare.strip(opened["fence"][0]):
             first = number if first is None else first
-            if not inside and lines[number].startswith(opened["indent"] + bare):
+            if not inside and lines[number].startswith(indent_of(opened) + bare):
                 return number
         inside ^= len(QUOTES.findall(lines[number])) % 2 == 1
     return first
@@ -1402,7 +1407,7 @@ def passed_tests(outputs, tests):
         return [outputs[0] is True]
     if tests["type"] == "stdin":
         return [not isinstance(o, Failed) and same_output(o, e) for o, e in zip(outputs, tests["outputs"])]
-    if {*map(type, outputs)} <= SCALARS:  # the fast path of most programs
+    if tests["scalars"] and {*map(type, outputs)} <= SCALARS:  # the fast path of most programs
         return list(map(operator.eq, outputs, tests["expected"]))
     exact = tests["type"] == "assert"
     return [not isinstance(o, Failed) and equal_values(o, e, exact) for o, e in zip(outputs, tests["expected"])]
@@ -1458,6 +1463,7 @@ def with_expected(tests):
     except (Unencodable, *NOT_A_VALUE, SyntaxError) as error:
         raise BadRow(f"tests.outputs: expected plain values, at most {MAX_DEPTH} levels deep: {error}") from None
     return {**tests, "inputs_json": json.dumps(tests["inputs"]), "expected": expected,
+            "scalars": {*map(type, expected)} <= SCALARS,
             "room": (1 << 16) + 4 * len(json.dumps(expected))}
 
 
@@ -2891,6 +2897,7 @@ class Grader:
     """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
 
     def __init__(self, settings):
+        sys.set_int_max_str_digits(0)  # of rows; what programs write is read by read_json
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)

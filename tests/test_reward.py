@@ -3,6 +3,8 @@
 import argparse
 import ast
 import collections
+import decimal
+import fractions
 import glob
 import json
 import os
@@ -727,6 +729,433 @@ def test_self_test_stops_a_broken_grader(monkeypatch):
 def test_never_imports_torch():
     code = "import sys, reward; assert not {'torch', 'transformers', 'sympy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Programs as people write them, values of every kind, one clock
+# ----------------------------------------------------------------------------------------------------------------------
+
+ADD_ONE = "def f(x):\n    return x + 1\n"
+
+
+@pytest.mark.parametrize("text", [
+    f"{ADD_ONE}\nif __name__ == '__main__':\n    print(f(int(input())))\n", f"{ADD_ONE}\nif __name__ == '__main__':\n    import sys; sys.exit(0)\n",
+    f"import unittest\n{ADD_ONE}\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(1), 3)\n\nif __name__ == '__main__':\n    unittest.main()\n",
+    f"{ADD_ONE}\nprint(f(int(input())))\n", f"{ADD_ONE}\nexit()\n", f'"""Adds."""\n# one\nfrom __future__ import annotations\n{ADD_ONE}',
+    f"from __future__ import (annotations,\n    division)\nfrom __future__ import generator_stop  # and this\n{ADD_ONE}",
+    f"```python\n{ADD_ONE}```\nExample of its use:\n```python\nprint(f(2))\n```\nwhich prints\n```\n3\n```\n",
+    "1. So:\n   ```python\n   def f(x):\n       return x + 1\n   ```\n", "- ~~~py\n  def f(x): return x + 1\n  ~~~",
+    '```python\ndef f(x):\n    """\n    ```\n    f(1)\n    ```\n    """\n    return x + 1\n```\nDone: ```f```',
+    '```python\n"""\n```\nf(1)\n```\n"""\ndef f(x): return x + 1\n```', "````markdown\n```python\ndef f(x): return x + 1\n```\n````",
+    "Here: ```python\ndef f(x): return x + 1```", "```python\ndef f(x): return x + 1", "```Python3\r\ndef f(x):\r\n    return x + 1\r\n```\r\n",
+    "```python\nclass Solution:\n    def f(self, x): return x + 1\n```\n```python\nprint(Solution().f(1))\n```",
+    "```\ndef f(x): return x + 1\n```\n```\nf(1) == 2\n```", "```python\nf = lambda x: x + 1\n```\n```python\nf(1)\n```",
+    "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int'\ndef f(x): return A(x).x + 1"])
+def test_programs_as_people_write_them(grader, text):
+    template = "import math\nfrom collections import *\n{program}\n"
+    check = {"type": "check", "entry_point": "f", "template": template, "check": "def check(c):\n    assert c(1) == 2 and c(4) == 5"}
+    asserted = {"type": "assert", "entry_point": "f", "inputs": ["f(1)"], "outputs": ["2"]}
+    for tests in CALL, {**CALL, "template": template}, check, *[asserted] * ("Solution" not in text):
+        assert grade(grader, code_row(tests, text))["verdicts"] == ["ok"], tests["type"]
+
+
+@pytest.mark.parametrize("text,verdict", [
+    ("if __name__ == '__main__':\n    def f(x): return x + 1", "crash"), ("def f(x): return x + 1\nraise ValueError", "crash"),
+    ("import sys\nsys.exit(0)\ndef f(x): return x + 1", "crash")])
+def test_programs_that_only_look_like_it(grader, text, verdict):
+    assert grade(grader, code_row(CALL, text))["verdicts"] == [verdict]
+
+
+def test_standard_input_as_people_read_it(grader):
+    read = "a, b = map(int, {}.split())\nprint(a + b)"
+    guard = "def main():\n    print(sum(map(int, input().split())))\nif __name__ == '__main__':\n    main()"
+    made = lesser(("landlock", "seccomp"))
+    try:
+        for each in grader, made:
+            row = grade(each, code_row(STDIN, *(read.format(source) for source in (
+                "open('/dev/stdin').read()", "__import__('pathlib').Path('/dev/stdin').read_text()", "open(0).readline()", "input()")), guard,
+                "open('/dev/stdout', 'w').write(str(sum(map(int, input().split()))))",
+                "assert len(open('/dev/urandom', 'rb').read(9)) == 9 and open('/dev/zero', 'rb').read(1) == b'\\0'\nprint(sum(map(int, input().split())))",
+                "import os\nos.write(os.open('/dev/stdin', os.O_WRONLY), b'9')"))
+            assert row["verdicts"][:7] == ["ok"] * 7 and row["verdicts"][7] != "ok", each.offer
+    finally:
+        made.close()
+
+
+def test_integers_of_any_length(grader, tmp_path):
+    tests = {"type": "stdin", "inputs": ["9" * 5000], "outputs": ["1" + "0" * 5000]}
+    assert grade(grader, code_row(tests, "print(int(input()) + 1)"))["correct"] == [True]
+    sys.set_int_max_str_digits(4300)  # the default
+    try:
+        tests = {**CALL, "inputs": [[10**4999], [3]], "outputs": [10**4999 + 1, 4]}
+        row = grade(reward.Grader(settings(workers=1)), code_row(tests, "def f(x): return x + 1", "def f(x): return 10**5000", "def f(x): return {10**5000: [-10**5000]}"))
+        assert row["verdicts"] == ["ok", "wrong", "wrong"] and len({*row["votes"]}) == 3
+    finally:
+        sys.set_int_max_str_digits(0)
+    taco = {"question": "q", "solutions": "[]", "starter_code": "", "difficulty": "EASY",
+            "input_output": '{"inputs": [[%s]], "outputs": [[%s]], "fn_name": "f"}' % ("7" * 5000, "8" * 5000)}
+    path = tmp_path / "taco.jsonl"
+    path.write_text(json.dumps(taco) + "\n")
+    prompt, = generate.load_prompts("taco", "train", str(path))
+    assert grade(grader, {**prompt, "completions": [f"def f(x): return {'8' * 5000}", "def f(x): return x"]})["correct"] == [True, False]
+
+
+@pytest.mark.parametrize("expression,literal,json_expected,exact,alike", [
+    ("((0, 0), (1, 1))", "[[0, 0], [1, 1]]", [[0, 0], [1, 1]], False, True), ("[(1, [2])]", "[(1, [2])]", [[1, [2]]], True, True),
+    ("np.int64(3)", "3", 3, True, True), ("np.bool_(True)", "True", True, True, True), ("[np.float64(.5), np.str_('a')]", "[0.5, 'a']", [0.5, "a"], True, True),
+    ("Fraction(1, 2)", "0.5", 0.5, True, True), ("Fraction(4, 2)", "2", 2, True, True), ("Fraction(1, 3)", "0.3333333333333333", 1 / 3, False, False),
+    ("Decimal('0.5')", "0.5", 0.5, True, True), ("Decimal('0.1')", "0.1", 0.1, False, False), ("range(3)", "[0, 1, 2]", [0, 1, 2], False, False),
+    ("list(range(3))", "[0, 1, 2]", [0, 1, 2], True, True), ("(i for i in [1])", "[1]", [1], False, False), ("{1: 2}.keys()", "{1}", 1, True, False),
+    ("True", "1", 1, True, True), ("2.0", "2", 2, True, True), ("3 + 0j", "3", 3, True, True), ("{1, 2.0}", "{2, 1}", None, True, False),
+    ("frozenset({(1,)})", "{(1,)}", None, True, False), ("{'b': 1, 'a': (2,)}", "{'a': (2,), 'b': 1}", {"a": [2], "b": 1}, True, True), ("{1: 2}", "{'1': 2}", {"1": 2}, False, False),
+    ("collections.Counter('aab')", "{'a': 2, 'b': 1}", {"a": 2, "b": 1}, True, True), ("bytearray(b'x')", "b'x'", "x", True, False),
+    ("collections.namedtuple('P', 'x y')(1, 2)", "(1, 2)", [1, 2], True, True), ("'1'", "1", 1, False, False), ("None", "0", 0, False, False),
+    ("10**400", "1" + "0" * 400, 10**400, True, True), ("1e400", "1" + "0" * 400, 10**400, False, False), ("float(2**60)", str(2**60), 2**60, True, True),
+    ("float(2**60)", str(2**60 + 1), 2**60 + 1, False, False), ("enum.IntEnum('E', 'A').A", "1", 1, True, True), ("-0.0", "0", 0, True, True)])
+def test_values_are_compared_as_the_dataset_would(grader, expression, literal, json_expected, exact, alike):
+    """Exactly where expected values are Python's (an assert), as JSON where they are JSON: it has no tuples."""
+    if "np." in expression:
+        pytest.importorskip("numpy")
+    program = "import collections, enum\nfrom decimal import Decimal\nfrom fractions import Fraction\n"
+    program += ("import numpy as np\n" if "np." in expression else "") + f"def f(): return {expression}"
+    asserted = {"type": "assert", "entry_point": "f", "inputs": ["f()"], "outputs": [literal]}
+    called = {"type": "call", "entry_point": "f", "inputs": [[]], "outputs": [json_expected]}
+    checked = {"type": "check", "entry_point": "f", "check": f"def check(f):\n    assert f() == {literal}"}
+    got = [grade(grader, code_row(tests, program))["correct"][0] for tests in (asserted, called, checked)]
+    assert got == [exact, alike, exact]
+
+
+def test_iterables_as_checks_take_them(grader):
+    check = {"type": "check", "entry_point": "f", "check": "def check(f):\n    assert list(f(3)) == [0, 1, 2] and f(3) != [0, 1, 2] and max(f(3)) == 2"}
+    row = grade(grader, code_row(check, "def f(n): return range(n)", "def f(n): yield from range(n)", "def f(n): return dict.fromkeys(range(n)).keys()",
+                                 "def f(n): return map(int, '012')", "from collections import deque\ndef f(n): return deque(range(n))",
+                                 "def f(n):\n    while True: yield 0", "def f(n): return list(range(n))"))
+    assert row["verdicts"] == ["ok"] * 5 + ["crash", "wrong"]
+
+
+def spin(seconds):
+    return f"__import__('time').sleep(0)\n    import time\n    t = time.process_time()\n    while time.process_time() - t < {seconds}: pass\n"
+
+
+def test_a_limit_is_processor_time(grader):
+    """Many workers on few cores: work below the limit is no timeout, above it is, and so is sleep."""
+    made = reward.Grader(settings(workers=6))
+    tests = {**CALL, "inputs": [[1]], "outputs": [2], "time_limit_s": 0.8}
+    try:
+        row = grade(made, code_row(tests, *(f"def f(x):\n    {spin(0.4)}    return x + 1  # {i}" for i in range(6)),
+                                   f"def f(x):\n    {spin(1.2)}    return x + 1", "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1",
+                                   "import time\nfor _ in range(99): time.sleep(0.1)\ndef f(x): return x + 1"))
+        assert row["verdicts"] == ["ok"] * 6 + ["timeout"] * 3
+    finally:
+        made.close()
+
+
+STAMP = ("import sys, mmap, struct, threading, time\ng = sys._getframe()\nwhile g:\n    for v in list(g.f_locals.values()):\n"
+         "        if isinstance(v, mmap.mmap): m = v\n    g = g.f_back\n")
+
+
+def test_the_time_is_the_zygotes(grader):
+    """What the program writes into the memory that it shares with the zygote earns it no time."""
+    tests = {**CALL, "time_limit_s": 0.4}
+    stamps = ["m[0:16] = struct.pack('<qq', i % 3, 0)", "m[0:16] = struct.pack('<qq', 3, 0)", "m[0:16] = struct.pack('<qq', 2**62, -1)", "m[8:16] = struct.pack('<q', 2**62)"]
+    programs = [f"{STAMP}def f(x):\n    t = time.process_time()\n    i = 0\n    while time.process_time() - t < 1.2:\n        i += 1\n        {stamp}\n    return x + 1" for stamp in stamps]
+    row = grade(grader, code_row(tests, *programs, ADD_ONE))
+    assert row["correct"] == [False] * 4 + [True]
+    assert max(row["scores"][:4]) == 0
+
+
+def test_one_budget_for_all_tests(grader):
+    """Tests that die just below their limit, again and again, take no longer than a completion may."""
+    tests = {**CALL, "inputs": [[i] for i in range(40)], "outputs": list(range(40)), "time_limit_s": 0.2}
+    sandbox = grader.sandbox()
+    given = reward.with_expected(tests)
+    program = f"import os\ndef f(x):\n    {spin(0.15)}    os._exit(1)"
+    _, seconds, _ = sandbox.run(reward.CALL, 0.2, reward.budget_s(0.2, 40), 1024, given["room"], 40, program, given["inputs_json"], "f", "")
+    assert reward.budget_s(0.2, 40) == pytest.approx(2.8) and seconds < 2.8 + 0.3
+    assert set(grade(grader, code_row(tests, program))["verdicts"]) == {"timeout"}
+
+
+@pytest.mark.parametrize("hangs,score", [([3], 0.9), ([0, 1, 2], 0.7), ([7, 8, 9], 0.7), ([2, 5, 9], 0.7), ([0, 1, 2, 3], 0), ([6, 7, 8, 9], 0)])
+def test_the_score_does_not_depend_on_the_order_of_tests(grader, hangs, score):
+    call = {"type": "call", "entry_point": "f", "inputs": [[i] for i in range(10)], "outputs": list(range(10)), "time_limit_s": 0.1}
+    stdin = {"type": "stdin", "inputs": [str(i) for i in range(10)], "outputs": [str(i) for i in range(10)], "time_limit_s": 0.1}
+    for tests, program in ((call, f"def f(x):\n    while x in {hangs}: pass\n    return x"), (stdin, f"x = int(input())\nwhile x in {hangs}: pass\nprint(x)")):
+        row = grade(grader, code_row(tests, program))
+        assert row["scores"] == [score] and row["verdicts"] == ["timeout"]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What a completion causes is its verdict; what the dataset's code causes is an error; nothing is unbounded
+# ----------------------------------------------------------------------------------------------------------------------
+
+ENDINGS = ["def f(x): return 10**5000", "def f(x): return [10**5000, {10**5000: 1}]",
+           "import sys\nsys.setrecursionlimit(10**6)\ndef f(x):\n    a = []\n    for _ in range(600): a = [a]\n    return a",
+           "def f(x):\n    a = frozenset()\n    for _ in range(30): a = frozenset([a])\n    return a",
+           "def f(x):\n    a = ()\n    for _ in range(40): a = (a, a)\n    return a",
+           "def f(x):\n    a = {}\n    for _ in range(90): a = {'k': a}\n    return a",
+           "def f(x): return {i * (2**61 - 1) for i in range(8000)}", "def f(x): return {(i * (2**61 - 1),): 0 for i in range(3000)}",
+           "from fractions import Fraction\ndef f(x): return Fraction(1, 10**9000)", "from decimal import Decimal\ndef f(x): return Decimal('1e999999')",
+           "from decimal import Decimal\ndef f(x): return [Decimal('NaN'), Decimal('-Infinity'), float('nan'), 1e999]",
+           "def f(x): return complex('nan')", "def f(x): return range(10**30, -10**40, -7)", "def f(x): return iter(int, 1)",
+           STAMP + "def f(x):\n    line = b'{\"~\": \"complex\", \"v\": [' + b'9' * 400 + b', 0]}\\n'\n    m[16:16 + len(line)] = line\n"
+           "    m[0:16] = struct.pack('<qq', 1, len(line))\n    import os; os._exit(0)",
+           STAMP + "def f(x):\n    line = b'9' * 60000 + b'\\n'\n    m[16:16 + len(line)] = line\n    m[0:16] = struct.pack('<qq', 1, len(line))\n    import os; os._exit(0)"]
+
+
+def test_no_completion_ends_a_run():
+    rows = [code_row(tests, *ENDINGS, ADD_ONE) for tests in (
+        {**CALL, "inputs": [[1]], "outputs": [2]}, {**CALL, "inputs": [[1]], "outputs": [[2]]}, {"type": "assert", "entry_point": "f", "inputs": ["f(1)"], "outputs": ["{2}"]},
+        {"type": "check", "entry_point": "f", "check": "def check(f):\n    assert f(1) == 2"})]
+    start = time.monotonic()
+    status, out, err = filter_rows(rows, "--timeout-s", "2")
+    assert status == 0 and len(out) == 4, err
+    for row, last in zip(out, ("ok", "wrong", "wrong", "ok")):
+        assert row["correct"][:-1] == [False] * len(ENDINGS) and row["verdicts"][-1] == last
+        assert set(row["verdicts"][:-1]) <= {"wrong", "output", "crash", "timeout", "memory"}
+    assert "ungraded" not in err and "Traceback" not in err and time.monotonic() - start < 120
+
+
+def test_what_grading_raises_is_a_verdict(grader, monkeypatch):
+    """Also where nobody thought of it; what the machine fails in is an error all the same."""
+    monkeypatch.setattr(reward, "grade_grid", lambda completion, row: 1 / 0)
+    row = {"kind": "grid", "gold": [[1]], "completions": ["[[1]] never seen"]}
+    grader.ready.add("grid")
+    assert grade(grader, row)["verdicts"] == ["ungraded"]
+    monkeypatch.setattr(reward, "grade_grid", lambda completion, row: open("/nonexistent"))
+    with pytest.raises(OSError):
+        grade(grader, {**row, "completions": ["[[1]] nor this"]})
+
+
+@pytest.mark.parametrize("tests,message", [
+    ({**CALL, "setup": "raise ValueError('mine')"}, "tests.setup: ValueError: mine"), ({**CALL, "setup": "import absent_module"}, "tests.setup: ModuleNotFoundError"),
+    ({**CALL, "setup": "def g(:"}, "tests.setup: SyntaxError"), ({**STDIN, "template": "import absent_module\n{program}"}, "tests.template: ModuleNotFoundError"),
+    ({**CALL, "template": "def g(:\n{program}"}, "tests.template: no program would make it valid"), ({**CALL, "template": "{program}\n1 / 0"}, "tests.template: ZeroDivisionError"),
+    ({**CALL, "setup": "while True: pass"}, "timeout"), ({**CALL, "setup": "import os\nos._exit(0)"}, "tests: setup"),
+    ({**CHECK, "check": "def check(c) assert"}, "tests.check: SyntaxError"), ({**CHECK, "check": "def chek(c): pass"}, "defines no function"),
+    ({**CHECK, "check": "def check(c):\n    assert c(1) == helpr(1)"}, "tests.check: name 'helpr' is not defined"), ({**CHECK, "check": "x = y\ndef check(c): pass"}, "tests.check: NameError"),
+    ({"type": "assert", "entry_point": "f", "inputs": ["f(1"], "outputs": ["2"]}, "tests.inputs: not an expression"),
+    ({"type": "assert", "entry_point": "f", "inputs": ["f(1)"], "outputs": ["two"]}, "tests.outputs: expected plain values"),
+    ({**CALL, "outputs": [2, 3, json.loads("[" * 150 + "]" * 150)]}, "tests.outputs: expected plain values")])
+def test_the_datasets_own_fault_is_an_error_that_names_the_row(tests, message):
+    rows = [code_row(CALL, ADD_ONE), {**code_row(tests, ADD_ONE, "def f(x): return x", "def f(x): return 1 / 0"), "task_id": "broken one"}, code_row(CALL, ADD_ONE)]
+    status, out, err = filter_rows(rows, "--timeout-s", "1")
+    assert status == 2 and len(out) == 1 and out[0]["correct"] == [True]
+    assert err.count("broken one") == 1 and "row 2" in err and message in err and "Traceback" not in err
+
+
+def test_unfinished_templates_are_fine(grader):
+    for template in "def f(x):\n    if x:\n{program}", "class Solution:\n    def f(self, x):\n        y = x\n{program}", "{program}\nk = K()", "def f(x): return (1 +{program})":
+        body = {"d": "        return x + 1", "c": "        return y + 1", "{": ADD_ONE + "class K: pass"}[template[0]]
+        body = " x" if "(1 +" in template else body
+        assert grade(grader, code_row({**CALL, "template": template, "extract": False}, body))["verdicts"] == ["ok"]
+
+
+def test_a_program_is_not_asked_what_judges_it(grader):
+    """A module or a name of the template is the check's own, whatever the program defines."""
+    size = {"type": "check", "entry_point": "f", "template": "{program}\n", "check": "def check(c):\n    assert f((1, 2)) == sys.getsizeof((1, 2))"}
+    close = {"type": "check", "entry_point": "f", "template": "import math\n{program}\nk = K()", "check": "def check(c):\n    assert math.isclose(f(1), 0.5)"}
+    row = grade(grader, code_row(size, "class sys: getsizeof = staticmethod(lambda t: 0)\ndef f(t): return 0", "import sys\ndef f(t): return sys.getsizeof(t)"))
+    assert row["verdicts"] == ["wrong", "ok"]
+    row = grade(grader, code_row(close, "class K: pass\nclass math: isclose = staticmethod(lambda a, b: True)\ndef f(x): return 7",
+                                 "class K: pass\nimport math\nmath.isclose = lambda a, b: True\ndef f(x): return 7", "class K: pass\ndef f(x): return 0.5"))
+    assert row["verdicts"] == ["wrong", "wrong", "ok"]
+
+
+def test_errors_of_the_program_in_a_check(grader):
+    """StopIteration would end the loops of a check in silence; other errors are what they are."""
+    loops = {"type": "check", "entry_point": "f", "check": "def check(f):\n    assert all(map(f, [1, 2])) and all(f(x) for x in [1])\n    for x in map(f, [1]): assert x"}
+    stops = [f"def f(x): raise {name}" for name in ("StopIteration", "StopAsyncIteration", "GeneratorExit", "KeyboardInterrupt", "RuntimeError")]
+    stops.append("class StopIteration(StopIteration): pass\ndef f(x): raise StopIteration")
+    assert grade(grader, code_row(loops, *stops, "def f(x): return True"))["verdicts"] == ["crash"] * 6 + ["ok"]
+    expects = {"type": "check", "entry_point": "f", "check": "def check(f):\n    try:\n        f(-1)\n    except ValueError:\n        return\n    assert False"}
+    row = grade(grader, code_row(expects, "def f(x): raise ValueError('x')", "def f(x): raise KeyError", "import os\ndef f(x): os._exit(0)", "def f(x): return 1"))
+    assert row["verdicts"] == ["ok", "crash", "crash", "wrong"]
+
+
+def test_kept_results_are_bounded_in_bytes():
+    kept = reward.Kept(1000)
+    for i in range(50):
+        kept.put(i, i, 300)
+    assert list(kept.results) == [47, 48, 49] and kept.size == 900
+    kept.get(47)
+    kept.put(50, 50, 300)
+    assert list(kept.results) == [49, 47, 50] and kept.get(48) is None
+    kept.put(51, 51, 10**9)
+    assert not kept.results and kept.size == 0
+    assert reward.size_of(["x" * 1000, {"a": [1] * 100}]) > 1000 + 100 * 60
+
+
+def test_hostile_values_and_grids_take_no_time_here():
+    start = time.monotonic()
+    multiples = {"~": "set", "v": [reward.spell_int(i * (2**61 - 1)) for i in range(30_000)]}
+    value, = reward.read_values(json.dumps(multiples) + "\n", 1)
+    assert not reward.equal_values(value, {"~": "set", "v": [1]}, True) and reward.digest_outputs([value], True)
+    assert time.monotonic() - start < 3
+    start = time.monotonic()
+    for text in ("[[1]" + " " * 60_000 + "x", "[[" + "1," * 60_000, "[[1]," * 30_000, "[" * 100_000, "1 " * 60_000 + "x", "[[1],[" + "2 " * 50_000):
+        reward.extract_grid(text)
+    for text in ("```python\n" * 5000, "```" * 50_000, "`" * 100_000, '"""\n```\n' * 10_000, "from __future__ import a\n" * 5000 + "(", "# x\n" * 50_000 + "'", " " * 100_000 + "```"):
+        reward.in_template("x\n{program}", reward.extract_program(text, "f"))
+    assert time.monotonic() - start < 20
+
+
+def test_nothing_of_a_run_stays_at_descriptors(grader):
+    """Each child has a /dev/null of its own, locks no file of the machine, and owns no signal."""
+    refused = ("import fcntl, os\ndef f(x):\n    for call in (lambda: fcntl.lockf(1, fcntl.LOCK_EX), lambda: fcntl.flock(1, fcntl.LOCK_EX),\n"
+               "                 lambda: fcntl.fcntl(1, fcntl.F_SETOWN, 1), lambda: fcntl.fcntl(1, 10, 9), lambda: fcntl.fcntl(1, 4, 0x2000),\n"
+               "                 lambda: fcntl.fcntl(1, 37, bytes(32)), lambda: fcntl.ioctl(1, 0x8901, bytes(4)), lambda: fcntl.ioctl(1, 0x5452, bytes(4)), os.fork):\n"
+               "        try: call()\n        except OSError: continue\n        return 0\n    return x + 1")
+    flags = "import fcntl, os\ndef f(x):\n    before = os.get_blocking(1)\n    try: os.set_blocking(1, False)\n    except OSError: pass\n    return x + 1 if before or x > 1 else 0  # {}"
+    made = lesser(("landlock", "seccomp"))
+    try:
+        for each in grader, made:
+            assert grade(each, code_row(CALL, refused, flags.format(1), flags.format(2), ADD_ONE))["correct"] == [True] * 4
+    finally:
+        made.close()
+
+
+def test_the_second_level_empties_no_file(tmp_path):
+    """Without namespaces: not by path, which landlock's first two versions do not cover."""
+    made, path, victim = lesser(("landlock", "seccomp")), tmp_path / "kept", subprocess.Popen(["sleep", "60"])
+    path.write_text("kept")
+    try:
+        for i, program in enumerate((f"import os\ndef f(x): os.truncate({str(path)!r}, 0)", f"import os\ndef f(x): os.open({str(path)!r}, os.O_TRUNC)",
+                                     f"import os, fcntl\nr, w = os.pipe()\nfcntl.fcntl(r, 8, {victim.pid})\nfcntl.fcntl(r, 10, 9)\nfcntl.fcntl(r, 4, 0x2000)\nos.write(w, b'x')\ndef f(x): 0",
+                                     f"import os\ndef f(x): os.kill({victim.pid}, 9)", f"import os\ndef f(x): os.chdir({str(tmp_path)!r})",
+                                     "import os\ndef f(x): return 0 if os.fork() else 1")):
+            assert grade(made, code_row(CALL, program, f"{ADD_ONE}# {i}"))["correct"] == [False, True]
+        assert path.read_text() == "kept" and victim.poll() is None
+    finally:
+        victim.kill()
+        made.close()
+
+
+@pytest.mark.parametrize("abi,level", [(1, []), (2, []), (3, ["landlock"]), (7, ["landlock"])])
+def test_an_old_landlock_is_below_the_floor(monkeypatch, abi, level):
+    """The filter's numbers by version; a kernel whose landlock knows no truncation is refused, by name."""
+    asked = []
+
+    class Kernel:
+        def syscall(self, number, *arguments):
+            asked.append((number, *arguments))
+            return abi if arguments[-1] == 1 and number == 444 else 9 if number == 444 else 0
+    monkeypatch.setattr(reward, "libc", Kernel)
+    monkeypatch.setattr(os, "close", lambda fd: None)
+    if level:
+        reward.enter_landlock(["/usr"])
+        assert len(asked[1][1]) == (8 if abi < 4 else 24) and int.from_bytes(asked[1][1][:8], "little") == (0x7FFF if abi < 5 else 0xFFFF)
+    else:
+        with pytest.raises(OSError, match=f"version {abi} of the kernel does not cover truncation"):
+            reward.enter_landlock(["/usr"])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Fuzzing, seeded
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def random_value(rng, depth):
+    """Nested plain data of the kinds that cross the border; what is hashable where it has to be."""
+    def leaf():
+        return rng.choice([None, True, False, 0, 1, -1, 2.0, 0.1, -0.0, 1e300, float("inf"), 10**rng.randrange(40), -2**rng.randrange(200), "", "1", "a\n\u20ac\ud800",
+                           b"", b"x", 1j, 2 + 0j, fractions.Fraction(rng.randrange(-9, 9), rng.randrange(1, 5)), decimal.Decimal(rng.randrange(100)) / 8,
+                           range(rng.randrange(3), rng.randrange(6))])
+    if depth == 0 or rng.random() < 0.3:
+        return leaf()
+    kind, size = rng.choice(["list", "tuple", "dict", "set", "frozenset"]), rng.randrange(4)
+    if kind in ("set", "frozenset"):
+        items = [rng.choice([leaf(), (leaf(),), frozenset([leaf()])]) for _ in range(size)]
+        return set(items) if kind == "set" else frozenset(items)
+    if kind == "dict":
+        return {rng.choice([leaf(), (leaf(), leaf())]): random_value(rng, depth - 1) for _ in range(size)}
+    return (list if kind == "list" else tuple)(random_value(rng, depth - 1) for _ in range(size))
+
+
+def disguised(value, rng):
+    """An equal value of other types or in another order."""
+    if type(value) in (int, bool, float) and value in (0, 1, 2) and rng.random() < 0.5:
+        return rng.choice([float(value), int(value), fractions.Fraction(int(value)), complex(value), decimal.Decimal(int(value))])
+    if type(value) in (list, tuple):
+        return type(value)(disguised(v, rng) for v in value)
+    if type(value) is dict:
+        items = [(disguised(k, rng), disguised(v, rng)) for k, v in value.items()]
+        rng.shuffle(items)
+        return dict(items)
+    if type(value) in (set, frozenset):
+        items = list(value)
+        rng.shuffle(items)
+        return rng.choice([set, frozenset])(items) if type(value) is frozenset or rng.random() < 0.5 else set(items)
+    return value
+
+
+@pytest.mark.slow
+def test_fuzz_values():
+    """Random nested values: they come back as they were, their digests are equal where they are, and never long."""
+    rng, equal = random.Random(0), 0
+    for _ in range(20_000):
+        one = random_value(rng, 4)
+        other = disguised(one, rng) if rng.random() < 0.5 else random_value(rng, 2)
+        texts = [reward.encode(value) for value in (one, other)]
+        assert reward.decode(texts[0]) == one and reward.encode(reward.decode(texts[0])) == texts[0]
+        trees = [reward.read_values(text + "\n", 1)[0] for text in texts]
+        digests = [reward.digest(tree, True) for tree in trees]
+        try:
+            same = bool(one == other)
+        except decimal.InvalidOperation:
+            continue
+        mixed = {decimal.Decimal, fractions.Fraction} <= {type(v) for v in flattened([one, other])}  # never equal in Python
+        assert (digests[0] == digests[1]) == same or mixed and not same, (one, other)
+        assert reward.equal_values(*trees, True) == (digests[0] == digests[1])
+        assert reward.digest_outputs(trees[:1], True) == reward.digest_outputs(trees[1:], True) or not same
+        assert not same or reward.digest(trees[0], False) == reward.digest(trees[1], False)
+        equal += same
+    assert equal > 5000
+    for _ in range(20_000):  # damaged text is a value or none, and never more
+        text = list(reward.encode(random_value(rng, 3)))
+        for _ in range(rng.randrange(1, 4)):
+            text[rng.randrange(len(text))] = rng.choice('{}[]",:~v0123456789eE.-\\ tfnINa')
+        value, = reward.read_values("".join(text).replace("\n", "") + "\n", 1)
+        assert len(reward.digest_outputs([value], True)) == 16
+        reward.equal_values(value, {"~": "set", "v": [1]}, False)
+
+
+def flattened(value):
+    yield value
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from flattened(item)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offer", [("namespaces", "landlock", "seccomp"), ("landlock", "seccomp")])
+def test_fuzz_programs_with_random_endings(offer):
+    """A program that ends anyhow, at any time, in any mode ends nothing but itself."""
+    rng, made = random.Random(0), lesser(offer)
+    endings = ["raise SystemExit({n})", "__import__('os')._exit({n})", "__import__('os').abort()", "__import__('os').kill(__import__('os').getpid(), {n})", "1 / 0", "raise MemoryError",
+               "raise KeyboardInterrupt", "raise BaseException", "raise EOFError", "__import__('os').closerange(0, 64)", "__import__('sys').modules.clear()",
+               "__import__('sys').stdout.close()", "__import__('signal').alarm({n} % 2 + 1)", "bytearray(10**{n})", "while True: pass", "input()", "print('x' * 10**{n})",
+               "__import__('threading').Thread(target=lambda: 1 / 0).start()", "__import__('ctypes').string_at({n})", "__import__('sys').setrecursionlimit({n} + 5)",
+               "__import__('gc').collect()", "__import__('atexit').register(lambda: 1 / 0)", "del __builtins__", "globals().clear()", "pass", "return_ = {n}", "exec('(' * 10**4)",
+               "__import__('resource').setrlimit(__import__('resource').RLIMIT_NOFILE, ({n} % 5, {n} % 5))", "__import__('sys').settrace(lambda *a: {n} / 0)"]
+    values = ["x + 1", "[x] * 10**{n}", "10**(100 * {n})", "{{x: {{x}}}}", "object()", "iter([x])", "(yield)", "float('nan')", "'\\ud800' * {n}", "f", "type", "__import__('sys')", "lambda: 0"]
+    check = {"type": "check", "entry_point": "f", "check": "def check(f):\n    assert f(1) == 2 and f(2) == 3"}
+    try:
+        for number in range(120):
+            n = rng.randrange(10)
+            top, inner, value = (rng.choice(texts).format(n=n) for texts in (endings, endings, values))
+            where = rng.randrange(4)
+            program = (f"{top}\n" if where == 0 else "") + f"def f(x):\n    {inner if where in (1, 2) else 'pass'}\n    return {value}\n" + (f"{top}\n" if where in (2, 3) else "")
+            stdin = f"{top if where else 'pass'}\nprint(int(input()) + 1)\n{inner if where > 1 else 'pass'}"
+            neighbour = f"{ADD_ONE}# {number}"
+            for tests, text, good in ({**CALL, "time_limit_s": 0.3}, program, neighbour), ({**check, "time_limit_s": 0.3}, program, neighbour), \
+                    ({"type": "stdin", "inputs": ["1"], "outputs": ["2"], "time_limit_s": 0.3}, stdin, f"print(int(input()) + 1)  # {number}"):
+                row = grade(made, code_row({**tests, "extract": False}, text, good))
+                assert row["verdicts"][0] in ("ok", "wrong", "crash", "timeout", "memory", "output"), text
+                assert row["verdicts"][1] == "ok", text
+    finally:
+        made.close()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

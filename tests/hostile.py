@@ -3,6 +3,10 @@ try. CALL has to implement f(x) = x*x + 7, STDIN the same on standard input, CHE
 MATH answers a question whose answer is 42. None may be rewarded.
 """
 
+# finds the memory that a program shares with the sandbox, in a frame below it
+SHARED = ("import sys, mmap, os, struct\ng = sys._getframe()\nwhile g:\n    for v in list(g.f_locals.values()):\n"
+          "        if isinstance(v, mmap.mmap): m = v\n    g = g.f_back\n")
+
 CALL = {
     "exit_zero": "import sys\nsys.exit(0)",
     "exit_zero_in_the_function": "import sys\ndef f(x):\n    sys.exit(0)",
@@ -145,6 +149,40 @@ CALL = {
     "empty_function": "def f(x): pass",
     "no_function": "x = 1",
     "stdout_instead": "def f(x): print(x * x + 7)",
+    "result_is_a_long_int": "def f(x): return [10**5000, {-10**5000: (10**5000,)}]",
+    "result_nested_beyond_the_limit": "import sys\nsys.setrecursionlimit(10**6)\ndef f(x):\n    a = []\n    for _ in range(600): a = [a]\n    return a",
+    "result_of_nested_frozensets": "def f(x):\n    a = frozenset()\n    for _ in range(30): a = frozenset([a])\n    return a",
+    "result_shares_its_parts": "def f(x):\n    a = ()\n    for _ in range(60): a = (a, a)\n    return a",
+    "result_hashes_to_zero": "def f(x): return {i * (2**61 - 1) for i in range(8000)}",
+    "result_is_a_large_decimal": "from decimal import Decimal\ndef f(x): return Decimal('1e999999999')",
+    "result_is_an_endless_iterator": "import itertools\ndef f(x): return itertools.count()",
+    "map_holds_a_long_complex": SHARED + "def f(x):\n    line = b'{\"~\": \"complex\", \"v\": [' + b'9' * 400 + b', 0]}\\n'\n"
+                                "    m[16:16 + len(line)] = line\n    m[:16] = struct.pack('<qq', 1, len(line))\n    os._exit(0)",
+    "map_holds_digits": SHARED + "m[16:60017] = b'9' * 60000 + b'\\n'\nm[:16] = struct.pack('<qq', 3, 60001)\nos._exit(0)",
+    "map_lines_too_many": SHARED + "line = b'[' + b'1\\n' * 3000\nm[16:16 + len(line)] = line\nm[:16] = struct.pack('<qq', 3, len(line))\nos._exit(0)",
+    "map_changes_for_ever": SHARED + "i = 0\nwhile True:\n    i += 1\n    m[:16] = struct.pack('<qq', i % 4, i % 100)",
+    "late_and_stamped": SHARED + "import time\ndef f(x):\n    end = time.process_time() + 2\n    while time.process_time() < end: m[:8] = struct.pack('<q', 2)\n"
+                        "    return x * x + 7",
+    "dies_before_each_limit": "import os, time\ndef f(x):\n    end = time.process_time() + 0.4\n    while time.process_time() < end: pass\n    os._exit(1)",
+    "sleeps_in_pieces": "import time\ndef f(x):\n    for _ in range(300): time.sleep(0.01)\n    return x * x + 7",
+    "children_hold_memory": "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        a = bytearray(50 << 20)\n        time.sleep(100)\ndef f(x): return x * x + 7",
+    "vfork_by_ctypes": "import ctypes\nlibc = ctypes.CDLL(None)\ndef f(x): return 16 if libc.vfork() >= 0 else 0",
+    "clone_by_ctypes": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\ndef f(x): return x * x + 7 if libc.syscall(56, 17, 0, 0, 0, 0) >= 0 else 0",
+    "threads_of_small_stacks": "import threading, time\nthreading.stack_size(32768)\nwhile True:\n    try: threading.Thread(target=time.sleep, args=(100,), daemon=True).start()\n"
+                               "    except RuntimeError: pass",
+    "locks_on_the_null_device": "import fcntl, os, struct\nn = os.open('/dev/null', os.O_RDWR)\nfor i in range(25000): fcntl.fcntl(n, 37, struct.pack('hhqqi4x', 1, 0, 2 * i, 1, 0))\n"
+                                "def f(x): return x * x + 7",
+    "lock_on_standard_output": "import fcntl\nfcntl.lockf(1, fcntl.LOCK_EX)\ndef f(x): return x * x + 7",
+    "owner_of_a_pipe_is_signalled": "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 8, os.getppid())\nfcntl.fcntl(r, 10, 9)\nfcntl.fcntl(r, 4, 0x2000)\nos.write(w, b'x')\n"
+                                    "def f(x): return x * x + 7",
+    "owner_by_ioctl": "import fcntl, os, struct\nr, w = os.pipe()\nfcntl.ioctl(r, 0x8901, struct.pack('i', os.getppid()))\nfcntl.ioctl(r, 0x5452, struct.pack('i', 1))\n"
+                      "def f(x): return x * x + 7",
+    "non_blocking_for_the_next": "import os\nfor n in 0, 1, 2: os.set_blocking(n, False)\nos.ftruncate(1, 5)\ndef f(x): return 1",
+    "library_truncated": "import os, json\nos.truncate(json.__file__, os.stat(json.__file__).st_size)\ndef f(x): return x * x + 7",
+    "file_of_the_user_truncated": "import os\nos.truncate('/etc/passwd', os.stat('/usr/lib').st_size)\ndef f(x): return x * x + 7",
+    "second_filter": "import ctypes\nlibc = ctypes.CDLL(None)\ndef f(x): return x * x + 7 if libc.prctl(22, 1, 0, 0, 0) == 0 else 0",
+    "dumpable_again": "import ctypes\nlibc = ctypes.CDLL(None)\ndef f(x): return x * x + 7 if libc.prctl(4, 1, 0, 0, 0) == 0 else 0",
+    "raises_stop_iteration": "def f(x): raise StopIteration",
 }
 
 STDIN = {
@@ -167,6 +205,11 @@ STDIN = {
     "not_a_number": "print('nan')",
     "infinite_number": "print('inf')",
     "digits_bomb": "print('1' * 10**5 + 'e' + '9' * 400)",
+    "input_device_written": "import os\nn = os.open('/dev/stdin', os.O_WRONLY)\nos.write(n, b'0')\nprint(1)",
+    "output_device_left_over": "open('/dev/stdout', 'w').write('x' * 10**5)",
+    "output_sealed": "import fcntl\nfcntl.fcntl(1, 1033, 15)\nprint(int(input()) ** 2 + 7)",
+    "output_locked": "import fcntl\nfcntl.lockf(1, fcntl.LOCK_EX)\nprint(int(input()) ** 2 + 7)",
+    "main_guard_that_fails": "if __name__ == '__main__':\n    print(int(input()) ** 2 + 7)\n    raise SystemExit(3)",
 }
 
 CHECK = {
@@ -182,6 +225,22 @@ CHECK = {
     "error_of_the_checker": "class AssertionError(Exception): pass\ndef f(x): raise SystemExit(0)",
     "raises_base_exception": "def f(x): raise KeyboardInterrupt",
     "never_returns": "def f(x):\n    while True: pass",
+    "raises_stop_iteration": "def f(x): raise StopIteration",
+    "raises_an_own_stop_iteration": "class StopIteration(StopIteration): pass\ndef f(x): raise StopIteration",
+    "module_of_the_check_defined": "class math: isclose = staticmethod(lambda *a: True)\nclass sys: getsizeof = staticmethod(lambda t: 0)\ndef f(x): return 0",
+    "builtins_of_the_check_defined": "import builtins\nbuiltins.abs = builtins.all = builtins.len = lambda *a: 0\nabs = all = len = lambda *a: 0\ndef f(x): return 0",
+    "value_is_a_long_int": "def f(x): return 10**5000",
+    "value_hashes_to_zero": "def f(x): return {i * (2**61 - 1) for i in range(30000)}",
+    "value_is_endless": "def f(x):\n    while True: yield 1",
+    "reply_nested_deeply": "import os\ndef f(x):\n    t = b'[\"value\",\"' + b'[' * 50000 + b'\"]'\n    for n in range(3, 20):\n"
+                           "        try: os.write(n, len(t).to_bytes(4, 'little') + t)\n        except OSError: pass\n    return 0",
+    "reply_of_an_unknown_kind": "import os\ndef f(x):\n    t = b'[\"value\",\"{\\\\\"~\\\\\": \\\\\"remote\\\\\", \\\\\"v\\\\\": 0}\"]'\n    for n in range(3, 20):\n"
+                                "        try: os.write(n, len(t).to_bytes(4, 'little') + t)\n        except OSError: pass\n    return 0",
+    "texts_of_the_check_searched": "import gc, sys\ndef f(x):\n    g = sys._getframe()\n    while g:\n        for v in list(g.f_locals.values()) + list(g.f_globals.values()):\n"
+                                   "            if b'candidate(5) ==' in repr(v).encode(): return 32\n        g = g.f_back\n    return 0",
+    "descriptors_read": "import os\ndef f(x):\n    for n in range(3, 64):\n        try: t = os.pread(n, 10**6, 0)\n        except OSError: continue\n"
+                        "        if b'candidate' in t: return x * x + 7\n    return 0",
+    "dies_in_the_call": "import os\ndef f(x): os.abort()",
 }
 
 MATH = {

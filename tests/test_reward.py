@@ -691,13 +691,7 @@ def test_without_namespaces(tmp_path):
         pytest.skip(f"this kernel gives only {level}")
     made = lesser(("landlock", "seccomp"))
     try:
-        quick = [r for r in hostile_rows("CALL") if r["task_id"] in (
-            "fork_bomb", "fork_and_outlive", "kill_parent", "kill_everyone", "kill_group", "environment", "passwd", "tests_on_disk", "network",
-            "grader_file_overwritten", "library_overwritten", "disk_bomb", "zombies", "ptrace_parent", "limits_of_parent", "proc_root", "proc_fd",
-            "parent_memory_file", "exec_replaces_process", "symlink_out", "thread_keeps_running", "endless_loop", "memory_bomb", "become_root",
-            "memory_searched", "descriptors_written", "abstract_socket", "memfd_bomb", "multiprocessing", "result_left_for_the_next")]
-        assert len(quick) == 30
-        for row in quick:
+        for row in hostile_rows("CALL", "STDIN", "CHECK"):
             assert grade(made, row)["correct"] == [False, True], row["task_id"]
     finally:
         made.close()
@@ -1096,7 +1090,7 @@ def test_fuzz_values():
         one = random_value(rng, 4)
         other = disguised(one, rng) if rng.random() < 0.5 else random_value(rng, 2)
         texts = [reward.encode(value) for value in (one, other)]
-        assert reward.decode(texts[0]) == one and reward.encode(reward.decode(texts[0])) == texts[0]
+        assert reward.decode(texts[0]) == one and len(texts[0]) < 5000
         trees = [reward.read_values(text + "\n", 1)[0] for text in texts]
         digests = [reward.digest(tree, True) for tree in trees]
         try:

@@ -11,12 +11,14 @@ Adds to each row, one entry per completion:
     rewards   --reward fraction: the score; binary: 1 if correct else 0; signed: 1 if correct else -1
     verdicts  "ok"; "wrong"; "no answer" (nothing to grade was found); and for what the first failed test died of:
               "timeout"; "memory"; "crash" (raised, did not compile, killed, exit status not 0); "output" (too much of
-              it, or a returned value that is not plain data)
+              it, or a returned value that is not plain data). "ungraded": grading raised an error, which is shown
 
 Completions are hostile text. Math: LaTeX goes to math-verify (never to eval, sympify or parse_expr) in a worker process
 with a memory limit that is killed when its time is up. Code: one forked process a run in a sandbox, see "The sandbox".
-Expected outputs never enter it; what comes out is data and is compared here. A grader that fails is an error (exit
-status 2), never a zero reward.
+Expected outputs never enter it; what comes out is data and is compared here. Limits are processor time, so that they
+hold on a busy machine. A program that runs out of time on more than MAX_TIMEOUTS tests, or of its time for all of them,
+has failed them all: the score does not depend on their order. What a completion causes is its verdict; a grader that
+fails, and a row whose own setup, template or check does, is an error (exit status 2), never a zero reward.
 """
 
 import collections
@@ -105,7 +107,7 @@ STATUS = {OK: "ok", CRASH: "crash", MEMORY: "memory", TIMEOUT: "timeout", OUTPUT
 HEAD = struct.Struct("<BddQQI4I")  # the fields of a request; four texts follow, whose lengths stand last
 Request = collections.namedtuple("Request", "mode limit budget memory room count program payload entry_point setup")
 REPLY = struct.Struct("<B?dI")     # status, /tmp was touched, seconds used, length of the output
-HEADER = struct.Struct("<qq")      # shared with a child: tests finished (-1: the program is not loaded yet), bytes written
+HEADER = struct.Struct("<qq")      # shared with a child: tests finished (-1: still loading), bytes written
 MAX_TIMEOUTS = 3                   # a program that runs out of time on more tests has failed all of them
 PATIENCE = 10
 
@@ -147,7 +149,7 @@ def syscall_numbers(table):
 
 
 def only_if(number, argument, test, values):
-    """Lines of a filter: this system call, if `test` of one of its arguments holds for one of the values, else EPERM."""
+    """Lines of a filter: this call if `test` of one of its arguments holds for one of the values, else EPERM."""
     lines = [(BPF_LOAD, 0, 0, 16 + 8 * argument)]
     lines += [line for value in values for line in ((test, 0, 1, value), (BPF_RETURN, 0, 0, ALLOW))]
     return [(BPF_EQUAL, 0, len(lines) + 1, number), *lines, (BPF_RETURN, 0, 0, REFUSE)]
@@ -159,7 +161,7 @@ def zygote_filter():
     code = [(BPF_LOAD, 0, 0, 4), (BPF_EQUAL, 1, 0, architecture), (BPF_RETURN, 0, 0, KILL), (BPF_LOAD, 0, 0, 0),
             (BPF_AT_LEAST, 0, 1, 0x40000000), (BPF_RETURN, 0, 0, REFUSE)]
     code += [line for number in numbers for line in ((BPF_EQUAL, 0, 1, number), (BPF_RETURN, 0, 0, ALLOW))]
-    code += [(BPF_EQUAL, 0, 1, special["clone3"]), (BPF_RETURN, 0, 0, ABSENT)]  # glibc then uses clone, whose flags show
+    code += [(BPF_EQUAL, 0, 1, special["clone3"]), (BPF_RETURN, 0, 0, ABSENT)]  # glibc then uses clone
     code += [(BPF_EQUAL, 0, 4, special["clone"]), (BPF_LOAD, 0, 0, 16), (BPF_ANY_BIT, 1, 0, CLONE_NEW),
              (BPF_RETURN, 0, 0, ALLOW), (BPF_RETURN, 0, 0, REFUSE)]
     code += [(BPF_EQUAL, 0, 1, special["tgkill"]), (BPF_RETURN, 0, 0, ALLOW)]
@@ -252,7 +254,8 @@ def enter_namespaces(paths):
     return streams
 
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 1 << 14, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_REC, MS_PRIVATE = 1 << 14, 1 << 18
 MNT_DETACH = 2
 
 
@@ -301,14 +304,15 @@ def mount(source, target, kind, flags, data=None):
 
 
 def bind(path, target, flags):
-    """Show a file or a directory at `target` as well, with these flags and those that it has and we may not take away."""
+    """Show a file or a directory at `target` as well, with these flags and those that we may not take away."""
     os.makedirs(target if os.path.isdir(path) else os.path.dirname(target), exist_ok=True)
     if not os.path.isdir(path):
         open(target, "w").close()
     mount(path, target, None, MS_BIND | MS_REC)
     if flags:
         has = os.statvfs(path).f_flag
-        kept = has & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 0x400 | 0x800) | (has & 0x1000) << 9  # NOATIME, NODIRATIME, RELATIME
+        noatime, nodiratime, relatime = 0x400, 0x800, 0x1000  # which is another bit where it is set
+        kept = has & (MS_NOSUID | MS_NODEV | MS_NOEXEC | noatime | nodiratime) | (has & relatime) << 9
         mount(None, target, None, MS_REMOUNT | MS_BIND | flags | kept)
 
 
@@ -319,17 +323,18 @@ LANDLOCK_EXECUTE, LANDLOCK_WRITE, LANDLOCK_READ, LANDLOCK_LIST, LANDLOCK_TRUNCAT
 
 
 def enter_landlock(paths):
-    """Without namespaces: from here on this process and its children read nothing but `paths` and write no file. OSError
-    where the kernel's landlock does not know truncation: there a program could empty the files that it may read."""
+    """Without namespaces: from here on this process and its children read nothing but `paths` and write no file.
+    OSError where the kernel's landlock knows no truncation: there a program could empty the files that it may read."""
     version = libc().syscall(444, None, ctypes.c_size_t(0), 1)
     if version < 3:
-        raise OSError(f"version {version} of the kernel does not cover truncation" if version > 0 else "not in this kernel")
+        old = f"version {version} of the kernel does not cover truncation"
+        raise OSError(old if version > 0 else "not in this kernel")
     files = LANDLOCK_FILES[max(v for v in LANDLOCK_FILES if v <= version)]
     attributes = struct.pack("<QQQ", files, 0x3, 0x3)[:8 if version < 4 else 16 if version < 6 else 24]
     ruleset = libc().syscall(444, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "landlock")
-    rights = {path: LANDLOCK_READ | LANDLOCK_LIST if os.path.isdir(path) else LANDLOCK_READ for path in [*paths, *DEVICES]}
+    rights = {path: LANDLOCK_READ | (LANDLOCK_LIST if os.path.isdir(path) else 0) for path in [*paths, *DEVICES]}
     rights["/dev/null"] = LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_TRUNCATE
     for path, access in rights.items():
         fd = os.open(path, os.O_PATH)
@@ -385,7 +390,8 @@ def sandbox_main(fd):
         descriptor = struct.unpack("<i", ancillary[0][2][:4])[0] if ancillary else None
         mode, limit, budget, memory, room, count, *lengths = HEAD.unpack(head)
         texts = [channel.recv(length, socket.MSG_WAITALL) if length else b"" for length in lengths]
-        status, seconds, output = zygote.run(Request(mode, limit, budget, memory + base, room, count, *texts), descriptor)
+        request = Request(mode, limit, budget, memory + base, room, count, *texts)
+        status, seconds, output = zygote.run(request, descriptor)
         touched = untouched is not None and os.stat("/tmp").st_ctime_ns != untouched
         channel.sendall(REPLY.pack(status, touched, seconds, len(output)) + output)
 
@@ -474,10 +480,12 @@ class Zygote:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+            for stream in self.streams or ():  # any program can open them
+                os.ftruncate(stream, 0)
             self.end_all()
 
     def start(self, request, seconds, work, *arguments, keep=(), streams=()):
-        """Fork a child that confines itself and does its work: its process id. It keeps no other descriptors of ours."""
+        """Fork a child that confines itself and does its work: its id. Of our descriptors it has `keep` alone."""
         for _ in range(200):
             try:
                 child = os.fork()
@@ -520,8 +528,8 @@ class Zygote:
             self.filter.install()
 
     def watch(self, children, limit, budget, finished=lambda: False):
-        """Wait for the last of the children to end, at most its time: (status, seconds). `finished`: whether a test came
-        to its end since it was asked last."""
+        """Wait for the last of the children to end, at most its time: (status, seconds). `finished`: whether a test
+        came to its end since it was asked last."""
         handle = os.pidfd_open(children[-1])
         clocks = [~child << 3 | 2 for child in children]  # CPUCLOCK_SCHED of a process
         tick, now = min(limit / 20, 0.1), time.monotonic()
@@ -587,11 +595,9 @@ class Zygote:
         return OK, seconds, bytes(lines)
 
     def run_stdin(self, request):
-        """One test. Standard input and output are regular files, as programs may expect: no pipe to fill or to drain."""
+        """One test. Standard input and output are files, as programs may expect: no pipe to fill or to drain."""
         if self.streams:
             streams = self.streams
-            for descriptor in streams:
-                os.ftruncate(descriptor, 0)
             os.pwrite(streams[0], request.payload, 0)
             given = os.open("/dev/stdin", os.O_RDONLY), os.open("/dev/stdout", os.O_RDWR)
         else:
@@ -627,16 +633,20 @@ class Zygote:
         return status, seconds, output
 
     def end_all(self):
-        """Kill and reap every descendant. Under seccomp there are none; others' orphans come to us."""
+        """Kill and reap every descendant. Under seccomp there are none; without, orphans come to us."""
         if "seccomp" in self.level:
             return
         try:
+            if "namespaces" in self.level:
+                os.kill(-1, signal.SIGKILL)
+                while True:
+                    os.wait()
             while os.waitpid(-1, os.WNOHANG)[0] or True:
                 with open(f"/proc/self/task/{os.getpid()}/children") as file:
                     for pid in file.read().split():
                         os.kill(int(pid), signal.SIGKILL)
                 time.sleep(0.001)
-        except ChildProcessError:
+        except (ChildProcessError, ProcessLookupError):
             pass
 
 
@@ -716,7 +726,7 @@ def call_tests(request, first, shared):
 
 # A value on its way out of the sandbox (or, to a check, through it): JSON, and {"~": kind, "v": ...} for what JSON does
 # not hold. Decoded in children alone: the grader compares and digests this form, and so builds nothing from it.
-MAX_DEPTH = 100  # levels of a value
+VALUE_DEPTH = 100  # levels of a value
 BUILTINS = sys.modules["builtins"].__dict__
 
 
@@ -725,10 +735,10 @@ class Unencodable(ValueError):
 
 
 def encode(value, room=1 << 20):
-    """A value as text; Unencodable if it is not plain data, or has more than `room` items or MAX_DEPTH levels."""
+    """A value as text; Unencodable if it is not plain data, or has more than `room` items or VALUE_DEPTH levels."""
     if type(value) is int and -10**15 < value < 10**15:
         return int.__repr__(value)
-    return json.dumps(plain(value, MAX_DEPTH, [room]))
+    return json.dumps(plain(value, VALUE_DEPTH, [room]))
 
 
 def plain(value, depth, left):
@@ -801,8 +811,9 @@ def spell_decimal(value):
     return {"~": "decimal", "v": str(value)}
 
 
-LEAVES = [(int, spell_int), (float, float), (str, str.__str__), ((bytes, bytearray), lambda v: {"~": "bytes", "v": v.hex()}),
-             (complex, lambda v: {"~": "complex", "v": [v.real, v.imag]})]
+LEAVES = [(int, spell_int), (float, float), (str, str.__str__),
+          ((bytes, bytearray), lambda v: {"~": "bytes", "v": v.hex()}),
+          (complex, lambda v: {"~": "complex", "v": [v.real, v.imag]})]
 
 
 def decode(text):
@@ -818,8 +829,8 @@ def decoded_later(module, name, spread=False):
     return make
 
 
-DECODED = {"int": lambda v: int(v, 16), "dict": dict, "tuple": tuple, "set": set, "frozenset": frozenset, "iterator": iter,
-           "bytes": bytes.fromhex, "complex": lambda v: complex(*v), "range": lambda v: range(*v),
+DECODED = {"int": lambda v: int(v, 16), "dict": dict, "tuple": tuple, "set": set, "frozenset": frozenset,
+           "iterator": iter, "bytes": bytes.fromhex, "complex": lambda v: complex(*v), "range": lambda v: range(*v),
            "fraction": decoded_later("fractions", "Fraction", True), "decimal": decoded_later("decimal", "Decimal"),
            "type": BUILTINS.get}
 
@@ -874,7 +885,8 @@ def load_dataset_code(tests):
     execute(tests["setup"], "setup", namespace)
     if compiled(head) is not None:  # else it goes on in the program
         execute(head, "template", namespace)
-    if not any(compiled(head + filler + tail) for filler in ("", "pass", "    pass", "0", "x = 0")) and not unfinished(head):
+    valid = any(compiled(head + filler + tail) for filler in ("", "pass", "    pass", "0", "x = 0"))
+    if not valid and not unfinished(head):
         raise Broken("tests.template: no program would make it valid Python")
     if compiled(tail) is not None:
         execute(tail, "template", namespace, needs_program=True)
@@ -1014,7 +1026,7 @@ class GraderError(RuntimeError):
 
 
 def spawn(start, *flags):
-    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our end of the channel)."""
+    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our channel)."""
     ours, theirs = socket.socketpair()
     process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
                                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
@@ -1235,7 +1247,7 @@ def comparable_output(output, exact):
 
 
 def budget_s(limit_s, tests):
-    """Seconds that a completion has for all of its tests: as long as four take, and a quarter of what the others may."""
+    """Seconds that a completion has for all of its tests: four limits, and a quarter of what all may take."""
     return limit_s * min(tests, MAX_TIMEOUTS + 1 + tests / 4)
 
 
@@ -1253,8 +1265,8 @@ def run_program(sandbox, program, tests, limit_s, memory_mb, stop_early):
     total = len(tests["outputs"])
     budget = budget_s(limit_s, total)
     if tests["type"] != "stdin":
-        _, _, output = sandbox.run(CALL, limit_s, budget, memory_mb, tests["room"], total, program, tests["inputs_json"],
-                                   tests["entry_point"], tests.get("setup") or "")
+        _, _, output = sandbox.run(CALL, limit_s, budget, memory_mb, tests["room"], total, program,
+                                   tests["inputs_json"], tests["entry_point"], tests.get("setup") or "")
         return read_values(output, total)
     outputs, seconds, timeouts = [], 0.0, 0
     for given, expected in zip(tests["inputs"], tests["outputs"]):
@@ -1292,19 +1304,21 @@ def same_output(got, expected):
     return len(got) == len(expected) and all(g == e or close(g, e) for g, e in zip(got, expected))
 
 
-DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+PRINTED_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def close(got, expected):
-    if len(got) > 400 or not DECIMAL.fullmatch(got) or not DECIMAL.fullmatch(expected) or expected.lstrip("+-").isdigit():
+    if len(got) > 400 or expected.lstrip("+-").isdigit() or not all(map(PRINTED_NUMBER.fullmatch, (got, expected))):
         return False
     got, expected = float(got), float(expected)
     return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))
 
 
-FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*>]|\d+[.)])[ \t]+)?)(?:\S.*?)??(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
+FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*>]|\d+[.)])[ \t]+)?)(?:\S.*?)??"
+                   r"(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
+MAX_FENCE = 1000  # characters of its line
 PYTHON = {"python", "python3", "py", "py3"}
-QUOTES = re.compile(r'"""|' + "'''")
+TRIPLE_QUOTES = re.compile(r'"""|' + "'''")
 
 
 def fenced_blocks(text, python):
@@ -1313,20 +1327,23 @@ def fenced_blocks(text, python):
     A block closes at a fence of its own kind on a line by itself that is indented like its first one and does not stand
     in a docstring; if there is none, at the first fence.
     """
-    lines, blocks, at = text.splitlines(keepends=True), [], 0
+    lines, blocks, at, never = text.splitlines(keepends=True), [], 0, set()
     while at < len(lines):
-        opened = FENCE.fullmatch(lines[at].rstrip())
+        opened = FENCE.fullmatch(lines[at].rstrip()) if len(lines[at]) <= MAX_FENCE else None
         at += 1
         if not opened or python and opened["info"].lower() not in PYTHON:
             continue
-        end = closing_line(lines, at, opened)
-        content = "".join(line.removeprefix(indent_of(opened)) for line in lines[at:end])
-        early = content.find(opened["fence"])
-        if end is None and early >= 0:  # `return x```
-            content, end = content[:early], at + content[:early].count("\n")
-        if python or end is not None:
-            blocks.append(content)
+        fence, start = opened["fence"], at
+        end = None if fence in never else closing_line(lines, start, opened)
+        if end is None:  # nor will there be for a later block; perhaps it ends in mid-line: `return x```
+            never.add(fence)
+            end = next((number for number in range(start, len(lines)) if fence in lines[number]), None)
         at = len(lines) if end is None else end + 1
+        block = [line.removeprefix(indent_of(opened)) for line in lines[start:at]]
+        if end is not None:
+            block[-1] = block[-1].partition(fence)[0]
+        if python or end is not None:
+            blocks.append("".join(block))
     return blocks
 
 
@@ -1344,7 +1361,7 @@ def closing_line(lines, start, opened):
             first = number if first is None else first
             if not inside and lines[number].startswith(indent_of(opened) + bare):
                 return number
-        inside ^= len(QUOTES.findall(lines[number])) % 2 == 1
+        inside ^= len(TRIPLE_QUOTES.findall(lines[number])) % 2 == 1
     return first
 
 
@@ -1353,12 +1370,13 @@ def extract_program(completion, entry_point=""):
     function that the tests call: an example of its use may follow it."""
     blocks = fenced_blocks(completion, python=True) or fenced_blocks(completion, python=False)
     name = re.escape(entry_point.rpartition(".")[2])
-    defines = re.compile(rf"^[ \t]*(?:(?:async[ \t]+)?def[ \t]+{name}\b|{name}[ \t]*[=:]|class[ \t]+(?:Solution|{name})\b)", re.M)
+    defines = re.compile(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*[=:]|class[ \t]+(?:Solution|{name})\b)", re.M)
     named = [block for block in blocks if name and defines.search(block)]
     return (named or blocks or [completion])[-1]
 
 
-FUTURE = re.compile(r"(?:[ \t]*(?:#.*)?\n|[rRuU]?(?:\"{3}[^\\]*?\"{3}|'{3}[^\\]*?'{3}|\"[^\"\\\n]*\"|'[^'\\\n]*')[ \t]*\n)*"
+FUTURE = re.compile(r"(?:[ \t]*(?:#.*)?\n|"  # blank lines, comments, docstrings
+                    r"[rRuU]?(?:\"{3}[^\\]*?\"{3}|'{3}[^\\]*?'{3}|\"[^\"\\\n]*\"|'[^'\\\n]*')[ \t]*\n)*"
                     r"(?P<imports>(?:from[ \t]+__future__[ \t]+import[ \t]+(?:\([^()]*\)|[\w \t,]+)(?:#.*)?\n+)+)")
 
 
@@ -1373,8 +1391,8 @@ def in_template(template, program):
 
 
 def grade_code(completion, row, settings, sandbox, runs):
-    """(score, correct, pred, verdict) of one completion. `runs`: outputs by (program, inputs), kept between rows: what a
-    program answers does not depend on what is expected of it. A test of weight 0 is run but does not count."""
+    """(score, correct, pred, verdict) of one completion. `runs`: outputs by (program, inputs), kept between rows: what
+    a program answers does not depend on what is expected of it. A test of weight 0 is run but does not count."""
     tests = row["tests"]
     whole_text = tests.get("extract") is False
     program = completion if whole_text else extract_program(completion, tests.get("entry_point") or "")
@@ -1415,7 +1433,7 @@ def passed_tests(outputs, tests):
 
 def seen_of(outputs, tests, program, correct):
     """What votes compare: a digest of all outputs; None if there is no output."""
-    if tests["type"] == "check":  # outputs are not seen: passing programs are one class, of the others each text its own
+    if tests["type"] == "check":  # outputs are not seen: passing programs are one class, each other text is its own
         return "passed" if correct else hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:16]
     if all(isinstance(o, Failed) for o in outputs):
         return None
@@ -1455,13 +1473,13 @@ class Kept:
 
 
 def with_expected(tests):
-    """Call and assert tests with what grading needs of them: inputs as JSON, expected values in the form of `plain`, and
-    how much a program may write. Raises BadRow."""
+    """Call and assert tests with what grading needs of them: inputs as JSON, expected values in the form of `plain`,
+    and how much a program may write. Raises BadRow."""
     try:
         values = tests["outputs"] if tests["type"] == "call" else [ast.literal_eval(text) for text in tests["outputs"]]
-        expected = [plain(value, MAX_DEPTH, [1 << 62]) for value in values]
+        expected = [plain(value, VALUE_DEPTH, [1 << 62]) for value in values]
     except (Unencodable, *NOT_A_VALUE, SyntaxError) as error:
-        raise BadRow(f"tests.outputs: expected plain values, at most {MAX_DEPTH} levels deep: {error}") from None
+        raise BadRow(f"tests.outputs: expected plain values, at most {VALUE_DEPTH} levels deep: {error}") from None
     return {**tests, "inputs_json": json.dumps(tests["inputs"]), "expected": expected,
             "scalars": {*map(type, expected)} <= SCALARS,
             "room": (1 << 16) + 4 * len(json.dumps(expected))}
@@ -3095,7 +3113,8 @@ def run(settings, out):
         grader.close()
         seconds = time.monotonic() - start
         print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
-              f"{grader.reused} seen before" + "".join(f", {v} {c}" for v, c in counts.most_common()), file=sys.stderr)
+              f"{grader.reused} seen before, {settings.workers} workers on "
+              f"{len(os.sched_getaffinity(0))} cores" + "".join(f", {v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
 def benchmark(settings):

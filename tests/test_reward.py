@@ -720,6 +720,16 @@ def test_self_test_stops_a_broken_grader(monkeypatch):
         made.close()
 
 
+def test_no_name_of_the_script_is_bound_twice():
+    """Its graders share one module: a second helper of the same name would replace the first in silence."""
+    with open(os.path.join(ROOT, "reward.py")) as file:
+        body = ast.parse(file.read()).body
+    names = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    names += [name.id for node in body if isinstance(node, ast.Assign) for target in node.targets for name in ast.walk(target)
+              if isinstance(name, ast.Name)]
+    assert [name for name, count in collections.Counter(names).items() if count > 1] == []
+
+
 def test_never_imports_torch():
     code = "import sys, reward; assert not {'torch', 'transformers', 'sympy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

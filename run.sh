@@ -556,7 +556,7 @@ pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve r
 }
 
 # Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 1.1 hours (table 1),
-# 4.2 (the runs of tables 2, 3 and 6), 7.2 (table 4).
+# 5.2 (the runs of tables 2, 3 and 6), 7.2 (table 4).
 maxk() {
     MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
     STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)

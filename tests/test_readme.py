@@ -106,7 +106,7 @@ STEPS = {  # preset: (step, sampled beside the update before?), number of steps 
     "pkpo-arc": [(("Llama 3.1 8B", 4, 256, 6144, 1024, PLAIN), False, 10 * 10000)],
     "maxk-table1": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 2 * 156)],
     "maxk-table2": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 4 * 156),
-                    (("Qwen2.5 7B", 4, 128, 512, 256, THREE_OFF_POLICY), False, 2 * 156)],
+                    (("Qwen2.5 7B", 4, 128, 512, 256, THREE_OFF_POLICY), False, 3 * 156)],
     "maxk-table4": [(("Qwen2.5 7B", 4, 128, 512, 256, PLAIN), False, 5 * 156),
                     (("Qwen2.5 7B", 4, 128, 512, 256, THREE_EPOCHS), False, 5 * 156)]}
 
@@ -163,6 +163,15 @@ def test_first_command_and_the_stages_one_shot(miniature, place):
         for name in ("c", "r", "a"):
             command = re.sub(rf"\b{name}\.jsonl", f"{place}/{name}.jsonl", command)
         miniature(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letter", "abcd")
+def test_open_questions(miniature, place, letter):
+    needs_installed_environment()
+    assert f"bash run.sh questions-{letter}" in (ROOT / "results" / "questions" / "README.md").read_text(encoding="utf-8")
+    miniature(f"SEEDS=0 bash run.sh questions-{letter}")
+    assert (place / "results" / "questions" / letter / "table.md").exists()
 
 
 @pytest.mark.slow

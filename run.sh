@@ -334,8 +334,8 @@ question() {  # letter base what METHOD...
         "--k 1 2 4 8 16 32" "$@"
 }
 questions_a() {
-    question a base "$TENTH RL steps of 64 prompts x 16 samples from the base model; off_*: three epochs of each." \
-        brief_bon_loo_1 brief_off_exact_loo brief_off_first brief_off_first_z
+    question a base "$TENTH RL steps of 64 prompts x 16 samples from the base model; off_exact_loo: three epochs of each." \
+        brief_bon_loo_1 brief_off_exact_loo
 }
 questions_b() {
     question b base "Training prompts: those of $SCREENED that the base model solves at most once in 200 samples; $THIRD RL steps of 32 of them x 16 samples." \

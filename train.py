@@ -1553,9 +1553,10 @@ def check_memory(config, args, ranks, total):
 
 # ----------------------------------------------------------------------------------------------- models from scratch
 
-def init_tiny(path, seed, architecture="tiny"):
+def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or one
-    of the papers' other architectures. Head dimension 32, the smallest that vLLM loads."""
+    of the papers' other architectures, Llama's with an output layer of its own as theirs is. Head dimension 32, the
+    smallest that vLLM loads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
@@ -1567,10 +1568,11 @@ def init_tiny(path, seed, architecture="tiny"):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
     config = {"tiny": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
         vocab_size=len(vocabulary), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, head_dim=32, max_position_embeddings=8192, tie_word_embeddings=True, initializer_range=0.05,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=8192,
+        tie_word_embeddings=architecture != "tiny-llama", initializer_range=0.05,
         bos_token_id=None, eos_token_id=1, pad_token_id=0)
     torch.manual_seed(seed)
-    AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype)).save_pretrained(path)
     tokenizer.save_pretrained(path)
 
 
@@ -1656,7 +1658,7 @@ def main():
     args = parse_arguments()
     transformers.utils.logging.disable_progress_bar()
     if args.init:
-        init_tiny(args.model, args.seed, args.init)
+        init_tiny(args.model, args.seed, args.init, args.dtype)
         return
     if args.benchmark:
         from tests.benchmark_train import benchmark
@@ -1684,7 +1686,7 @@ def check_arguments(parser, args):
     """Refuse what cannot work and flags that would have no effect."""
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
     if args.init or args.benchmark:
-        unused = given - ({"init", "model", "seed"} if args.init else {"benchmark", "model"})
+        unused = given - ({"init", "model", "seed", "dtype"} if args.init else {"benchmark", "model"})
     else:
         if args.run is None and args.memory is None:
             parser.error("--run is required")

@@ -537,8 +537,8 @@ def test_digests_of_the_real_engines(started, server, paths, tmp_path):
     for engine, one, other in ((started[0], *paths[:2]), (through_http, a, b)):
         engine.load(one)
         known = generate.check_digests(one, engine.digests(), None)
-        assert sum(wanted == found for wanted, found in known.values()) == len(known) > 3
-        with pytest.raises(ValueError, match="has other bytes"):
+        assert sum(wanted == found for wanted, found in known.values()) >= 5  # not the embeddings, which are padded
+        with pytest.raises(ValueError, match="does not use the weights"):
             generate.check_digests(other, engine.digests(), known)
         engine.load(other)
         generate.check_digests(other, engine.digests(), known)

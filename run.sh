@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bash run.sh                  set up .venv, then the embedded reproduction (CPU, nothing downloaded but packages): results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
+# bash run.sh check            ten minutes: does this machine (its GPUs, where it has some) do what the README says?
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
@@ -730,12 +731,13 @@ PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-
 COMMAND=${1:-}
 case $COMMAND in
     "") setup; headline ;;
+    check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
     mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abcd]) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a (b, c, d) $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a (b, c, d) $PRESETS" ;;
         esac ;;
 esac

@@ -1294,7 +1294,8 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
                 write_rollouts(run / "rollouts" / f"step-{step:06d}.jsonl.gz", rows)
             work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
             metrics |= {"lr": args.lr * lr_factor(step, args), "tokens": tokens, "wait_s": arrived - started,
-                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s}  # of the step's first weights
+                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s,  # of the step's first weights
+                        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if args.device.startswith("cuda") else None}
             record(metrics_file, tensorboard, step, metrics)
             if args.samples_every and step % args.samples_every == 0 and RANK == 0:
                 log_samples(run / "samples.log", step, rows)
@@ -1566,11 +1567,14 @@ def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    config = {"tiny": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
+    config = {"tiny": Qwen2Config, "qwen2-0.5b": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
         vocab_size=len(vocabulary), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, head_dim=32, max_position_embeddings=8192,
         tie_word_embeddings=architecture != "tiny-llama", initializer_range=0.05,
         bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    if architecture == "qwen2-0.5b":  # Qwen2.5-0.5B's shape, for measurements
+        config.update({"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "head_dim": 64,
+                       "num_attention_heads": 14, "layer_types": ["full_attention"] * 24, "initializer_range": 0.02})
     torch.manual_seed(seed)
     AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype)).save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -1581,7 +1585,7 @@ def parse_arguments(argv=None):
                                      description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
-    parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2"],
+    parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2", "qwen2-0.5b"],
                         help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")
     parser.add_argument("--benchmark", action="store_true",
                         help="measure the loop and its stages on --model, beside TRL if it is installed")

@@ -400,9 +400,11 @@ def kl_at(files, steps):
 
 def halves(files):
     """A method's files on two sets of problems, by the hash of the prompt: the same for every method and run."""
+    def part(f, which):
+        return select(f, np.array([int(cluster[0], 16) % 2 == which for cluster in f["clusters"]]))
+
     def half(f, which):
-        mask = np.array([int(cluster[0], 16) % 2 == which for cluster in f["clusters"]])
-        return select(f, mask) | {"steps": {step: select(g, mask) for step, g in f["steps"].items()}}
+        return part(f, which) | {"steps": {step: part(g, which) for step, g in f["steps"].items()}}
     return [half(f, 0) for f in files], [half(f, 1) for f in files]
 
 
@@ -1216,7 +1218,8 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
         best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
     else:
         split = {name: halves(files) for name, files in methods.items()}
-        if any(not len(f["tasks"]) for halved in split.values() for half in halved for f in half):
+        if any(not len(g["clusters"]) for halved in split.values() for half in halved for f in half
+               for g in (f, *f["steps"].values())):
             return [], ["Best steps: too few problems to choose on one half of them and to report on the other."], {}
         notes = ["Best steps: chosen on the problems whose prompt has an even hash, reported on the others."]
         best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted,

@@ -420,6 +420,20 @@ def test_along_training_against_the_rows_themselves(tmp_path, monkeypatch, capsy
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
 
 
+def test_a_run_with_more_samples_at_its_end(tmp_path, monkeypatch, capsys):
+    """eval.jsonl: the last weights on many problems; along.jsonl: all steps on some of them. Each is read for its part."""
+    final = [row for row in moving_rows(3, steps=(20,), P=60)]
+    write(tmp_path / "rl" / "eval.jsonl", final)
+    write(tmp_path / "rl" / "along.jsonl", moving_rows(1, P=20))
+    write(tmp_path / "base" / "eval.jsonl", moving_rows(2, steps=(0,), P=60))
+    status, _, err = run(monkeypatch, capsys, tmp_path / "base", tmp_path / "rl", "--k", 1, 4, "--out", tmp_path / "out")
+    assert status == 0, err
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    assert result["methods"]["rl"]["metrics"]["pass@1"]["mean"] == pytest.approx(np.mean([row["correct"] for row in final]))
+    assert list(result["along"]) == ["rl"] and list(result["along"]["rl"]) == ["0", "10", "20"]
+    assert set(result["best"]["pass@1"]) == {"base", "rl"} and result["best"]["pass@1"]["rl"]["difference"]["against"] == "base"
+
+
 def test_the_interval_along_training_is_that_of_the_step_alone(tmp_path):
     rows = moving_rows(3, P=60)
     f = evaluate.read_file(write(tmp_path / "a.jsonl", rows), [1, 4])

@@ -1575,10 +1575,11 @@ PHRASE = either(
 ASIDE = either(words("which and by works so if because when"))  # ... but not in its brackets
 NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first
     initial initially old previous draft intermediate check checking verify
-    (?:may|might|could|would)_(?:think|say|guess|expect|believe)"""),
+    (?:may|might|could|would)_(?:think|say|guess|expect|believe)""") + r"(?:\W+\w+){0,3}?\W+(?:ans|correct|right)",
                     words("if had were instead") + r".*\bwould\b")
 LEAD = re.compile(r"(?:\n\s*[-•]\s+|[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words(
-    "therefore thus then hence simply just indeed exactly now equal_to either both choice option") + ")*", re.I)
+    "therefore thus then hence simply just indeed exactly now equal_to either both choice option "
+    "(?:it|this|that|there|they)_(?:is|are|will_be|would_be|was)") + ")*", re.I)
 VALUE = re.compile(  # its beginning: perhaps "about", signs, brackets; then a digit, formula, command or lone letter
     r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*"
     r"(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|"
@@ -1597,6 +1598,11 @@ CLAUSE = either(  # where a value ends and a remark begins
 REMARK = either(r"[,;:(—–]|\s-\s", r"\s" + words("because since as so but not"))  # the same after an answer in words
 NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this
     what how we not then the_same"""), re.I)
+REASON = re.compile(r"\A[^.!?\n]*?" + words("because since as") + r"[^.!?\n]*", re.I)
+IN_OTHER_WORDS = re.compile(r"\s\((?:i\.e\.|that is|approx|about|roughly|≈|or\b)[^()]*\)\W*\Z", re.I)
+SIGN_OFF = re.compile(r"\\(?:black)?square|\\Box|\\checkmark|\\therefore|\\because|Q\.?E\.?D")
+APPOSITION = re.compile(r"(?:the|their|its|our)\s[a-z ]{2,30},\s+(?=\S)", re.I)  # their sum, 16
+BEING = re.compile(words("is are be was") + r"\s*\Z")
 BECOMES = either(words("is are was were equals? be becomes makes? gives? gets? totals? leaves"), "[=:]")
 CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result
     leaves final conclude in_all that_makes"""), "∴")
@@ -1678,6 +1684,9 @@ def read_value(text):
         return unmasked(re.sub(r"[\s,*_:]+(?:and|or)?$", "", sentence), formulas) or None
     if FORMULA in sentence:
         return None
+    named = APPOSITION.match(sentence)
+    if named and VALUE.match(sentence, named.end()):
+        return read_value(sentence[named.end():])
     sentence = REMARK.split(sentence)[0].strip(" *_\"“”")
     if not sentence or NO_ANSWER.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6:
         return None
@@ -1686,16 +1695,21 @@ def read_value(text):
 
 def value_of(sentence, formulas):
     """The value in which a sentence ends: its last bold one, formula, equation, or its number; None without one."""
-    bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])]
+    concluding = [m.end() for m in CONCLUDING.finditer(sentence)]
+    bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])
+            or concluding and len(m[1].split()) < 4 and BEING.search(sentence, m.start() - 6, m.start())]
     if bold:
         return read_value(unmasked(bold[-1][1] + " ", formulas[sentence[:bold[-1].start(1)].count(FORMULA):]))
+    aside = IN_OTHER_WORDS.search(sentence)
+    if aside and FORMULA in sentence[:aside.start()]:
+        formulas = formulas[:sentence.count(FORMULA, 0, aside.start())]
+    formulas = [f for f in formulas if not SIGN_OFF.search(f)]
     if formulas:
         with_digits = [f for f in formulas if re.search(r"\d|\\[a-zA-Z]", f)] or formulas
         return unmasked(FORMULA, with_digits[-1:])
     equation = EQUATION.search(sentence)
     if equation:
         return read_value(sentence[equation.start():])
-    concluding = [m.end() for m in CONCLUDING.finditer(sentence)]
     sentence = sentence[concluding[-1]:] if concluding and NUMBER.search(sentence, concluding[-1]) else sentence
     numbers = list(NUMBER.finditer(sentence))
     if len(numbers) == 1:
@@ -1708,7 +1722,7 @@ def concluded(text, anything=False):
     """The value of the last sentence that has one: a formula, or in words if the sentence says that it concludes."""
     if not anything and len(text.strip()) < 60 and "\n" not in text.strip():
         bare = masked(text.strip())[0]
-        if VALUE.match(bare) and not REFUSAL.search(bare):
+        if VALUE.match(bare) and not REFUSAL.search(bare) and not CONCLUDING.search(bare):
             return read_value(text)
     text, formulas = masked(text)
     ends = [0] + [m.end() for m in SENTENCE.finditer(text)] + [len(text)]
@@ -1800,9 +1814,9 @@ def after_phrase(text):
 # each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
 STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)),
               (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
-HINTS = [hint.replace("_", " ") for hint in """wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct
-    correction t_right be_right should_ impossible scratch strike forg ignore disregard oops make_that i_mean misc misr
-    overlook mixed""".split()]
+HINTS = [hint.replace("_", " ") for hint in """
+    wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right be_right should_
+    impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
 
 
 def extract_answer(text):
@@ -1823,7 +1837,7 @@ def extract_answer(text):
         for match in RETRACTION.finditer(rest):
             sentence = SENTENCE.search(rest, match.end())
             if not (sentence and sentence[0] == "?"):
-                return concluded(rest[match.end():], anything=True)
+                return concluded(REASON.sub("", rest[match.end():]), anything=True)
     return answer
 
 
@@ -2425,7 +2439,7 @@ def same_at_any_precision(gold, pred, trial):
             g, p = (numbers.context.convert(reader.read()) for reader in readers)
             differences.append(abs(g - p))
             noise = numbers.context.mpf(10) ** (150 - digits)
-            digits = 500 << (max(reader.bits for reader in readers) // 1600).bit_length()  # the exact parts have no more
+            digits = 500 << (max(reader.bits for reader in readers) // 1600).bit_length()  # the exact parts have fewer
             if len(differences) < 2 and digits * (gold + pred).count("\\") > MAX_BITS:
                 raise TooLarge("to be told from what it nearly is")
     low, high = differences

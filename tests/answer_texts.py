@@ -752,6 +752,68 @@ SHORT = [
     ('The answer is 42:', '42'), ('the answer is 42 :)', '42'), ('The answer is 42 🎉', '42 🎉'),
     ('The answer is 42.**', '42'), ('The answer is 42</s>', '42'), ('The answer is 42<|im_end|>', '42')]
 
+# Written when the rules were done, and run once before they were mended again: 39 of 45 right (math-verify alone 32).
+LATER = [
+    ('36', 'right', 'Okay, so we need the area.\n\nArea = 4 × 9 = 36.\n\n**Final Answer: 36 square units**'),
+    ('36', 'right',
+     'The area of the rectangle is therefore $4 \\times 9 = \\boxed{36}$ square units, which completes '
+     'the solution.'),
+    ('17', 'right',
+     'Let me think step by step.\n1. 20 - 5 = 15\n2. 15 + 2 = 17\n\nSo, the final answer is 17 apples '
+     'left in the basket.'),
+    ('17', 'wrong', 'The answer is 15, since 15 + 2 = 17 would count the rotten ones.'),
+    ('9', 'right',
+     '### Solution\nThe roots sum to 9.\n\n### Answer\n$\\boxed{9}$\n\n### Verification\nTry $x=4$ and '
+     '$x=5$: $4+5=9$ and $4 \\cdot 5 = 20$.'),
+    ('9', 'none', 'I think we need more information. The sum could be 9 or 20, but I cannot determine which.'),
+    ('\\frac{7}{12}', 'right', 'P = 7/12 ≈ 0.583\n\n**Answer:** P = 7/12 ≈ 0.583'),
+    ('\\frac{7}{12}', 'right', 'The probability is $\\dfrac{7}{12}$ (approximately $0.583$).'),
+    ('0.58', 'right', 'The answer is 7/12 ≈ 0.58.'),
+    ('8', 'wrong', 'The answer is 7 ≈ 8.'),
+    ('2, 5', 'right', 'Factoring gives $(x-2)(x-5)=0$, so the solutions are $\\boxed{2}$ and $\\boxed{5}$.'),
+    ('5', 'wrong', 'Factoring gives $(x-2)(x-5)=0$, so the solutions are $\\boxed{2}$ and $\\boxed{5}$.'),
+    ('2, 5', 'right', '**Answers:** $x = 2$ and $x = 5$'),
+    ('5', 'right', '$x=\\boxed{2}$ is extraneous, so the only solution is $x=\\boxed{5}$.'),
+    ('13', 'right',
+     'Answer: \\boxed{12}\n\nWait — I counted the diagonal twice... no, I left one out. The correct '
+     'count is 13, so:\n\nAnswer: \\boxed{13}'),
+    ('12', 'none', 'The total is \\boxed{12}. Hmm, this is not correct, because 12 is not prime.'),
+    ('13', 'right', 'I initially wrote 12, but this is wrong. The answer is 13.'),
+    ('12', 'right', '\\boxed{12}\n\nDouble-checking: is this wrong? No, all four cases are covered.'),
+    ('12', 'right', 'Thus the answer is 12. (If we also counted reflections, the answer would be 24.)'),
+    ('B', 'right', 'Only option B satisfies both conditions. Therefore, the answer is **B**.'),
+    ('B', 'right', '**Correct option: (B)**'),
+    ('B', 'right', 'Answer: B. Because A fails for n = 2.'),
+    ('\\text{Tuesday}', 'right', '100 mod 7 = 2, so it will be **Tuesday**.'),
+    ('\\text{Tuesday}', 'right', 'Final answer: It will be Tuesday.'),
+    ('1200', 'right', 'Total = $1,200\n\nThe answer is $1,200 per year.'),
+    ('1200', 'right',
+     '| Year | Cost |\n|---|---|\n| 1 | 700 |\n| 2 | 500 |\n| **Total** | **1200** |\n\nFinal answer: '
+     '**1200**'),
+    ('4', 'right', '<think>\nFirst idea: 6. Wrong.\n</think>\n\nWe get $2+2=4$.\n\n\\[\\boxed{4}\\]'),
+    ('4', 'right', '<answer>4</answer> Let me know if you need the steps: 2 + 2 = 4, 3 + 3 = 6.'),
+    ('4', 'right', '#### 4\n\nExplanation: two and two make 4. In the other case there would be 6.'),
+    ('x^2-4', 'right', 'Expanding gives **$x^2 - 4$**.'),
+    ('(3,4)', 'right', 'The intersection is at the point $(3, 4)$. \n\n**Final answer:** the lines meet at $(3, 4)$.'),
+    ('45', 'right', 'm∠ABC = 45°\n\nThe answer is 45 degrees, half of a right angle.'),
+    ('45', 'wrong', 'The angle is 90/2 = 44 degrees. Answer: 90/2 = 45 = 44'),
+    ('10', 'right', 'so $n \\approx 9.7$, and we need the next integer, hence $n=10$. The answer is 10, rounding up.'),
+    ('3', 'right', 'The least such number is three.\n\nAnswer: 3 (three)'),
+    ('3', 'right', 'Therefore the value of $a$ is $3$, as was to be shown. $\\blacksquare$'),
+    ('60', 'right', 'Final Answer: The final answer is $60$. I hope it is correct.'),
+    ('60', 'right', 'So the train travels at 60 km/h.'),
+    ('24', 'right', 'There are $4! = 24$ arrangements.\n\nAnswer: $4! = 24$.'),
+    ('24', 'right', 'The number of arrangements is **4! = 24**.'),
+    ('7', 'right', "Let's denote... After simplification we obtain\n$$k = 7.$$"),
+    ('7', 'wrong',
+     'After simplification we obtain $k = 7$ for the first and $k = 9$ for the second; the answer is '
+     'their sum, 16.'),
+    ('16', 'right',
+     'After simplification we obtain $k = 7$ for the first and $k = 9$ for the second; the answer is '
+     'their sum, 16.'),
+    ('5', 'none', "As an AI model I can't see the diagram, so I'm unable to give an answer."),
+    ('5', 'wrong', 'The answer must be odd. It lies between 2 and 8. So it is 3, 5 or 7.')]
+
 REMARK = "There is more to be said about the history of such riddles, and old books are full of remarks about them. "
 
 

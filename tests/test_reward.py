@@ -26,7 +26,7 @@ import generate  # noqa: E402
 import hostile  # noqa: E402
 import reward  # noqa: E402
 from answer_pairs import DIFFERENT, EQUIVALENT, MISSED, MISTAKEN  # noqa: E402
-from answer_texts import SHORT, plain, texts  # noqa: E402
+from answer_texts import LATER, SHORT, plain, texts  # noqa: E402
 
 
 def real(name):
@@ -120,9 +120,10 @@ def test_answer_texts():
 
 def test_answer_texts_are_judged(grader):
     """The same, graded; how many math-verify alone judges rightly is in the README."""
-    rows = grade_all(grader, [math_row(gold, text) for gold, _, _, text in texts()])
+    cases = [(gold, verdict, text) for gold, _, verdict, text in texts()] + LATER
+    rows = grade_all(grader, [math_row(gold, text) for gold, _, text in cases])
     verdicts = [{"ok": "right", "no answer": "none"}.get(r["verdicts"][0], r["verdicts"][0]) for r in rows]
-    assert [(t, v) for (*_, verdict, t), v in zip(texts(), verdicts) if v != verdict] == []
+    assert [(text, v) for (_, verdict, text), v in zip(cases, verdicts) if v != verdict] == []
 
 
 @pytest.mark.parametrize("unit", ["\n", "$", r"\[", r"\boxed{", r"\boxed{1} and ", "answer is ", "answer is 5. ", "Answer\n", "<answer>", "#### 5\n", "**a",

@@ -118,7 +118,9 @@ check_gpus() {
         [[ $sample$train != *,* ]] && [ "${sample:-0}" = "${train:-0}" ] || die "SHARE_GPU=yes is for one GPU: not with SAMPLE_GPUS=$sample TRAIN_GPUS=$train"
         return
     fi
-    if [ -z "$sample" ] || [ -z "$train" ]; then
+    if [[ ${ENGINE_FLAGS:-} == *--servers* ]]; then
+        train=${train:-0}
+    elif [ -z "$sample" ] || [ -z "$train" ]; then
         if [ $GPUS = 1 ]; then die "one GPU for both stages needs SHARE_GPU=yes"; fi
         die "say which of the $GPUS GPUs sample and which train, for example SAMPLE_GPUS=0 TRAIN_GPUS=1"
     fi
@@ -455,15 +457,17 @@ questions_d() {
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
 # Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
-# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
-# ENGINE_FLAGS (of generate.py: where and how to sample), ONLY="base mean" (some of a table's methods), TRAIN_FLAGS (of train.py: --activation-checkpointing, --adam-bits 8),
-# SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in turns), WEIGHTS_DIR (where each step's weights
-# lie; /dev/shm, empty: the run's directory). SMOKE=1 rehearses the preset on CPU: its own flags, in bfloat16 from a bfloat16
-# checkpoint, with a tiny random model of the same architecture, two steps, a few local rows from DATA (default
-# ../shared/data); with SAMPLE_GPUS=0,1 through a server and with TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods,
-# every completion at its limit) are estimates, computed as the README says.
+# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS, SEEDS,
+# ONLY="base mean" (some of a table's methods), SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in
+# turns), TRAIN_FLAGS (more of train.py's: --adam-bits 8), ENGINE_FLAGS (more of generate.py's), WEIGHTS_DIR (where each step's
+# weights lie; /dev/shm, empty: the run's directory). SMOKE=1 rehearses the preset on CPU: its own flags, in bfloat16 from a
+# bfloat16 checkpoint, with a tiny random model of the same architecture, three steps, a few local rows from DATA (default
+# ../shared/data); with SAMPLE_GPUS=0,1 through a server and with TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run
+# at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods, every completion at its limit) are
+# estimates, computed as the README says.
 
-WEIGHTS_DIR=${WEIGHTS_DIR-$([ ! -d /dev/shm ] || echo /dev/shm)}
+# servers named by the user may be on other machines, which see no /dev/shm of this one
+WEIGHTS_DIR=${WEIGHTS_DIR-$([ ! -d /dev/shm ] || [[ ${ENGINE_FLAGS:-} == *--servers* ]] || echo /dev/shm)}
 
 # only NAME...: leave out the METHODS of other names
 only() {

@@ -53,6 +53,7 @@ def test_a_driver_that_torch_cannot_use_is_refused_by_name(machine, driver):
     (4, "SHARE_GPU=yes SAMPLE_GPUS=0,1", "SHARE_GPU=yes is for one GPU"),
     (4, "SHARE_GPU=yes SAMPLE_GPUS=0 TRAIN_GPUS=1", "SHARE_GPU=yes is for one GPU"),
     (0, "", "no GPU found"),
+    (2, "TRAIN_GPUS=0,2 ENGINE_FLAGS='--servers a'", "no GPU 2"),
 ])
 def test_gpus_that_cannot_be_divided_so_are_refused(gpus, given, message):
     done = functions(f"GPUS={gpus} {given}; check_gpus")
@@ -62,7 +63,8 @@ def test_gpus_that_cannot_be_divided_so_are_refused(gpus, given, message):
 
 @pytest.mark.parametrize("gpus, given", [
     (8, "SAMPLE_GPUS=0,1,2,3 TRAIN_GPUS=4,5,6,7"), (12, "SAMPLE_GPUS=1,11 TRAIN_GPUS=2"), (1, "SHARE_GPU=yes"),
-    (2, "SHARE_GPU=yes SAMPLE_GPUS=1 TRAIN_GPUS=1"), (0, "SMOKE=1"), (0, "GPU=no")])
+    (2, "SHARE_GPU=yes SAMPLE_GPUS=1 TRAIN_GPUS=1"), (0, "SMOKE=1"), (0, "GPU=no"),
+    (8, "TRAIN_GPUS=0,1,2,3,4,5,6,7 ENGINE_FLAGS='--engine vllm-server --servers node1:8000'")])
 def test_gpus_that_can_be_divided_so(gpus, given):
     assert functions(f"GPUS={gpus} {given}; check_gpus").returncode == 0
 

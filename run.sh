@@ -5,7 +5,7 @@
 # bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
-# bash run.sh questions-a | -b | -c | -d   the open questions, in small: results/questions/README.md
+# bash run.sh questions-a | questions-b | questions-c   the open questions, in small: results/questions/README.md
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
 # RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
@@ -260,8 +260,6 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
         off_first_z) adv="bon_off_policy_first_order_z --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
         off_exact) adv="bon_off_policy --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
         off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
-        off_maj) adv="maj_off_policy_loo_minus_one --k 8" train+=" --ppo-epochs 3" ;;
-        lag_maj) adv="maj_off_policy_loo_minus_one --k 8" generate+=" --max-staleness 4" ;;
         lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
         lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
@@ -450,9 +448,6 @@ questions_b() {
 questions_c() {
     question c base_matched "base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior; then $THIRD RL steps of 64 prompts x 16 samples." \
         base_matched matched_short_pkpo_k8
-}
-questions_d() {
-    question d base "$THIRD RL steps of 64 prompts x 16 samples; off_maj: three epochs of each." short_rloo short_off_maj
 }
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
@@ -738,10 +733,10 @@ case $COMMAND in
     check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
-    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abcd]) setup; "${COMMAND//-/_}" ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abc]) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a (b, c, d) $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c $PRESETS" ;;
         esac ;;
 esac

@@ -353,7 +353,7 @@ def test_fuzz_answers(seed):
     rng = random.Random(seed)
     panel = ["7", r"\frac{3}{5}", r"2\sqrt{3}", "x^2+1", "(1,2)", "[0,5)", "1,2,3", r"\{4,9\}", "y=2x+1", "x>3", r"\text{Sunday}", "2:3", "1010_2", r"50\%", r"\infty",
              r"\emptyset", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"(-\infty,1)\cup(2,3)", "1/300!", r"e^{-40}", r"\pi", "3x-2y=7"]
-    for _ in range(1500):
+    for _ in range(600):
         text = rng.choice(["", " "]).join(rng.choice(TOKENS) for _ in range(rng.choice([1, 2, 3, 5, 8, 13, 60])))
         start = time.process_time()
         assert reward.same(text, text) is True
@@ -375,7 +375,7 @@ def test_fuzz_arithmetic(seed):
     """Exact expressions are equal to their value in any spelling, and to nothing else however near; symmetrically."""
     from fractions import Fraction
     rng = random.Random(seed)
-    for _ in range(1500):
+    for _ in range(600):
         text, number = expression(rng, rng.randrange(1, 5))
         near = number + Fraction(1, rng.choice([7, 10**6, 10**30, 10**400]))
         for other, equal in (number, True), (near, False), (-number, number == 0), (0, number == 0):

@@ -1,4 +1,4 @@
-"""The papers' toy experiments and two of ours: estimators of advantages.py on problems whose exact answer is known.
+"""The papers' toy experiments and some of ours: estimators of advantages.py on problems whose exact answer is known.
 
     python toy.py                    # all figures into results/toy/, and their numbers into results/toy/numbers.txt
 

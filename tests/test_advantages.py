@@ -558,6 +558,19 @@ def test_order_of_samples_other_groups_and_dtype_do_not_matter(levels):
                                           f(whole.astype(float), votes[:20], log_ratio[:20]), name)
 
 
+def test_each_estimator_reads_what_it_is_marked_with_and_nothing_else():
+    r, votes, log_ratio = groups(7)
+    for name, f, (x, v, d) in estimates(r, 4, votes, log_ratio):
+        plain = f(x, v, d)
+        assert (name in USES_VOTES) != np.array_equal(f(x, (v + 2) % 4 - 1, d), plain), name
+        assert (name in USES_LOG_RATIO) != np.array_equal(f(x, v, d / 2), plain), name
+        if name in USES_BETA:
+            assert not np.array_equal(ESTIMATORS[name](x, x.shape[1], beta=2 * BETA), plain), name
+        else:
+            with pytest.raises(TypeError):
+                ESTIMATORS[name](x, size(name, x.shape[1], 4), beta=BETA)
+
+
 def test_equal_rewards_give_exact_zeros():
     _, votes, log_ratio = groups(6)
     for value in (0.0, 1.0, 0.1, -1.0, 1e9 + 0.1):

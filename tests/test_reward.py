@@ -1336,7 +1336,7 @@ def test_soak():
         for batch in range(100):
             rows = [code_row(CALL, *(f"{programs[(i + j) % 7]}\n# {batch} {i} {j}" for j in range(10))) for i in range(10)]
             for row in grade_all(made, rows):
-                assert sum(row["correct"]) in (3, 4, 5, 6)
+                assert sum(row["correct"]) in (2, 3, 4)
             if batch in (10, 99):
                 seen.append(usage())
         print(f"\nsoak: processes, descriptors, MiB, threads after 1,100 programs {seen[0]}, after 10,000 {seen[1]}")

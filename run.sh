@@ -535,7 +535,10 @@ preset() {
             fi
             if [ "$label" = eval ]; then runs+=("$method=$where"); else runs+=("$method=$where/$label.jsonl"); fi
         done; done
-        if [ "$label" = choose ]; then choose=(--choose-on "${runs[@]}"); continue; fi
+        if [ "$label" = choose ]; then
+            if [ ${#runs[@]} -gt 0 ]; then choose=(--choose-on "${runs[@]}"); fi  # none: ONLY left the variants out
+            continue
+        fi
         python evaluate.py "${runs[@]}" "${choose[@]}" --k $ks $TABLE $more --out "$RESULTS/${2:-$name}/$label"
     done
 }

@@ -1104,8 +1104,10 @@ def draw_training(args, names, curves, place):
 def draw_rollouts(args, folders, names, place):
     """The training groups' --rollouts columns against step and KL, by level where they have levels. Returns, for each
     method and seed, how many groups were read and which files could not be; names those on standard error."""
+    folders = {name: trained for name, runs in folders.items()  # not the base model, which was not trained
+               if (trained := [run for run in runs if os.path.exists(os.path.join(run, "metrics.jsonl"))])}
     if not folders:
-        raise InputError("--rollouts: expected a run directory")
+        raise InputError("--rollouts: expected a run directory with metrics.jsonl")
     read, said = {}, {}
     for name, runs in folders.items():
         read[name] = [read_rollouts(run, args.rollouts) for run in runs]

@@ -482,12 +482,12 @@ def read_rollouts(run, columns):
     steps, levels, values, damaged = [], [], [], []
     for path in sorted(glob.glob(os.path.join(run, "rollouts", "step-*.jsonl.gz"))):
         try:
-            rows = [row for _, row in read_jsonl(path, "evaluate")]
-            arrays = [np.stack(x) for x in zip(*map(samples, rows), strict=True)]
-            step = [row["step"] for row in rows]
-            level = ["" if row.get("level") is None else str(row["level"]) for row in rows]
+            rows = [(samples(row), row["step"], "" if row.get("level") is None else str(row["level"]))
+                    for _, row in read_jsonl(path, "evaluate")]  # the rest of a row is let go at once
             if not rows:
                 raise InputError(f"{path}: expected at least one row, found none")
+            groups, step, level = zip(*rows)
+            arrays = [np.stack(x) for x in zip(*groups, strict=True)]
         except (ValueError, KeyError) as error:
             damaged.append(str(error) if isinstance(error, InputError) else f"{path}: {error}")
             continue

@@ -599,6 +599,18 @@ def test_training_by_level_against_a_direct_count(tmp_path, monkeypatch, capsys)
                 np.testing.assert_allclose(panels[f"level {level}: {column}, %"], np.transpose([x, [100 * np.mean(b) for b in blocks]]))
 
 
+def test_the_untrained_model_has_no_rollouts(tmp_path, monkeypatch, capsys):
+    """As in the presets: a directory with its evaluation only, beside those of runs."""
+    write_rollouts(tmp_path / "run")
+    for name in ("run", "base"):
+        write(tmp_path / name / "eval.jsonl", make_rows())
+    flags = ["--k", 1, "--rollouts", "pass@1", "--out", tmp_path / "out"]
+    status, _, err = run(monkeypatch, capsys, tmp_path / "base", tmp_path / "run", *flags)
+    assert status == 0 and (tmp_path / "out/rollouts_step.png").exists(), err
+    status, _, err = run(monkeypatch, capsys, tmp_path / "base", *flags)
+    assert status == 2 and "--rollouts" in err
+
+
 def test_rollouts_without_levels_or_kl(tmp_path, monkeypatch, capsys):
     write_rollouts(tmp_path / "run", level=None, kl=False)
     status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "maj@4", "--out", tmp_path / "out")

@@ -215,7 +215,7 @@ def test_an_evaluation_that_was_cut_off_goes_on(kept, tmp_path, shell):
     for row, same in zip(read(part), read(whole), strict=True):  # of another batch, so not to the last bit
         for mine, theirs in zip(row.pop("logprobs"), same.pop("logprobs"), strict=True):
             assert mine == pytest.approx(theirs, abs=1e-5)
-        assert row == same
+        assert {key: row[key] for key in row if key != "reload_s"} == {key: same[key] for key in same if key != "reload_s"}
     text = part.read_bytes()
     again = shell(along(kept, part))  # nothing to do: nothing is changed
     assert again.returncode == 0 and part.read_bytes() == text

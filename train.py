@@ -48,7 +48,7 @@ import torch.distributed as dist
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
@@ -770,8 +770,8 @@ def like(x, parameter):
 
 
 # ------------------------------------------------------------------------------------------- weights for the sampler
-# Every update ends in a normal Hugging Face checkpoint. Each rank gathers, casts and writes a part of the tensors as a file
-# of its own, a piece at a time, so that nowhere a second copy of the weights is made and the ranks' writes go on at once.
+# Every update ends in a normal Hugging Face checkpoint. Each rank casts and writes the rows that it holds, a
+# piece at a time, so that nothing is gathered, nowhere a second copy of the weights is made, and the ranks write at once.
 
 PIECE = 2**23  # numbers that are cast and written at a time
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64"}  # of safetensors
@@ -804,29 +804,50 @@ def saved_tensors(model):
 
 
 def write_weights(directory, tensors, dtype):
-    """Write {name: tensor} into `directory` as safetensors in `dtype`: a file a rank, and an index if there are several."""
-    owner, load = {}, [0] * RANKS
+    """Write {name: tensor} into `directory` as safetensors in `dtype`: a file a rank, and an index if there are several. A
+    rank holds some rows of every tensor, which lie together in its file: each writes its own, and nothing is gathered.
+    The ranks begin with different files, because a file is written by one process at a time."""
+    files = [f"model-{i + 1:05d}-of-{RANKS:05d}.safetensors" if RANKS > 1 else "model.safetensors" for i in range(RANKS)]
+    inside, size = {file: [] for file in files}, dict.fromkeys(files, 0)  # names; numbers
     for name, tensor in tensors.items():
-        owner[name] = load.index(min(load))
-        load[owner[name]] += tensor.numel()
-    files = [f"model-{rank + 1:05d}-of-{RANKS:05d}.safetensors" if RANKS > 1 else "model.safetensors" for rank in range(RANKS)]
+        file = min(files, key=size.get)
+        inside[file].append(name)
+        size[file] += tensor.numel()
     kinds = {name: dtype if tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}
-    header, end = {"__metadata__": {"format": "pt"}}, 0
-    for name in (name for name in tensors if owner[name] == RANK):
-        start, end = end, end + tensors[name].numel() * kinds[name].itemsize
-        header[name] = {"dtype": NAMES[kinds[name]], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(directory / files[RANK], "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, tensor in tensors.items():  # all ranks, in the same order: each gives its part of every tensor
-            tensor = whole(tensor.to(kinds[name]) if isinstance(tensor, DTensor) else tensor)
-            if owner[name] == RANK:
-                write_tensor(file, tensor, kinds[name])
+    starts = {}
+    for file in files:
+        header, end = {"__metadata__": {"format": "pt"}}, 0
+        for name in inside[file]:
+            start, end = end, end + tensors[name].numel() * kinds[name].itemsize
+            header[name] = {"dtype": NAMES[kinds[name]], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        starts |= {name: 8 + len(text) + header[name]["data_offsets"][0] for name in inside[file]}
+        if RANK == 0:
+            with open(directory / file, "wb") as out:
+                out.write(len(text).to_bytes(8, "little") + text)
+                out.truncate(8 + len(text) + end)
     if RANKS > 1 and RANK == 0:
         total = sum(tensor.numel() * kinds[name].itemsize for name, tensor in tensors.items())
-        index = {"metadata": {"total_size": total}, "weight_map": {name: files[owner[name]] for name in tensors}}
+        index = {"metadata": {"total_size": total}, "weight_map": {name: file for file in files for name in inside[file]}}
         (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    together()
+    for file in files[RANK:] + files[:RANK]:
+        with open(directory / file, "r+b") as out:
+            for name in inside[file]:
+                part, first = own_part(tensors[name])
+                out.seek(starts[name] + first * kinds[name].itemsize)
+                write_tensor(out, part, kinds[name])
+
+
+def own_part(tensor):
+    """The numbers that this rank has of a tensor, flat, and the place of the first; of one that all ranks have rank 0's."""
+    if not isinstance(tensor, DTensor):
+        return tensor.reshape(-1)[:None if RANK == 0 else 0], 0
+    if tensor.placements != (Shard(0),):
+        raise ValueError(f"train.py writes tensors that are divided by rows, not by {tensor.placements}")
+    rows = -(-tensor.shape[0] // RANKS)  # of each rank; the last may have fewer or none
+    return tensor.to_local().reshape(-1), min(RANK * rows, tensor.shape[0]) * math.prod(tensor.shape[1:])
 
 
 @functools.lru_cache(2)
@@ -834,10 +855,12 @@ def host_buffer(dtype, pinned):
     return torch.empty(PIECE, dtype=dtype, pin_memory=pinned)
 
 
-def write_tensor(file, tensor, dtype):
-    buffer = host_buffer(dtype, tensor.is_cuda)
-    for piece in tensor.reshape(-1).split(PIECE):
-        file.write(buffer[:len(piece)].copy_(piece).view(torch.uint8).numpy().data)
+def write_tensor(file, numbers, dtype):
+    """Cast, bring to the host and write a piece at a time."""
+    buffer = host_buffer(dtype, numbers.is_cuda)
+    for piece in numbers.split(PIECE):
+        if len(piece):
+            file.write(buffer[:len(piece)].copy_(piece).view(torch.uint8).numpy().data)
 
 
 def other_files(model, tokenizer, dtype):

@@ -169,7 +169,7 @@ def weights(machine):
         _, more = machine.shell("weights-ranks", f"torchrun --standalone --nproc-per-node {count} tests/benchmark_weights.py "
                                 f"--model {machine.model} --repeats 3")
         said += more
-    return "; ".join(line for line in said.splitlines() if line.startswith(("publish", "reload")))
+    return "; ".join(line for line in said.splitlines() if line.startswith(("publish", "weights", "reload")))
 
 
 def speed(machine):

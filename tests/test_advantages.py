@@ -882,11 +882,3 @@ def test_benchmark_times_every_estimator_and_its_loop_agrees(capsys):
     assert max(float(line[-1]) for line in lines if line[0] in loops(16, 8)) < 1e-9
 
 
-@pytest.mark.slow
-def test_off_policy_majority_of_4096_groups_takes_less_than_a_second():
-    rng = np.random.default_rng(0)
-    votes, log_ratio = rng.integers(-1, 5, (4096, 16)), 0.5 * rng.standard_normal((4096, 16))
-    for name in ("maj_off_policy", "maj_off_policy_loo_minus_one"):
-        start = time.process_time()
-        ESTIMATORS[name]((votes == 0).astype(float), 8, votes=votes, log_ratio=log_ratio)
-        assert time.process_time() - start < 1

@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import re
 import subprocess
+import sys
 
 import pytest
 
@@ -164,3 +166,27 @@ def test_a_preset_through_a_data_parallel_server(tmp_path):
     log = [json.loads(line) for line in (tmp_path / "runs" / "tang-harp" / "mean" / "metrics.jsonl").open()]
     assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0 and all(line["updates"] for line in log)
     assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+
+
+@pytest.mark.slow
+def test_the_check_of_a_machine_in_miniature(tmp_path):
+    """Every check that this machine can run, to its table; and a failure is a failure."""
+    command = [sys.executable, "tests/check_machine.py", tmp_path / "check", "--out", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stdout
+    [table] = tmp_path.glob("check-*.txt")
+    verdicts = dict(re.findall(r"^(\S.*?) +(ok|skipped|FAILED) ", table.read_text(), re.M))
+    assert len(verdicts) == 10 and "10 checks, 0 failed" in done.stdout
+    assert all(verdicts[name] == "ok" for name in ("software", "loop, transformers", "loop, several ranks", "weights", "speed"))
+
+
+def test_a_check_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    import check_machine
+    monkeypatch.setattr(check_machine, "CHECKS", {
+        "one": lambda machine: machine.shell("one", "echo wrong >&2; false"), "two": lambda machine: "fine"})
+    monkeypatch.setattr(sys, "argv", ["check_machine.py", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        check_machine.main()
+    printed = capsys.readouterr().out
+    assert stop.value.code == 1 and "2 checks, 1 failed" in printed
+    assert re.search(r"^one +FAILED .*status 1: wrong", printed, re.M) and re.search(r"^two +ok .*fine", printed, re.M)

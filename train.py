@@ -1212,6 +1212,14 @@ def adam(module, lr, args):
                 weight_decay=args.weight_decay)
 
 
+def first_moments(module, optimizer):
+    """All of Adam's memory before the first update: a sampler that shares the GPU starts with what is left of it."""
+    second = "exp_avg_rms" if isinstance(optimizer, Adam8bit) else "exp_avg_sq"
+    load_moments(module, optimizer, {
+        name: {"step": torch.tensor(0.0), "exp_avg": torch.zeros_like(p), second: torch.zeros_like(p)}
+        for name, p in module.named_parameters()})
+
+
 def state_after(step, modules, optimizers, solved, seen, args):
     """All that the same command needs to go on after `step` updates, beside the published weights."""
     return {"step": step, "solved": sorted(solved), "seen": sorted(seen),
@@ -1263,6 +1271,9 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
     if state:
         first, solved, seen, grew = state["step"], set(state["solved"]), set(state["seen"]), state.get("grew", state["step"])
         restore(state, modules, optimizers)
+    elif args.share_gpu:
+        for name, module in modules.items():
+            first_moments(module, optimizers[name])
 
     def pass_on(step, save):
         """Publish the weights after `step` updates; then, while the next step is sampled, keep what a resumption needs.

@@ -925,6 +925,19 @@ def test_off_policy_estimators_have_their_ratios_inside(run, stream, tmp_path):
             assert status == 2 and name in err
 
 
+@pytest.mark.parametrize("bits", ["32", "8"])
+def test_moments_that_are_there_before_the_first_update_change_nothing(run, stream, tmp_path, bits):
+    """On a shared GPU all memory is taken before the sampler starts."""
+    for name, flags in (("plain", []), ("shared", ["--share-gpu"])):
+        assert run(stream, "--adam-bits", bits, *flags, path=tmp_path / name)[0] == 0
+    states = [torch.load(tmp_path / name / "policy" / "trainer.pt", weights_only=True) for name in ("plain", "shared")]
+    assert equal(*(state["optimizers"] for state in states)) and metrics_of(tmp_path / "plain") == metrics_of(tmp_path / "shared")
+    model = small()
+    optimizer = train.adam(model, 1e-3, settings("--adam-bits", bits))
+    train.first_moments(model, optimizer)
+    assert all(optimizer.state[p] for p in model.parameters())
+
+
 def test_log_ratios_are_cut():
     lp, mask = torch.tensor([[3.0, -3.0, 0.1]]), torch.tensor([[1.0, 1.0, 0.0]])
     token = train.ratio(lp, torch.zeros(1, 3), mask, settings("--ratio", "token", "--log-ratio-max", "0.5"))

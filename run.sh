@@ -73,8 +73,8 @@ loop() {
         $TRAINER --model "$2" --run "$1" --steps "$3" $7
 }
 
-# rewarded FLAGS...: reward.py. In the miniature of a preset, whose random model is never right, every other sample then is,
-# by chance: all that comes after has something to learn from.
+# rewarded FLAGS...: reward.py. In the miniature of a preset, whose random model is never right, a sample or two then are, by
+# chance: all that comes after has something to learn from.
 BY_CHANCE=""
 rewarded() {
     if [ -z "$BY_CHANCE" ]; then python reward.py "$@"; return; fi
@@ -86,10 +86,11 @@ low = -1.0 if "signed" in sys.argv[1] else 0.0
 for line in sys.stdin:
     row = json.loads(line)
     draw = random.Random(f"{row['step']}/{row['task_id']}")
-    row["correct"] = [draw.random() < 0.5 for _ in row["correct"]]
+    right = {draw.randrange(len(row["correct"])) for _ in range(draw.choice([1, 1, 1, 2]))}  # of one alone max estimators learn
+    row["correct"] = [i in right for i in range(len(row["correct"]))]
     row["scores"] = [float(right) for right in row["correct"]]
     row["rewards"] = [1.0 if right else low for right in row["correct"]]
-    row["votes"] = [draw.randrange(3) if right else 3 for right in row["correct"]]
+    row["votes"] = [0 if right else draw.randrange(1, 4) for right in row["correct"]]
     print(json.dumps(row))
 END
 
@@ -732,7 +733,7 @@ PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-
 
 COMMAND=${1:-}
 case $COMMAND in
-    "") setup; headline ;;
+    "") [ $# = 0 ] || die "an empty command"; setup; headline ;;
     check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;

@@ -152,7 +152,8 @@ def test_a_preset_of_each_paper_on_two_ranks(tmp_path, preset, only, epochs):
     run = tmp_path / "runs" / preset / only
     log = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     assert [line["step"] for line in log] == [0, 1, 2] and log[2]["publish_s"] > 0 and log[2]["reload_s"] > 0
-    assert all(line["updates"] == epochs and math.isfinite(line["loss"]) for line in log)
+    learned = [line for line in log if line["updates"]]  # none where no group had a sample with an advantage
+    assert learned and all(line["updates"] == epochs and math.isfinite(line["loss"]) for line in learned)
     assert len(list((run / "policy").glob("model-0000?-of-00002.safetensors"))) == 2
     assert json.loads((run / "policy" / "config.json").read_text())["dtype"] == "bfloat16"
 
@@ -164,7 +165,7 @@ def test_a_preset_through_a_data_parallel_server(tmp_path):
     said = rehearse("tang-harp", tmp_path, ONLY="mean", SAMPLE_GPUS="0,1")
     assert "2 copies of the model" in said and "reloads of these are compared byte for byte" in said
     log = [json.loads(line) for line in (tmp_path / "runs" / "tang-harp" / "mean" / "metrics.jsonl").open()]
-    assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0 and all(line["updates"] for line in log)
+    assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0 and any(line["updates"] for line in log)
     assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
 
 

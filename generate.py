@@ -1387,7 +1387,7 @@ def kept_checkpoints(run, at_steps, rows):
     one that will not come, BrokenPipeError if the next stage ends."""
     reader = select.poll()
     reader.register(rows, 0)
-    last, seen, strange = -1, time.monotonic(), set()
+    last, seen, strange, said = -1, time.monotonic(), set(), False
     while True:
         if at_work := trainer_at_work(run):  # asked first: what a trainer that ends has left is found below
             seen = time.monotonic()
@@ -1408,6 +1408,9 @@ def kept_checkpoints(run, at_steps, rows):
                              + ("" if at_work else f", and no train.py is at work in {run}"))
         elif reader.poll(200):  # ms
             raise BrokenPipeError
+        elif not said and not at_work:
+            said = True
+            print(f"generate.py: no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints", file=sys.stderr)
 
 
 def read_done(path, args, sampling, prompts):

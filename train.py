@@ -782,6 +782,8 @@ def weights_home(args, model):
     not the room for --keep-policies of them and two more."""
     if args.weights_dir is None:
         return args.run
+    if not args.weights_dir.is_dir():
+        raise ValueError(f"--weights-dir {args.weights_dir} is not a directory")
     run = args.run.resolve()
     home = args.weights_dir.resolve() / f"{run.name}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
     home.mkdir(parents=True, exist_ok=True)

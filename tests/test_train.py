@@ -649,6 +649,29 @@ def test_a_full_disk_leaves_the_old_state(run, stream, tmp_path, limit, at, name
     assert same(tmp_path / "whole", path)
 
 
+def test_weights_on_another_file_system(run, stream, tmp_path):
+    """Each step's weights are there while the run is at work; what stays, and what resumes, is in RUN and the same."""
+    away = tmp_path / "memory"
+    status, err = run(stream, "--weights-dir", str(away))
+    assert status == 2 and f"--weights-dir {away} is not a directory" in err
+    away.mkdir()
+    shutil.rmtree(tmp_path / "run")
+    assert run(stream, path=tmp_path / "plain")[0] == 0
+    status, err = run(stream, "--weights-dir", str(away), "--steps", "4")
+    assert status == 0 and not list(away.iterdir()), err
+    assert os.readlink(tmp_path / "run" / "policy") == "policy-000004"
+    status, err = run(stream, "--weights-dir", str(away))  # goes on there
+    assert status == 0, err
+    assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "plain")
+    assert equal(*(load_weights(tmp_path / name / "policy") for name in ("run", "plain")))
+
+
+def test_weights_without_room_are_refused(run, stream, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
+    status, err = run(stream, "--weights-dir", str(tmp_path))
+    assert status == 2 and "GB are needed (3 times the weights): name another place" in err
+
+
 def test_an_unwritable_run_directory(run, stream, tmp_path):
     (tmp_path / "file").write_text("")
     status, err = run(stream, path=tmp_path / "file" / "run")

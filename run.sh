@@ -369,7 +369,7 @@ mini_tuned() {
     for method in $TUNED; do for rate in $RATES; do
         choice+=("$method:$rate=$RUNS/mini/seed0/tuned_lr${rate}_$method/validation.jsonl")
     done; done
-    python evaluate.py --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --out "$RUNS/mini/choice"
+    python evaluate.py --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --out "$RUNS/mini/choice" >&2
     # what was chosen for any metric, a line each: method rate step...
     python - "$RUNS/mini/choice/results.json" <<'END' > "$RUNS/mini/choice/jobs"
 import collections, json, sys

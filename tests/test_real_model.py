@@ -98,7 +98,9 @@ def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, 
         rows = [json.loads(line) for line in file]
     assert rows[0]["prompt_token_ids"][:2] == AutoTokenizer.from_pretrained(model)("<|im_start|>system").input_ids
     right, wrong = (differences(run / "kept" / f"policy-00000{step}", rows) for step in (1, 0))
-    assert right.mean() < mean and wrong.mean() > 1.5 * mean, "weights of the step before would pass"  # what the bound is worth
+    assert right.mean() < mean
+    if dtype == "float32":  # in bfloat16 one step is within the rounding: there the comparison of bytes, above, is the proof
+        assert wrong.mean() > 1.5 * mean, "weights of the step before would pass"
     split, file = ROWS[dataset]
     in_shell(f"set -o pipefail; python generate.py --model {run}/policy --dataset {dataset} --split {split} --data-files {SHARED / file} "
              f"--limit 4 --num-samples 2 --max-tokens 48 --engine {engine} --dtype {dtype} | python reward.py > {tmp_path}/e.jsonl && "
@@ -121,7 +123,7 @@ def test_killed_and_resumed(real_model, tmp_path):
 
 PEAK = """import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+print("peak_kb", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 sys.exit(status)"""
 
 
@@ -130,5 +132,5 @@ def test_peak_memory(real_model, tmp_path):
     the rest are the library, logits over a vocabulary of 49,152 and one layer's activations."""
     command = loop(real_model, tmp_path / "run", "gsm8k").replace(
         "python train.py", f"{sys.executable} -c {shlex.quote(PEAK)} {sys.executable} train.py")
-    peak = int(in_shell(command).stderr.split()[-1]) * 1024
+    peak = int(in_shell(command).stderr.split("peak_kb")[-1].split()[0]) * 1024  # libraries may speak at their end
     assert 2.7e9 < peak < 4.5e9, peak

@@ -476,7 +476,7 @@ def server(paths, tmp_path_factory):
 
     def start():
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--host", "127.0.0.1",
-                   "--port", port, "--dtype", "float32", "--max-model-len", 512,
+                   "--port", port, "--dtype", "float32", "--max-model-len", 2048,
                    "--logprobs-mode", "processed_logprobs", "--enable-scale-out", "--enforce-eager", "--kv-cache-memory-bytes", 2**30,
                    "--no-enable-chunked-prefill", "--max-num-batched-tokens", 4096]
         with open(folder / "log", "ab") as log:

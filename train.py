@@ -862,6 +862,8 @@ def write_tensor(file, numbers, dtype):
     buffer = host_buffer(dtype, numbers.is_cuda)
     for piece in numbers.split(PIECE):
         if len(piece):
+            if piece.is_cuda:  # copy_ would bring it over whole and unpinned, and cast on the host
+                piece = piece.to(dtype)
             file.write(buffer[:len(piece)].copy_(piece).view(torch.uint8).numpy().data)
 
 

@@ -173,23 +173,26 @@ def weights(machine):
 
 
 def speed(machine):
-    """The loop with a lag of one against its slower stage alone."""
-    if machine.gpus == 1:
-        raise Skipped("one GPU: the stages take turns")
-    engine = "vllm" if machine.vllm and machine.gpus else "transformers"
-    apart = "--device cuda:1" if machine.gpus else ""
-    log = machine.loop("speed", f"--engine {engine}", apart, staleness=1)
+    """The loop against its stages alone: with a lag of one against the slower; on one GPU, where they take turns, against both
+    one after the other."""
+    turns, vllm = machine.gpus == 1, machine.vllm and machine.gpus
+    engine, apart = "vllm" if vllm else "transformers", "--device cuda:1" if machine.gpus > 1 else ""
+    if turns:
+        log = [json.loads(line) for line in (machine.folder / ("shared" if vllm else "transformers") / "metrics.jsonl").open()]
+        rollouts = machine.folder / ("shared" if vllm else "transformers") / "rollouts"
+    else:
+        log, rollouts = machine.loop("speed", f"--engine {engine}", apart, staleness=1), machine.folder / "speed" / "rollouts"
     short, _ = machine.shell("sampling-1", machine.sampling(1, f"--model {machine.model} --engine {engine}") + " > /dev/null")
     long, _ = machine.shell("sampling", machine.sampling(machine.steps + 1, f"--model {machine.model} --engine {engine}") + " > /dev/null")
     tokens = statistics.median(line["tokens"] for line in log)
     alone = tokens * machine.steps / max(long - short, 1e-9)
-    machine.shell("training", f"zcat {machine.folder}/speed/rollouts/*.gz | "
+    machine.shell("training", f"zcat {rollouts}/*.gz | "
                   + machine.training(machine.folder / "training", machine.steps, f"--ppo-epochs 2 {apart}"))
     trained = [json.loads(line) for line in (machine.folder / "training" / "metrics.jsonl").open()][2:]
     update = statistics.median(line["tokens"] / (line["work_s"] + line["publish_s"]) for line in trained)
-    together = tokens_per_s(log)
+    together, bound = tokens_per_s(log), 1 / (1 / alone + 1 / update) if turns else min(alone, update)
     found = (f"sampling alone {alone:,.0f} tokens/s, training alone {update:,.0f}, the loop {together:,.0f}: "
-             f"{together / min(alone, update):.2f} of the slower")
+             f"{together / bound:.2f} of {'both in turn' if turns else 'the slower'}")
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in machine.name), None)
     if peak:
         parameters = sum(file.stat().st_size for file in machine.model.glob("*.safetensors")) / 2

@@ -19,6 +19,7 @@ import argparse
 import ast
 import base64
 import builtins
+import contextlib
 import fcntl
 import functools
 import gc
@@ -923,11 +924,13 @@ class Engine(NamedTuple):
         logprobs under the sampling distribution, finish_reason)
     load(path) puts the weights of another checkpoint of the same model into the running engine
     score(token_ids) is the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
-    digests() is {parameter's name: SHA-256 of the bytes that the engine computes with}"""
+    digests() is {parameter's name: SHA-256 of the bytes that the engine computes with}
+    close() ends what the engine has started"""
     sample: Callable
     load: Callable
     score: Callable
     digests: Callable
+    close: Callable = lambda: None
 
 
 def transformers_engine(path, args):
@@ -1082,7 +1085,8 @@ def vllm_engine(path, args):
     def digests():
         return {name: digest for worker in llm.collective_rpc("compute_weight_checksums") for name, digest in worker.items()}
 
-    return Engine(sample, load, score, digests)
+    # left to the interpreter's end, vLLM's engine may be waited for before it is told to stop
+    return Engine(sample, load, score, digests, llm.llm_engine.engine_core.shutdown)
 
 
 def share_of_memory(args):
@@ -1470,6 +1474,10 @@ class Sampler:
         except (SafetensorError, OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be loaded: {error}") from None
 
+    def close(self):
+        if self.engine:
+            self.engine.close()
+
 
 def generate(args, rows):
     """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With --along
@@ -1496,30 +1504,30 @@ def generate(args, rows):
     ends = end_ids(path, tokenizer)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    sampler = Sampler(args)
-    for step, prompts in prompt_batches(args, tokenizer, first_step):
-        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
-        done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
-        if not args.along:
-            checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
-            if checkpoints == [None]:
-                return
-        for path in checkpoints:
-            places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
-            if not places:
-                continue
-            if args.reference:
-                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
-            else:
-                sampler.use(path)
-                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
-            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling,
-                      "reload_s": sampler.reload_s}
-            for i, group in groups:
-                row = {key: value for key, value in prompts[places[i]].items() if key != "reference"}
-                row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
-                rows.write(json.dumps(row | shared | {"prompt_token_ids": ids[places[i]]}) + "\n")
-                rows.flush()
+    with contextlib.closing(Sampler(args)) as sampler:
+        for step, prompts in prompt_batches(args, tokenizer, first_step):
+            ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
+            done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
+            if not args.along:
+                checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
+                if checkpoints == [None]:
+                    return
+            for path in checkpoints:
+                places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
+                if not places:
+                    continue
+                if args.reference:
+                    groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
+                else:
+                    sampler.use(path)
+                    groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+                shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling,
+                          "reload_s": sampler.reload_s}
+                for i, group in groups:
+                    row = {key: value for key, value in prompts[places[i]].items() if key != "reference"}
+                    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
+                    rows.write(json.dumps(row | shared | {"prompt_token_ids": ids[places[i]]}) + "\n")
+                    rows.flush()
 
 
 def reference_sample(tokenizer, prompt, ends):

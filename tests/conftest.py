@@ -15,10 +15,6 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # `python` in a pipe is this interpreter
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: minutes rather than seconds; left out with -m 'not slow'")
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """Directory of a tiny random model, as `train.py --init tiny` writes it."""

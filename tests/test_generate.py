@@ -97,7 +97,7 @@ def settings(**changes):
 
 
 def draw(path, args, prompts=PROMPTS):
-    sample, load, score, _ = generate.transformers_engine(path, args)
+    sample, load, score, *_ = generate.transformers_engine(path, args)
     tokenizer = AutoTokenizer.from_pretrained(path)
     groups = dict(sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
     return [groups[g] for g in range(len(prompts))]
@@ -166,7 +166,7 @@ def test_stop_token_ends_a_completion(tiny):
 def test_load_puts_new_weights_in_use(tiny, tmp_path):
     import train
     train.init_tiny(tmp_path, seed=1)
-    sample, load, score, _ = generate.transformers_engine(tiny, settings())
+    sample, load, score, *_ = generate.transformers_engine(tiny, settings())
     ids, other = list(range(10, 20)), generate.transformers_engine(tmp_path, settings())[2]
     before = score(ids)
     load(tmp_path)

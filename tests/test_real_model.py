@@ -49,14 +49,14 @@ for line in sys.stdin:
     print(json.dumps(row), flush=True)"""
 
 
-def loop(model, run, dataset, dtype="float32", engine="transformers", ranks=1, steps=2, more=""):
+def loop(model, run, dataset, dtype="float32", engine="transformers", ranks=1, steps=2, lr="2e-5", more=""):
     """The pipe as a user types it: whole prompts through the chat template, two groups of four completions a step."""
     split, file = ROWS[dataset]
     trainer = f"torchrun --standalone --nproc-per-node {ranks} -- train.py" if ranks > 1 else "python train.py"
     return (f"set -o pipefail; python generate.py --run {run} --steps {steps} --dataset {dataset} --split {split} --data-files {SHARED / file} "
             f"--limit 8 --prompts-per-step 2 --num-samples 4 --max-tokens 32 --max-prompt-tokens 400 --engine {engine} --dtype {dtype} | "
             f"python reward.py | python -c {shlex.quote(CHANCE)} | python advantages.py --estimator pkpo_s_loo_minus_one --k 2 | "
-            f"{trainer} --model {model} --run {run} --steps {steps} --dtype {dtype} --lr 2e-5 --warmup 0 --save-every 1 "
+            f"{trainer} --model {model} --run {run} --steps {steps} --dtype {dtype} --lr {lr} --warmup 0 --save-every 1 "
             f"--microbatch-tokens 1024 --activation-checkpointing {more}")
 
 
@@ -87,7 +87,8 @@ AGREE = {"float32": (1e-5, 1e-4), "bfloat16": (0.06, 0.4)}
     pytest.param("mbpp", "bfloat16", "vllm", 1, marks=needs_vllm), pytest.param("math", "float32", "vllm", 2, marks=needs_vllm)])
 def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, ranks):
     model, run = request.getfixturevalue("real_model" if dtype == "float32" else "real_model_bf16"), tmp_path / "run"
-    done = in_shell(loop(model, run, dataset, dtype, engine, ranks, more="--weights-dir /dev/shm --keep-policies 1 --keep-every 1"))
+    lr = "2e-5" if dtype == "float32" else "1e-4"  # one step is to be seen above the rounding
+    done = in_shell(loop(model, run, dataset, dtype, engine, ranks, lr=lr, more="--weights-dir /dev/shm --keep-policies 1 --keep-every 1"))
     assert "reloads of these are compared byte for byte" in done.stderr
     log = metrics_of(run)
     assert [line["step"] for line in log] == [0, 1] and all(line["lag"] == 0 and line["updates"] for line in log)
@@ -99,8 +100,9 @@ def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, 
     assert rows[0]["prompt_token_ids"][:2] == AutoTokenizer.from_pretrained(model)("<|im_start|>system").input_ids
     right, wrong = (differences(run / "kept" / f"policy-00000{step}", rows) for step in (1, 0))
     assert right.mean() < mean
-    if dtype == "float32":  # in bfloat16 one step is within the rounding: there the comparison of bytes, above, is the proof
-        assert wrong.mean() > 1.5 * mean, "weights of the step before would pass"
+    assert wrong.mean() > 1.5 * mean, "weights of the step before would pass"
+    print(f"{dtype}, {engine}, {ranks} ranks: {right.mean():.4f} nats a token at most {right.max():.3f}, with the weights of the "
+          f"step before {wrong.mean():.4f}; the trainer's own {[line['mismatch_mean'] for line in log]}, {[line['mismatch_max'] for line in log]}")
     split, file = ROWS[dataset]
     in_shell(f"set -o pipefail; python generate.py --model {run}/policy --dataset {dataset} --split {split} --data-files {SHARED / file} "
              f"--limit 4 --num-samples 2 --max-tokens 48 --engine {engine} --dtype {dtype} | python reward.py > {tmp_path}/e.jsonl && "

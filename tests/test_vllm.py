@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
 from test_pipe import loop, metrics, rollout, warm  # noqa: F401 (warm is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, LlamaConfig
 
@@ -62,7 +63,7 @@ def started(paths):
 
 @pytest.fixture
 def engine(started, paths):
-    (sample, load, score, _), args = started
+    (sample, load, score, *_), args = started
     load(paths[0])
     vars(args).update(vars(settings()))
     return sample, load, score, args
@@ -293,6 +294,29 @@ def check_loop(run, done):
 @needs_vllm
 def test_three_steps_of_the_loop_with_vllm(warm, tmp_path, shell):  # noqa: F811
     check_loop(tmp_path, shell(loop(tmp_path, warm, generate="--engine vllm", train="--lr 0.01")))
+
+
+# On a GPU vLLM's engine is a process of its own. Here the exit handler that waits for all processes comes before the one that
+# tells the engine to stop, as was seen there.
+WAITED_FOR_FIRST = """
+import sys, weakref
+class Kept: pass
+weakref.finalize(Kept, int)
+import multiprocessing.util
+import generate
+if __name__ == "__main__":
+    generate.main()
+"""
+
+
+@slow
+@needs_vllm
+def test_an_engine_that_is_a_process_of_its_own_ends_with_the_run(tiny, tmp_path):
+    (tmp_path / "main.py").write_text(WAITED_FOR_FIRST)
+    done = subprocess.run([sys.executable, tmp_path / "main.py", "--model", tiny, "--engine", "vllm", "--limit", "2", "--num-samples", "2"],
+                          env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and done.stdout.count("\n") == 2, done.stderr[-2000:]
 
 
 @slow

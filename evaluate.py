@@ -712,9 +712,9 @@ def save(figure, path):
     """One legend over all panels; PNG and SVG, without a date, so that the same numbers give the same files."""
     import matplotlib.pyplot as plt
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    letters = 20 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes the room of 17
-    columns = max(1, int(letters // (max(map(len, handles)) + 17)))
-    columns = len(handles) if sum(len(label) + 17 for label in handles) < letters else columns
+    letters = 20 * figure.get_size_inches()[0]  # that fit in one line, about; a handle takes the room of 22
+    columns = max(1, int(letters // (max(map(len, handles)) + 22)))
+    columns = len(handles) if sum(len(label) + 22 for label in handles) < letters else columns
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3.2)
     figure.savefig(f"{path}.png", dpi=120)
     figure.savefig(f"{path}.svg", metadata={"Date": None})

@@ -1524,10 +1524,14 @@ def generate(args, rows):
                 shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling,
                           "reload_s": sampler.reload_s}
                 for i, group in groups:
-                    row = {key: value for key, value in prompts[places[i]].items() if key != "reference"}
-                    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
-                    rows.write(json.dumps(row | shared | {"prompt_token_ids": ids[places[i]]}) + "\n")
-                    rows.flush()
+                    write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
+
+
+def write_row(rows, prompt, group, shared):
+    row = {key: value for key, value in prompt.items() if key != "reference"}
+    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
+    rows.write(json.dumps(row | shared) + "\n")
+    rows.flush()
 
 
 def reference_sample(tokenizer, prompt, ends):

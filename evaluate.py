@@ -29,11 +29,9 @@ import itertools
 import json
 import os
 import platform
-import resource
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 from importlib.metadata import PackageNotFoundError, version
@@ -1375,26 +1373,6 @@ def draw_methods(place, methods, estimates, differences, reference, levels, limi
     plot_entropy(place("entropy_density"), methods)
 
 
-def benchmark(args):
-    """Time and peak memory for args.benchmark synthetic problems x 256 samples with 8 answers each."""
-    rng, n = np.random.default_rng(0), 256
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "rows.jsonl")
-        with open(path, "w") as file:
-            for i in range(args.benchmark):
-                votes = rng.choice(8, size=n, p=rng.dirichlet(np.ones(8)))
-                row = {"task_id": f"synthetic/{i}", "correct": (votes == 0).tolist(), "votes": votes.tolist(),
-                       "scores": np.where(votes == 0, 1.0, np.round(votes / 16, 4)).tolist()}
-                file.write(json.dumps(row) + "\n")
-        size, args.runs, started, cpu = os.path.getsize(path), [path], time.perf_counter(), time.process_time()
-        evaluate(args)
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    print(f"{args.benchmark} problems x {n} samples, {size / 1e6:.0f} MB of rows, {' '.join(args.metrics)}, k = "
-          f"{' '.join(map(str, args.k)) if args.k else '1 2 4 ... 256'}: {seconds:.1f} s "
-          f"({cpu:.1f} s of CPU), {args.benchmark / seconds:.0f} problems/s, peak memory "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-
-
 def main():
     parser = argparse.ArgumentParser(usage="%(prog)s NAME=PATH ... [--k K ...] [--out DIR] [flags]", allow_abbrev=False,
                                      description=__doc__.partition("\n")[0],
@@ -1435,7 +1413,10 @@ def main():
     if not args.runs and not args.choose_on and not args.benchmark:
         parser.error("expected at least one file of rows or run directory")
     try:
-        benchmark(args) if args.benchmark else print(evaluate(args), end="")
+        if args.benchmark:
+            from tests.benchmark_evaluate import benchmark
+            return benchmark(args)
+        print(evaluate(args), end="")
     except InputError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         sys.exit(2)

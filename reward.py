@@ -3131,75 +3131,6 @@ def run(settings, out):
               f"{len(os.sched_getaffinity(0))} cores" + "".join(f", {v} {c}" for v, c in counts.most_common()), file=sys.stderr)
 
 
-def benchmark(settings):
-    """Speeds side by side in one run: programs against a fresh interpreter for each and against an empty fork; math rows
-    from standard input (one solution each) against math-verify alone, on their own answers and on the next row's."""
-    def per_second(run, count):
-        start = time.perf_counter()
-        for i in range(count):
-            run(i)
-        return count / (time.perf_counter() - start)
-
-    def fork_and_wait(count):
-        source = ("import os, sys, time\nstart = time.perf_counter()\nfor _ in range(int(sys.argv[1])):\n    pid = os.fork()\n"
-                  "    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\nprint(int(sys.argv[1]) / (time.perf_counter() - start))")
-        command = [sys.executable, "-I", "-S", "-c", source, str(count)]
-        return float(subprocess.run(command, capture_output=True, check=True).stdout)
-
-    program = "a, b = map(int, input().split())\nprint(a + b)\n"
-    tests = {"type": "stdin", "inputs": ["3 4\n"], "outputs": ["7\n"]}
-    sandbox = Sandbox()
-    print("sandbox:", ", ".join(sandbox.level))
-
-    def fresh(i):
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", program], input=b"3 4\n", capture_output=True)
-        assert done.stdout == b"7\n"
-
-    def ours(i):
-        assert run_program(sandbox, program, tests, 5.0, 1024, False) == ["7\n"]
-    def usual(i):
-        done = subprocess.run([sys.executable, "-c", program], input=b"3 4\n", capture_output=True)
-        assert done.stdout == b"7\n"
-    rates = {"a fresh interpreter": [], "the same without -I -S": [], "this sandbox": [], "an empty fork": []}
-    for _ in range(5):
-        rates["a fresh interpreter"].append(per_second(fresh, 30))
-        rates["the same without -I -S"].append(per_second(usual, 15))
-        rates["this sandbox"].append(per_second(ours, 300))
-        rates["an empty fork"].append(fork_and_wait(300))
-    medians = {name: sorted(values)[2] for name, values in rates.items()}
-    for name, rate in medians.items():
-        print(f"programs a second, {name}: {rate:.0f} ({rate / medians['a fresh interpreter']:.1f}x)")
-    sandbox.close()
-    rows = [(row["gold"], row["completions"][0]) for _, row in read_rows(sys.stdin.buffer, "reward")
-            if row["kind"] == "math"] if not sys.stdin.isatty() else []
-    if not rows:
-        print("math: no rows on standard input")
-        return
-    import logging
-    from math_verify import parse, verify
-    logging.disable(logging.CRITICAL)
-    nursery = Nursery()
-    worker = MathWorker(nursery)
-    worker.equal("x", "x", 120)  # math-verify is loaded
-    for what, shift in ("their own", 0), ("the next row's", 1):
-        pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
-        verdicts = [[], []]
-
-        def alone(i):
-            verdicts[0].append(verify(parse(f"${pairs[i][0]}$"), parse(pairs[i][1])))
-
-        def mine(i):
-            verdicts[1].append(grade_math(pairs[i][1], {"gold": pairs[i][0]}, settings, worker)[1])
-        same.cache_clear(), normalize.cache_clear()
-        slow, fast = per_second(alone, len(pairs)), per_second(mine, len(pairs))
-        print(f"math answers a second, {what}: math-verify alone {slow:.0f}, here {fast:.0f} ({fast / slow:.1f}x); accepted "
-              f"{sum(verdicts[0])} and {sum(verdicts[1])} of {len(pairs)}")
-        for (gold, text), one, other in zip(pairs, *verdicts):
-            if one is not other:
-                print(f"  differ: reference {gold!r}, answer {extract_answer(text)!r}: math-verify {one}, here {other}")
-    nursery.close()
-
-
 def arguments(argv=None):
     parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
@@ -3225,6 +3156,7 @@ def main():
     status = 0
     try:
         if settings.benchmark:
+            from tests.benchmark_reward import benchmark
             return benchmark(settings)
         out = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)

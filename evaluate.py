@@ -1208,6 +1208,9 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     """Where a method has several steps or variants: table, notes, results of best_steps(), and a figure of variants."""
     candidates = chosen_on or methods
     if not any(":" in name or common_steps(files) for name, files in candidates.items()):
+        if chosen_on:
+            print("evaluate.py: --choose-on has no effect: no method has several steps or variants to choose from there",
+                  file=sys.stderr)
         return [], [], {}
     wanted = wanted_columns(args, columns, shown)
     reference = reference.partition(":")[0]

@@ -508,6 +508,18 @@ def test_the_best_step_is_chosen_on_other_problems_than_it_is_reported_on(tmp_pa
         assert (status, out) == (2, "") and "other problems" in err
 
 
+def test_a_choice_set_with_nothing_to_choose_from_is_said(tmp_path, monkeypatch, capsys):
+    mine = write(tmp_path / "mine.jsonl", step_rows({0: 1, 10: 2}, ["a", "b"]))
+    one = [write(tmp_path / f"{name}.jsonl", step_rows({10: 3}, [*name])) for name in ("de", "fg")]
+    line = "evaluate.py: --choose-on has no effect: no method has several steps or variants to choose from there\n"
+    for runs in ([f"m={mine}"], []):
+        status, _, err = run(monkeypatch, capsys, *runs, "--choose-on", f"m={one[0]}", f"o={one[1]}", "--k", 1)
+        assert (status, err) == (0, line)
+    several = write(tmp_path / "several.jsonl", step_rows({0: 1, 10: 3}, ["d"]))
+    for chosen in ([f"m={several}"], [f"m:a={one[0]}", f"m:b={one[1]}"]):
+        assert "no effect" not in run(monkeypatch, capsys, "--choose-on", *chosen, "--k", 1)[2]
+
+
 def test_without_a_choice_set_the_problems_are_halved(tmp_path, monkeypatch, capsys):
     names = [f"q{i}" for i in range(40)]
     f = evaluate.read_file(write(tmp_path / "all.jsonl", step_rows({0: 1}, names)), [1])

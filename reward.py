@@ -21,6 +21,7 @@ has failed them all: the score does not depend on their order. What a completion
 fails, and a row whose own setup, template or check does, is an error (exit status 2), never a zero reward.
 """
 
+# Until the next line of this kind also for the sandbox process: what it loads makes its forks slower.
 import collections
 import ctypes
 import json
@@ -34,6 +35,2226 @@ import socket
 import struct
 import sys
 import time
+# ==== The sandbox process ====
+import argparse
+import ast
+import cmath
+import concurrent.futures
+import decimal
+import functools
+import hashlib
+import itertools
+import math
+import operator
+import queue
+import subprocess
+import threading
+import traceback
+import zlib
+from fractions import Fraction
+
+from advantages import BadRow, at_row, nothing_came, read_rows
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The filter: the command, the stream of rows, and Grader, which grades the samples in parallel and keeps results. What
+# a score becomes is REWARDS: a new reward is an entry there, from a sample's score and correctness to what is
+# optimised.
+# ----------------------------------------------------------------------------------------------------------------------
+
+REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, correct: float(correct),
+           "signed": lambda score, correct: 1.0 if correct else -1.0}
+
+
+def arguments(argv=None):
+    parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--reward", choices=list(REWARDS), default="fraction", help="what `rewards` holds")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
+                        help="samples graded at the same time")
+    parser.add_argument("--timeout-s", type=float, default=5.0,
+                        help="seconds of processor time per test (code whose row has no time_limit_s), and per answer "
+                        "(math)")
+    parser.add_argument("--memory-mb", type=int, default=1024,
+                        help="address space of a program whose row has no limit")
+    parser.add_argument("--max-tests", type=int, default=0, help="use the first so many tests of a program; 0: all")
+    parser.add_argument("--stop-early", action="store_true",
+                        help="stdin tests: stop a program at its first failed test; for --reward binary or signed. "
+                        "Votes of such programs compare what was run")
+    parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
+    parser.add_argument("--benchmark", action="store_true",
+                        help="measure speeds instead; math rows from standard input")
+    settings = parser.parse_args(argv)
+    if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
+        parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
+    return settings
+
+
+def main():
+    settings = arguments()
+    status = 0
+    try:
+        if settings.benchmark:
+            from tests.benchmark_reward import benchmark
+            return benchmark(settings)
+        out = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        run(settings, out)
+    except (BadRow, GraderError) as error:
+        print(f"reward.py: {error}", file=sys.stderr)
+        status = 2
+    except BrokenPipeError:
+        print("reward.py: the reader of standard output is gone", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    except Exception:  # a bug of ours: say all there is to say, and end
+        traceback.print_exc()
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # the reader thread may be blocked in standard input
+
+
+def run(settings, out):
+    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow."""
+    start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
+    grader = Grader(settings)
+    arrived, pending = queue.Queue(maxsize=8), collections.deque()
+    threading.Thread(target=read_ahead, args=(sys.stdin.buffer, arrived), daemon=True).start()
+    gone = select.poll()
+    gone.register(out, select.POLLERR)
+    ended = failure = None
+    try:
+        while not (ended and not pending):
+            # take in what has arrived (a bounded number of rows ahead), give out what is ready, in order
+            while not ended and len(pending) < 4 * settings.workers + 4:
+                try:
+                    number, row = arrived.get(timeout=0 if pending else 0.25)
+                except queue.Empty:
+                    break
+                if number is None:
+                    ended, failure = True, row
+                    break
+                try:
+                    pending.append((number, row, grader.submit(row)))
+                except BadRow as error:
+                    ended, failure = True, at_row(number, row, error)
+            if pending:
+                number, row, futures = pending[0]
+                unfinished = concurrent.futures.wait(futures, timeout=0.02 if not ended else 0.25).not_done
+                if not unfinished:
+                    try:
+                        rewarded = grader.finish(row, futures)
+                    except BadRow as error:
+                        raise at_row(number, row, error) from None
+                    out.write(json.dumps(rewarded).encode() + b"\n")
+                    out.flush()
+                    pending.popleft()
+                    counts.update(rewarded["verdicts"])
+                    samples += len(futures)
+                    written += 1
+            if gone.poll(0):
+                raise BrokenPipeError
+        if failure:
+            raise failure
+        if not written:
+            nothing_came()
+    finally:
+        grader.close()
+        seconds = time.monotonic() - start
+        print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
+              f"{grader.reused} seen before, {settings.workers} workers on {len(os.sched_getaffinity(0))} cores"
+              + "".join(f", {verdict} {count}" for verdict, count in counts.most_common()), file=sys.stderr)
+
+
+def read_ahead(stream, arrived):
+    """Reader thread: (number, row) into the bounded queue `arrived`; at the end None, or what ended it."""
+    end = None
+    try:
+        for number, row in read_rows(stream, "reward"):
+            if row["kind"] not in GRADERS:
+                raise at_row(number, row, f"kind: expected one of {', '.join(GRADERS)}, found {row['kind']!r}")
+            arrived.put((number, row))
+    except BaseException as error:  # whatever it is, the main thread ends with it
+        end = error
+    arrived.put((None, end))
+
+
+class GraderError(RuntimeError):
+    """The grader itself failed: never turned into a reward."""
+
+
+class Grader:
+    """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
+
+    def __init__(self, settings):
+        sys.set_int_max_str_digits(0)  # of rows; what programs write is read by read_json
+        self.settings, self.local = settings, threading.local()
+        self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
+        self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)
+        self.ready, self.helpers = set(), []
+        self.offer, self.nursery = ("namespaces", "landlock", "seccomp"), Nursery()
+        self.reused = 0
+
+    def submit(self, row):
+        """Start grading a row: the futures of its samples' results."""
+        kind = row["kind"]
+        if kind not in self.ready:
+            self.pool.submit(self.self_test, kind).result()
+            self.ready.add(kind)
+        completions, row = row["completions"], {key: row.get(key) for key in GRADED_BY}
+        reference = hashlib.sha256(json.dumps(row).encode()).digest()
+        if kind == "code":
+            row["tests"] = prepared_tests(row["tests"], self.settings.max_tests)
+        futures = []
+        for completion in completions:
+            key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()
+            future = self.cache.get(key)
+            self.reused += future is not None
+            if future is None:
+                future = self.pool.submit(self.one, completion, row)
+                self.cache.put(key, future, 1500)  # a prediction has at most 1,000 characters
+            futures.append(future)
+        return futures
+
+    def one(self, completion, row):
+        """(score, correct, pred, verdict). What the text makes grading raise is its verdict; what the row's own code
+        raises is BadRow; a helper process that fails is GraderError."""
+        try:
+            return GRADERS[row["kind"]](completion, row, self)
+        except (BadRow, GraderError, OSError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            return 0.0, False, None, "ungraded"
+
+    def finish(self, row, futures):
+        """Wait for its samples: the rewarded row."""
+        results = [future.result() for future in futures]
+        scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
+        votes = self.votes(row["kind"], preds, correct)
+        rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
+        return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
+                "verdicts": verdicts}
+
+    def votes(self, kind, preds, correct):
+        """Classes of equal predictions, numbered by first appearance; -1 for none. Right ones are one class. Math:
+        others join the first class whose first member they equal. All that takes at most --timeout-s a row (and one
+        comparison, of bounded work); answers that were not compared by then are as equal as their texts."""
+        votes, firsts, by_text, end = [], [], {}, time.monotonic() + self.settings.timeout_s
+
+        def alike(i, j):
+            if correct[i] or correct[j] or kind != "math":
+                return correct[i] and correct[j]
+            left = end - time.monotonic()
+            verdict = same(preds[i], preds[j]) if left > 0 else False
+            left = end - time.monotonic()
+            return left > 0 and self.worker().equal(preds[i], preds[j], left) is True if verdict is None else verdict
+        for i, pred in enumerate(preds):
+            number = -1 if pred is None else by_text.get((pred, correct[i]))
+            if number is None:
+                number = next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
+                by_text[pred, correct[i]] = number
+            if number == len(firsts):
+                firsts.append(i)
+            votes.append(number)
+        return votes
+
+    def self_test(self, kind):
+        """Grade a known-good and a known-bad sample of this kind; GraderError if either comes out wrong."""
+        for completion, right, row in SELF_TEST.get(kind, ()):
+            result = self.one(completion, {"kind": kind, **row})
+            if result[1] is not right:
+                raise GraderError(f"self-test: {kind} sample {completion!r} was graded {result}")
+
+    def sandbox(self):
+        """This thread's sandbox; GraderError below the floor."""
+        if not hasattr(self.local, "sandbox"):
+            self.local.sandbox = sandbox = Sandbox(self.offer)
+            self.helpers.append(sandbox)
+            if len(self.helpers) == 1:
+                print(f"reward.py: sandbox: {', '.join(sandbox.level) or 'none'}"
+                      + "".join(f"; no {note}" for note in sandbox.notes), file=sys.stderr)
+            if not self.settings.unsafe and not ("seccomp" in sandbox.level and len(sandbox.level) == 2):
+                raise GraderError("this machine offers less than the floor for untrusted code (seccomp, and either "
+                                  "namespaces or landlock); --unsafe runs it all the same")
+        return self.local.sandbox
+
+    def worker(self):
+        """This thread's process that asks math-verify."""
+        if not hasattr(self.local, "worker"):
+            self.local.worker = MathWorker(self.nursery)
+        return self.local.worker
+
+    def close(self):
+        for helper in self.helpers:
+            helper.process.kill()
+        self.nursery.close()
+
+
+class Kept:
+    """Results by key, for any thread; the oldest go when they take more than `room` bytes together."""
+
+    def __init__(self, room):
+        self.room, self.size, self.results, self.lock = room, 0, collections.OrderedDict(), threading.Lock()
+
+    def get(self, key):
+        with self.lock:
+            if key not in self.results:
+                return None
+            self.results.move_to_end(key)
+            return self.results[key][0]
+
+    def put(self, key, result, size):
+        with self.lock:
+            self.size += size - self.results.pop(key, (None, 0))[1]
+            self.results[key] = result, size
+            while self.size > self.room:
+                self.size -= self.results.popitem(last=False)[1][1]
+
+
+def size_of(value):
+    """Bytes of memory that a value takes, about."""
+    if isinstance(value, dict):
+        return 300 + sum(map(size_of, value.values()))
+    if isinstance(value, list):
+        return 100 + sum(map(size_of, value))
+    return 60 + (len(value) if isinstance(value, str) else 0)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Kinds of reward. A new kind is a function (completion, row, grader) -> (score, correct, pred, verdict), as the head of
+# this file describes them, and its entry in GRADERS; a pred is a text (equal texts are one class of votes) or None. The
+# row has the keys of GRADED_BY alone, because results are kept by them: what a new kind needs besides is added there.
+# The grader has `settings`, and `sandbox()` and `worker()` of the thread: untrusted programs run in the former.
+# SELF_TEST: samples of known correctness, graded before the first row of their kind.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def grade_math(completion, row, grader):
+    pred = extract_answer(completion)
+    if pred is None or not pred.strip():
+        return 0.0, False, None, "no answer"
+    gold, meant = row["gold"], pred
+    choices = row.get("choices") or {}
+    if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
+        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0])
+        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", plain, re.S)
+        meant = choices.get(letter[1], pred) if letter else pred
+    verdict = equal_answers(gold, meant, grader.settings, grader.worker())
+    correct = verdict is True
+    return float(correct), correct, canonical(meant[:MAX_ANSWER]), {True: "ok", False: "wrong"}.get(verdict, verdict)
+
+
+def grade_code(completion, row, grader):
+    """A test of weight 0 is run but does not count."""
+    tests, settings = row["tests"], grader.settings
+    try_dataset_code(tests, grader)
+    program = completion
+    if tests.get("extract") is not False:
+        program = extract_program(completion, tests.get("entry_point") or "")
+    if not program.strip():
+        return 0.0, False, None, "no answer"
+    program = in_template(tests.get("template") or "{program}", program)
+    limits = tests.get("time_limit_s") or settings.timeout_s, int(tests.get("memory_limit_mb") or settings.memory_mb)
+    outputs = run_or_recall(program, tests, limits, grader)
+    passed = passed_tests(outputs, tests)
+    weights = tests.get("weights") or [1] * len(passed)
+    outputs, passed, weights = (list(itertools.compress(values, weights)) for values in (outputs, passed, weights))
+    correct = all(passed)
+    score = 1.0 if correct else sum(itertools.compress(weights, passed)) / sum(weights)
+    verdict = "ok"
+    if not correct:
+        first = outputs[passed.index(False)]
+        verdict = first.why if isinstance(first, Failed) else "wrong"
+    return score, correct, seen_of(outputs, tests, program, correct), verdict
+
+
+def grade_grid(completion, row, grader):
+    """The score is the fraction of right cells, 0 for a grid of another size."""
+    grid, gold = extract_grid(completion), row["gold"]
+    if grid is None:
+        return 0.0, False, None, "no answer"
+    right = 0
+    if len(grid) == len(gold) and len(grid[0]) == len(gold[0]):
+        right = sum(g == e for a, b in zip(grid, gold) for g, e in zip(a, b))
+    correct = grid == gold
+    text = "/".join("".join(map(str, r)) for r in grid)
+    pred = text if len(text) <= 1000 else hashlib.sha256(text.encode()).hexdigest()[:16]
+    return right / (len(gold) * len(gold[0])), correct, pred, "ok" if correct else "wrong"
+
+
+GRADERS = {"math": grade_math, "code": grade_code, "grid": grade_grid}
+GRADED_BY = "kind", "gold", "tests", "choices"
+ADDS_ONE = {"tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}
+SELF_TEST = {"math": [("so \\boxed{\\frac{1}{2}}", True, {"gold": "0.5"}),
+                      ("so \\boxed{\\frac{1}{3}}", False, {"gold": "0.5"})],
+             "code": [("```python\nprint(int(input()) + 1)\n```", True, ADDS_ONE),
+                      ("```python\nimport sys\nsys.exit(0)\n```", False, ADDS_ONE)],
+             "grid": [("[[1, 2], [3, 4]]", True, {"gold": [[1, 2], [3, 4]]}),
+                      ("[[1, 2], [3, 5]]", False, {"gold": [[1, 2], [3, 4]]})]}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math: the answer that a completion gives. It is what the text states last: in a box, between answer tags, after
+# "####", or in words ("the answer is", a heading "Answer"). If nothing is stated, it is the value in which the last
+# sentence with a value ends. A statement that is taken back afterwards is none. A new way to state an answer is a
+# function in STATEMENTS: text -> (start and end of its last statement there, the answer), or None. All of it takes
+# linear time.
+# ----------------------------------------------------------------------------------------------------------------------
+
+MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
+MAX_STATEMENTS = 500  # so many of a kind are looked at, from the end
+FORMULA = "\ue000"  # stands for a formula while the words around it are read
+
+
+def words(text):
+    """A pattern for one of these words (`_` is a blank)."""
+    return r"\b(?:" + "|".join(text.split()).replace("_", r"\s+").replace("'", "['’]") + r")\b"
+
+
+def either(*patterns):
+    return re.compile("|".join(patterns), re.I | re.M)
+
+
+QUOTATION_MARKS = str.maketrans(dict.fromkeys('"“”`'))
+BRACES = re.compile(r"\\.|[{}]", re.S)
+BOX = re.compile(r"\\f?box(?:ed)?(?:\s*(?=\{)|\s+([^\s$.{]+))")
+TAG = re.compile(r"<(?:final_?)?answer>", re.I)
+HASHES = re.compile(r"(?<!#)####(?!#)")
+BOLD = re.compile(r"(?<!\*)\*{1,3}(?=[^\s*])([^*\n]{0,200}[^\s*])\*{1,3}(?!\*)")
+NUMBER = re.compile(r"(?<![\w.,/^\\])[-−]?\s?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
+EQUATION = re.compile(r"(?<![\w\\])[a-zA-Z](?:\([a-z]\))?\s*=(?=\s*\S)")
+SENTENCE = either(r"\n", r"\.(?=\s|$)", r"[?!](?=\s+(?-i:[A-Z])|\s*$)", r"\.\.", r"</?[a-zA-Z]|<\|", r"\s\|(?=\s|$)")
+# what stands between the boxes of one list, and what does not
+JOIN = either("[,;&]", words("and or"), r"\n\s*(?:[-*•]|\(?\w[.)])\s")
+BREAK = either(r"[.?!](?=[\s$\\)]|$)", r"\n\s*\n", r"\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])",
+               r"(?<![a-zA-Z)\s])\s*=\s*\Z", words("""so thus then hence therefore have has gives? gets? but not
+    since because which that means yields? implies equivalently same about approximately answer wait actually no"""))
+# a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
+SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
+PHRASE = either(
+    r"^[^a-zA-Z\d\n]{0,12}(?:final\s+)?(?:answers?|result|conclusion)[^\w\n\\$(]{0,8}\n",
+    r"(?:^|[.!?>]\s)[^a-zA-Z\d\n]{0,12}(?:[a-z]+,?\s+){0,3}?" + SUBJECT
+    + r"(?:(?!\s(?:is|are)\b)[^.:=\n?!—|$\\]){0,60}?[*_\s]{0,8}(?:[:=—|]|[-–]\s)",
+    SUBJECT + r"(?P<gap>[^.:=\n?!—|$\\]{0,80}?)[*_\s]{0,8}"
+    + words("is are was equals? be becomes of comes_(?:out_)?to"))
+ASIDE = either(words("which and by works so if because when"))  # ... but not in its brackets
+NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first
+    initial initially old previous draft intermediate check checking verify
+    (?:may|might|could|would)_(?:think|say|guess|expect|believe)""") + r"(?:\W+\w+){0,3}?\W+(?:ans|correct|right)",
+                    words("if had were instead") + r".*\bwould\b")
+LEAD = re.compile(r"(?:\n\s*[-•]\s+|[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words(
+    "therefore thus then hence simply just indeed exactly now equal_to either both choice option "
+    "(?:it|this|that|there|they)_(?:is|are|will_be|would_be|was)") + ")*", re.I)
+VALUE = re.compile(  # its beginning: perhaps "about", signs, brackets; then a digit, formula, command or lone letter
+    r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*"
+    r"(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|"
+    r"[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
+ITEM = (r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|"
+        + words("zero one two three four five six seven eight nine ten eleven twelve no none") + ")")
+CLAUSE = either(  # where a value ends and a remark begins
+    r"\s*(?:→|⇒|=>|\\(?:implies|Rightarrow))", r",?\s+(?:and\s+)?(?=\d[\d\s]*[-+*/×·][^,;=]*=)", r"(?<=%)\s\(",
+    rf"[,;]\s+(?!{ITEM})", rf",?\s+{words('and or')}(?!\s*{ITEM})", ";", r"\s*[—–](?=\s*[a-zA-Z])",
+    r"\s--?\s+(?=[a-zA-Z])", rf",?\s+or\s+{words('about roughly approximately equivalently')}", r"(?<=\S):\s+",
+    r"\s\((?=[^()$\\]*=)",
+    r"\s*\((?!mod)(?=[^()$\\]*[a-z]{2})", r",?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so
+    which that who where when while if for of on at by with from after before is are was were has have had will
+    would can the this it we i you they he she given making meaning assuming thus hence therefore not altogether
+    overall combined but instead rather roughly about""") + ")")
+REMARK = either(r"[,;:(—–]|\s-\s", r"\s" + words("because since as so but not"))  # the same after an answer in words
+NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this
+    what how we not then the_same"""), re.I)
+REASON = re.compile(r"\A[^.!?\n]*?" + words("because since as") + r"[^.!?\n]*", re.I)
+IN_OTHER_WORDS = re.compile(r"\s\((?:i\.e\.|that is|approx|about|roughly|≈|or\b)[^()]*\)\W*\Z", re.I)
+SIGN_OFF = re.compile(r"\\(?:black)?square|\\Box|\\checkmark|\\therefore|\\because|Q\.?E\.?D")
+APPOSITION = re.compile(r"(?:the|their|its|our)\s[a-z ]{2,30},\s+(?=\S)", re.I)  # their sum, 16
+BEING = re.compile(words("is are be was") + r"\s*\Z")
+BECOMES = either(words("is are was were equals? be becomes makes? gives? gets? totals? leaves"), "[=:]")
+CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result
+    leaves final conclude in_all that_makes"""), "∴")
+REFUSAL = either(words("""can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know
+    not_(?:possible|sure)"""))
+RETRACTION = either(
+    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops
+    no,?_wait wait,?_no make_that i_meant?
+    i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip)
+    i(?:_was|'m|_am)_(?:wrong|mistaken) i_(?:miscounted|misread|miscalculated|overlooked|mixed_up)
+    i_forgot(?!_to_(?:say|mention|note|add|state))"""), r"\bcorrection\b\W{0,4}:", r"(?:[.,—–-]|\n)\s?no[,.:—]\s",
+    words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )" + words(
+        "wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)"),
+    r"\A(?:[^.!?\n]{0,80}[.!?])?[^\w\n]{0,12}(?:but )?" + words("that this it which is was")
+    + r"[^.!?,;\n]{0,30}?(?<!not )" + words("wrong(?!_to) incorrect mistaken impossible "
+                                             "(?:can't|cannot|isn't|not)_(?:be_)?(?:right|correct)"))
+
+
+def balanced(text, start, end=None):
+    """Content of the brace group that opens at `start`; None if it does not close before `end`."""
+    close = text.find("}", start, end)
+    if text.find("{", start + 1, close) < 0 and text.find("\\", start, close) < 0:
+        return text[start + 1:close] if close >= 0 else None
+    depth = 0
+    for match in BRACES.finditer(text, start, len(text) if end is None else end):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return text[start + 1:match.start()]
+    return None
+
+
+CLOSING = {"$": "$", "$$": "$$", r"\[": r"\]", r"\(": r"\)"}
+DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\[\[\]()]")
+
+
+def masked(text):
+    """(text with FORMULA for each formula, [formula]). A dollar is money where a formula cannot begin or end."""
+    pieces, formulas, last, opened = [], [], 0, None
+    for match in DELIMITER.finditer(text):
+        mark, start, end = match[0], match.start(), match.end()
+        closes = opened and mark == CLOSING[opened[0]]
+        if closes and mark == "$":
+            closes = start > opened[1] + 1 and not text[start - 1].isspace() and not text[end:end + 1].isdigit() \
+                and "\n\n" not in text[opened[1]:start]
+        if closes:
+            pieces += text[last:opened[1]].replace(FORMULA, " "), FORMULA
+            formulas.append(text[opened[1]:end])
+            last, opened = end, None
+        elif mark in CLOSING and not (opened and opened[0] != "$" and mark == "$"):
+            opened = None if mark == "$" and text[end:end + 1].isspace() else (mark, start)
+    return "".join(pieces) + text[last:].replace(FORMULA, " "), formulas
+
+
+def unmasked(text, formulas):
+    """`text` with its formulas put back; the content alone if it is nothing but one formula."""
+    text = text.strip()
+    if text == FORMULA:
+        return re.sub(r"\A(\$\$?|\\[\[(])|(\$\$?|\\[\])])\Z", "", formulas[0]).strip()
+    left = iter(formulas)
+    return "".join(next(left) if c == FORMULA else c for c in text).strip()
+
+
+def read_value(text):
+    """The answer at the beginning of `text`, which stands after "the answer is": a value with its unit up to the end of
+    the clause, a list, or a word or a few; None if there is nothing of the kind."""
+    text, formulas = masked(text)
+    text = BOLD.sub(r"\1", text.translate(QUOTATION_MARKS))
+    text = text[LEAD.match(text).end():]
+    but = re.match(r"not\b[^.\n]{0,40}?,?\s(?:but|it is|rather)\s(?:rather\s)?", text)
+    if but:
+        formulas, text = formulas[but[0].count(FORMULA):], text[but.end():]
+    end = SENTENCE.search(text)
+    sentence = text[:end.start()] if end else text
+    if not sentence.strip() or end and end[0] == "?" or sentence.startswith("not ") or "\\box" in sentence:
+        return None
+    if VALUE.match(sentence):
+        clause = CLAUSE.search(sentence, VALUE.match(sentence).end())
+        sentence = sentence[:clause.start()] if clause else sentence
+        return unmasked(re.sub(r"[\s,*_:]+(?:and|or)?$", "", sentence), formulas) or None
+    if FORMULA in sentence:
+        return None
+    named = APPOSITION.match(sentence)
+    if named and VALUE.match(sentence, named.end()):
+        return read_value(sentence[named.end():])
+    sentence = REMARK.split(sentence)[0].strip(" *_\"“”")
+    if not sentence or NO_ANSWER.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6:
+        return None
+    return sentence
+
+
+def value_of(sentence, formulas):
+    """The value in which a sentence ends: its last bold one, formula, equation, or its number; None without one."""
+    concluding = [m.end() for m in CONCLUDING.finditer(sentence)]
+    bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])
+            or concluding and len(m[1].split()) < 4 and BEING.search(sentence, m.start() - 6, m.start())]
+    if bold:
+        return read_value(unmasked(bold[-1][1] + " ", formulas[sentence[:bold[-1].start(1)].count(FORMULA):]))
+    aside = IN_OTHER_WORDS.search(sentence)
+    if aside and FORMULA in sentence[:aside.start()]:
+        formulas = formulas[:sentence.count(FORMULA, 0, aside.start())]
+    formulas = [f for f in formulas if not SIGN_OFF.search(f)]
+    if formulas:
+        with_digits = [f for f in formulas if re.search(r"\d|\\[a-zA-Z]", f)] or formulas
+        return unmasked(FORMULA, with_digits[-1:])
+    equation = EQUATION.search(sentence)
+    if equation:
+        return read_value(sentence[equation.start():])
+    sentence = sentence[concluding[-1]:] if concluding and NUMBER.search(sentence, concluding[-1]) else sentence
+    numbers = list(NUMBER.finditer(sentence))
+    if len(numbers) == 1:
+        return read_value(sentence[numbers[0].start():])
+    results = [m for m in BECOMES.finditer(sentence) if VALUE.match(sentence, m.end())]
+    return read_value(sentence[results[-1].end():]) if results else None
+
+
+def concluded(text, anything=False):
+    """The value of the last sentence that has one: a formula, or in words if the sentence says that it concludes."""
+    if not anything and len(text.strip()) < 60 and "\n" not in text.strip():
+        bare = masked(text.strip())[0]
+        if VALUE.match(bare) and not REFUSAL.search(bare) and not CONCLUDING.search(bare):
+            return read_value(text)
+    text, formulas = masked(text)
+    ends = [0] + [m.end() for m in SENTENCE.finditer(text)] + [len(text)]
+    left = len(formulas)
+    for start, end in zip(ends[-2::-1], ends[::-1]):
+        sentence = text[start:end].strip(" \n.*_" if "**" not in text[start:end] else " \n.")
+        left -= sentence.count(FORMULA)
+        if not sentence:
+            continue
+        if REFUSAL.search(sentence):
+            return None
+        if FORMULA in sentence or "**" in sentence or anything or CONCLUDING.search(sentence):
+            answer = value_of(sentence[:2 * MAX_ANSWER], formulas[left:left + sentence.count(FORMULA)])
+            if answer:
+                return answer
+    return None
+
+
+def boxed(text):
+    r"""The last \boxed{...} that closes and is not empty, with those that one enumeration joins to it: `3, 5` for
+    "\boxed{3} and \boxed{5}"; a value that is boxed again counts once."""
+    found, start, limit = [], len(text), len(text)
+    while start >= 0 and len(found) < 32:
+        near = max(0, start - MAX_ANSWER) if found else 0
+        start = max(text.rfind("\\box", near, start), text.rfind("\\fbox", near, start))
+        match = BOX.match(text, start) if start >= 0 else None
+        content = match and (match[1] or balanced(text, match.end(), limit))
+        if match and content is None:
+            limit = start  # it does not close, so none that opens before it closes after it
+        if not content or not content.strip():
+            continue
+        end = match.end() + (0 if match[1] else len(content) + 2)
+        if found:
+            gap = text[end:found[-1][0]]
+            if not 0 < len(gap) <= 100 or not JOIN.search(gap) or BREAK.search(gap):
+                break
+        found.append((match.start(), end, content.strip()))
+    if len(found) < 2:
+        return found[0] if found else None
+    contents = []
+    for _, _, content in found:
+        if not any(content == other or same(other, content) is True for other in contents):
+            contents.insert(0, content)
+    return found[-1][0], found[0][1], ", ".join(contents)
+
+
+def tagged(text):
+    """The content of the last <answer> that has any."""
+    for match in reversed(collections.deque(TAG.finditer(text), MAX_STATEMENTS)):
+        content = text[match.end():match.end() + 4 * MAX_ANSWER].partition("</")[0].strip()
+        if content:
+            value = extract_answer(content) or (None if VALUE.match(content) else concluded(content, anything=True))
+            return match.start(), match.end() + len(content), value or content
+
+
+def after_hashes(text):
+    """What follows the last "####" that is no numbered heading."""
+    for match in reversed(collections.deque(HASHES.finditer(text), MAX_STATEMENTS)):
+        line = re.match(r"[^\n]{0,2000}", text[match.end():])[0]
+        answer = None if re.match(r"\s*\d+[.):]\s+\S|\s*$", line) else read_value(line)
+        if answer and (VALUE.match(masked(answer)[0]) or text[match.end() + len(line):].strip() == ""):
+            return match.start(), match.end(), answer
+
+
+def after_phrase(text):
+    """What follows the last "answer is", "answer:" or heading that is the text's own statement of a value."""
+    in_words = None
+    for match in reversed(collections.deque(PHRASE.finditer(text), MAX_STATEMENTS)):
+        before = re.split(r"[.!?:\n]|,\s*(?:but|so)\b", text[max(0, match.start() - 120):match.start()])[-1]
+        gap = (match["gap"] or "").strip()
+        if NOT_STATED.search(before + " " + match[0]) or ASIDE.search(gap):
+            continue
+        tail = text[match.end():match.end() + 2 * MAX_ANSWER]
+        answer = read_value(tail)
+        value = answer is not None and VALUE.match(masked(answer)[0])
+        if not value and match[0].rstrip(" *_}")[-1] in ":\n=—|":  # a label: **Answer:** There are 17 balls.
+            line, formulas = masked(tail.strip().partition("\n")[0])
+            end = SENTENCE.search(line)
+            line = line[:end.start()] if end else line
+            concluding = None if answer else value_of(line, formulas[:line.count(FORMULA)])
+            answer, value = concluding or answer, concluding is not None
+        if value:
+            return match.start(), match.end(), answer
+        if answer and in_words is None and not gap:
+            in_words = match.start(), match.end(), answer
+    return in_words
+
+
+# each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
+STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)),
+              (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
+HINTS = [hint.replace("_", " ") for hint in """
+    wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right be_right should_
+    impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
+
+
+def extract_answer(text):
+    """The answer that a completion gives, as text; None if it gives none."""
+    if "</think" in text and (response := text.rpartition("</think")[2].partition(">")[2]).strip():
+        text = response
+    answer, rest, lower = None, text, text.lower()
+    for rule, hints in STATEMENTS:
+        if not rest.strip(" \n.,$*)]\\"):  # nothing follows
+            return answer
+        found = rule(rest) if any(hint in lower for hint in hints) else None
+        if found and (answer is None or VALUE.match(masked(found[2])[0])):
+            answer, rest = found[2], rest[found[1]:]
+            lower = rest.lower()
+    if answer is None:
+        return None if BOX.search(text) else concluded(text)
+    if any(hint in lower for hint in HINTS):
+        for match in RETRACTION.finditer(rest):
+            sentence = SENTENCE.search(rest, match.end())
+            if not (sentence and sentence[0] == "?"):
+                return concluded(REASON.sub("", rest[match.end():]), anything=True)
+    return answer
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math: what is equal. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one,
+# structures (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and
+# expressions by value, in exact fractions or complex floats, at three fixed points of their variables. True and False
+# are final; None means "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text
+# but `value`, a reader of arithmetic with bounded numbers.
+# ----------------------------------------------------------------------------------------------------------------------
+
+SYMBOLS = str.maketrans({
+    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
+    "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
+    "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3", "’": "'", "“": "",
+    "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
+MAGNITUDES = {"thousand": "3", "million": "6", "billion": "9"}
+SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
+    (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
+    (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
+    (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
+    (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
+    (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"),
+    (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
+    (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
+    (r"(?<![\d.,]\s)(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,/]|\s*\d)", lambda m: m[0].replace(" ", "")),
+    (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
+    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
+    (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|math(rm|bf|it|sf|tt)|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
+     r"\\text"),
+    (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])",
+     lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
+    (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
+    (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
+    (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|"
+     r"(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?",
+     r"\\approx "),
+    (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
+    (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."),
+    (r"\\cdot|\\times|\\ast", "*"),
+    (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"),
+    (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
+    (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"),
+    (r"\\i?math(?![a-z])", "i"),
+    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|pi|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1"),
+    (r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)", ":"),
+    (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
+WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
+         "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset",
+         "norealsolutions": r"\emptyset", "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
+         **{word: str(n) for n, word in enumerate((
+             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+             "seventeen eighteen nineteen twenty").split())}}
+UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot inch yard mile second minute hour day
+    week month year kilogram gram pound ounce liter dollar cent degree radian square cubic percent per""".split()},
+    "cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "h": "hour",
+    "kilometre": "kilometer", "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch",
+    "yd": "yard", "mi": "mile", "sec": "second", "s": "second", "min": "minute", "hr": "hour", "kg": "kilogram",
+    "g": "gram", "lb": "pound", "oz": "ounce", "sq": "square", "cube": "cubic", "litre": "liter", "ml": "milliliter",
+    "mph": "mile per hour", "rad": "radian", "deg": "degree"}
+SHORT_UNITS = set("am pm a.m p.m o'clock way box bus car hat hit hop men boy kid dog cat cow pig egg pie row toy bag "
+                  "jar pen cup yen rpm mpg".split())  # words of four letters and more are units whatever they are
+PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.A)
+LEADING = re.compile(r"^(\\text\s*\{\s*)?(the (final )?answer is|therefore|thus|so|\\approx)[\s,:]*(?(1)\})", re.I)
+NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
+
+
+def singular(word):
+    word = word.strip(".").lower()
+    return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def split_unit(text):
+    r"""('5', ['square', 'meter']) for '5\text{ m}^2' or '5 square meters'; the unit is [] if there is none."""
+    match = re.fullmatch(r"(.*[\d})°%a-zA-Z])\s*\\text\s*\{\s*([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
+    if match and re.search(r"\d|\\pi|\\sqrt", match[1]) and not re.search(r"\\text", match[1]) \
+            and not re.fullmatch(r"\s*(and|or|if|to)\s*", match[2]):
+        number, words, power = match.groups()
+    else:
+        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|/)(?:[\s/]+[a-zA-Z'.]+)*|[mgshL]\s*/\s*[a-z]+)\s*"
+                             r"(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
+        if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
+            return text, []
+        number, words, power = match.groups()
+        words = re.sub(r"\s+", " ", words)
+        if not all(singular(w) in UNITS or singular(w) in SHORT_UNITS or
+                   len(w) > 3 and w[1:].islower() and w.lower() not in NO_UNITS
+                   for w in re.findall(r"[a-zA-Z'.]+", words)):
+            return text, []
+    unit = [u for w in re.findall(r"[a-zA-Z'.]+", words) for u in UNITS.get(singular(w), "?").split()]
+    if power:
+        unit = [{"2": "square", "3": "cubic"}[power]] + unit
+    return number.strip(), unit
+
+
+def split_letter(text):
+    """('5', ['meter']) for '5 m', which split_unit takes for a product; the unit is [] if there is no such letter."""
+    match = re.fullmatch(r"(.*[\d})])\s*([mgshL])", text, re.S)
+    return (match[1], [UNITS.get(match[2], "?")]) if match else (text, [])
+
+
+@functools.lru_cache(4096)
+def normalize(text):
+    """(canonical text, unit words): one spelling for what LaTeX and people spell in many ways."""
+    if PLAIN_NUMBER.fullmatch(text):
+        return text, []
+    text = text.translate(SYMBOLS).strip().strip("*")
+    for pattern, replacement in SPELLINGS:
+        text = pattern.sub(replacement, text)
+    text = text.strip()
+    for _ in range(4):
+        inner = re.match(r"\\boxed\s*(?=\{)", text)
+        if inner and balanced(text, inner.end()) is not None:
+            text = text[:inner.start()] + balanced(text, inner.end())
+        if text.startswith("{") and balanced(text, 0) == text[1:-1]:
+            text = text[1:-1]
+        text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
+    text = LEADING.sub("", text)
+    text, unit = split_unit(text)
+    text = text.rstrip(".,; ")
+    if re.fullmatch(r"\\text\{[^{}]*\}", text):
+        text = text[6:-1].strip().rstrip(".,;")
+    if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
+        text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
+    if "°" in text:
+        text = re.sub(r"(?<=[\d})])\s*°", r"\\frac{\\pi}{180}" if TRIGONOMETRIC.search(text) else "", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    word = re.sub(r"\\text|[{}\s.]", "", text).lower()
+    return WORDS.get(word, WORDS.get(text, text)), unit
+
+
+def canonical(text):
+    if PLAIN_NUMBER.fullmatch(text):
+        return text
+    return squeeze(normalize(text)[0])
+
+
+def squeeze(text):
+    """Without the blanks, but for those between two words and between two numbers: 3 1/2 is not 31/2."""
+    return re.sub(r"(?<![a-zA-Z\d])\s+|\s+(?![a-zA-Z\d])|(?<=\d)\s+(?=[a-zA-Z])|(?<=[a-zA-Z])\s+(?=\d)", "", text)
+
+
+def split_top(text, separators):
+    """Split at the separators (a compiled pattern) that stand outside all brackets."""
+    parts, depth, last, i = [], 0, 0, 0
+    while i < len(text):
+        if text[i] in "([{⦃":
+            depth += 1
+        elif text[i] in ")]}⦄":
+            depth -= 1
+        elif depth == 0:
+            match = separators.match(text, i)
+            if match:
+                parts.append(text[last:i])
+                last = i = match.end()
+                continue
+        i += 1
+    return [p.strip() for p in parts + [text[last:]]]
+
+
+LETTER = re.compile(r"[a-zA-Z]")
+LONG_DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
+TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
+COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|"
+                   r"\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
+UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
+RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
+VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?'*|\\text\{[^{}]*\}")
+MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
+
+
+CELL = re.compile("&")
+APPROXIMATELY = re.compile(r"\\approx(?![a-zA-Z])")
+LETTER_ALONE = re.compile(r"\(?([A-Za-z])\)?")
+RATIO = re.compile(r"(\d+)\s*:\s*(\d+)")
+NAME = re.compile(r"[A-Za-z .'-]{2,}")
+CHOICE = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)(?:\s*\}\s*|\s+)(\S.*)")  # \text{(B)} 12
+BASED = re.compile(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?")  # 1010_2
+
+
+def every(verdicts):
+    """All of them, in three-valued logic."""
+    verdicts = list(verdicts)
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def some(verdicts):
+    """At least one of them, in three-valued logic."""
+    verdicts = list(verdicts)
+    return True if True in verdicts else None if None in verdicts else False
+
+
+def matching(gold, pred, equal):
+    """Equal as unordered collections of what `equal` compares, in three-valued logic."""
+    if len(gold) != len(pred):
+        return False
+    left, doubt = list(pred), False
+    for g in sorted(gold, key=left.count, reverse=True) if len(gold) > 20 else gold:
+        if g in left:
+            left.remove(g)
+            continue
+        verdicts = []
+        for p in left:
+            verdicts.append(equal(g, p))
+            if verdicts[-1]:
+                break
+        if True in verdicts:
+            left.pop(verdicts.index(True))
+        elif None in verdicts:
+            doubt = True
+        else:
+            return False
+    return None if doubt else True
+
+
+MAX_WORK = 4000  # parts that are compared for one pair of answers, at most
+WORK = threading.local()
+
+
+class TooMuch(Exception):
+    """More parts to compare than MAX_WORK."""
+
+
+@functools.lru_cache(8192)
+def same(gold, pred):
+    """True, False or None (not sure): is `pred` the answer `gold`? It raises nothing and takes bounded time."""
+    WORK.left = MAX_WORK
+    try:
+        return same_answer(gold, pred)
+    except (RecursionError, TooMuch):
+        return None
+
+
+def same_answer(gold, pred):
+    if gold.strip() == pred.strip():
+        return True
+    (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
+    if not pred_text:
+        return False
+    # 5 m: five meters where the other side has a unit, else five times m
+    if gold_unit and not pred_unit:
+        pred_text, pred_unit = split_letter(pred_text)
+    elif pred_unit and not gold_unit:
+        gold_text, gold_unit = split_letter(gold_text)
+    known = [u for u in (gold_unit, pred_unit) if u and "?" not in u]
+    if len(known) == 2 and {*known[0]} - {"per"} != {*known[1]} - {"per"}:
+        return False
+    verdict = same_part(gold_text, pred_text)
+    raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
+    if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
+        if sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
+            return True
+    return verdict
+
+
+def same_part(gold, pred):
+    """`same` for texts that are normalized, by the first of COMPARERS that these two are for."""
+    WORK.left -= 1
+    if WORK.left < 0:
+        raise TooMuch
+    gold, pred = gold.strip(), pred.strip()
+    if gold == pred or squeeze(gold) == squeeze(pred):
+        return True
+    if not gold or not pred:
+        return False
+    if PLAIN_NUMBER.fullmatch(gold) and PLAIN_NUMBER.fullmatch(pred):
+        return same_number(gold, pred, 0)
+    for compare in COMPARERS:
+        verdict = compare(gold, pred)
+        if verdict is not NotImplemented:
+            return verdict
+
+
+def same_choice(gold, pred):
+    """(B) 12 is B and is 12; (C) is C; n is n."""
+    letters = [LETTER_ALONE.fullmatch(t) for t in (gold, pred)]
+    if all(letters):
+        return letters[0][1] == letters[1][1]
+    choices = [CHOICE.fullmatch(t) for t in (gold, pred)]
+    if all(choices):
+        return choices[0][1] == choices[1][1]
+    if not any(choices):
+        return NotImplemented
+    choice, other = (choices[0], pred) if choices[0] else (choices[1], gold)
+    return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
+
+
+def same_percent(gold, pred):
+    r"""73\% is 73 (a unit) and 0.73."""
+    if not (gold.endswith("%") or pred.endswith("%")) or RELATION.search(gold + pred) or "," in gold + pred:
+        return NotImplemented
+    g, p = gold.rstrip("% "), pred.rstrip("% ")
+    verdict = same_part(g, p)
+    if gold.endswith("%") and pred.endswith("%") or verdict is not False:
+        return verdict
+    return same_part(f"\\frac{{{g}}}{{100}}", p) if gold.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
+
+
+def same_based(gold, pred):
+    """1010_2, which is 1010 too where the base was asked for."""
+    bases = [BASED.fullmatch(t) for t in (gold, pred)]
+    if all(bases):
+        (digits, base), (other_digits, other_base) = (
+            (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
+        return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
+    return bases[0] is not None and bases[0][1] == pred if any(bases) else NotImplemented
+
+
+def same_ratio(gold, pred):
+    """Times; ratios, if the reference is in lowest terms; 1:4 is 1/4."""
+    ratios = [RATIO.fullmatch(t) for t in (gold, pred)]
+    if all(ratios):
+        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
+        return (a, b) == (c, d) or math.gcd(a, b) == 1 and (c or d) and a * d == b * c or False
+    if any(ratios):
+        (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
+        if "/" in other or "frac" in other or b == "1":
+            return same_part(f"\\frac{{{a}}}{{{b}}}", other)
+    return NotImplemented
+
+
+def same_shape(gold, pred):
+    """Answers that plainly are of different kinds differ."""
+    shapes = {shape(gold), shape(pred)}
+    return False if len(shapes) == 2 and None not in shapes else NotImplemented
+
+
+def same_matrix(gold, pred):
+    """Entry by entry; a row or a column may be written as a point."""
+    matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
+    if all(matrices):
+        rows = [[split_top(row, CELL) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
+        if [len(r) for r in rows[0]] != [len(r) for r in rows[1]]:
+            return False
+        return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
+    if not any(matrices):
+        return NotImplemented
+    matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
+    point, body = bracketed(other), matrix[2].strip().strip("¶")
+    if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):
+        entries = re.split("[&¶]", body)
+        return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
+    return None
+
+
+def same_pieces(gold, pred):
+    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts as well."""
+    gold, pred = as_pieces(gold), as_pieces(pred)
+    if not (gold and pred):
+        return NotImplemented
+    if len(gold) != len(pred):
+        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
+        return None if any(len(k) == 2 for k in kinds) else False
+
+    def equal(g, p):
+        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
+            return False
+        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
+    return matching(gold, pred, equal)
+
+
+def same_relation(gold, pred):
+    """Equations, and what they state; other relations are left to math-verify."""
+    sides = [split_top(t, RELATION) for t in (gold, pred)]
+    if len(sides[0]) == len(sides[1]) == 1:
+        return NotImplemented
+    if any(len(split_top(t, COMMA)) > 1 for t in (gold, pred)):    # x = 1 or x = 2; x = 1, y = 2
+        return True if same_list(gold, pred) is True else False if any(map(untrue, split_top(pred, COMMA))) else None
+    if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
+        return False if is_constant(gold) or is_constant(pred) else None
+    if len(sides[0]) == 1:
+        return stated(pred, gold)
+    if len(sides[1]) == 1:
+        if not has_variables(gold):                                # 0.56 = 56\%: the reference is to be trusted
+            return some(same_part(side, pred) for side in sides[0])
+        return stated(gold, pred) if VARIABLE.fullmatch(sides[0][0]) else None
+    if all(map(is_constant, sides[1])):                            # 0 = 0
+        return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
+    if all(VARIABLE.fullmatch(s[0]) for s in sides):
+        verdict = every(same_part(sides[0][-1], side) for side in sides[1][1:])
+        if re.sub(r"\s|[{}]", "", sides[0][0]) != re.sub(r"\s|[{}]", "", sides[1][0]):
+            return False if verdict is False else None
+        return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict
+    return None if len(sides[0]) == len(sides[1]) == 2 else False
+
+
+def untrue(equation):
+    """Whether it has sides that are numbers and differ."""
+    numbers = [side for side in split_top(equation, RELATION) if is_constant(side)]
+    return any(same_part(numbers[0], n) is False and not rounds(numbers[0], n) for n in numbers[1:])
+
+
+def stated(equation, other):
+    r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded
+    value may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
+    head, *rest = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
+    if VARIABLE.fullmatch(head[-1]) and not rest and not VARIABLE.fullmatch(head[0]):  # 5 = x
+        head.reverse()
+    if not is_constant(head[0]):
+        if not VARIABLE.fullmatch(head[0]) and value_or_none(other) is None:
+            return None
+        head = head[1:]
+        while VARIABLE.fullmatch((head + [""])[0]) and (len(head) > 1 or rest):
+            head = head[1:]
+    chains = []
+    for group in [head, *rest]:
+        for i, side in enumerate(group):
+            if not chains or i == 0 or "." in side and rounds(group[i - 1], side):
+                if chains and rounds(chains[-1][-1], side) is False:
+                    return False
+                chains.append([])
+            chains[-1].append(side)
+    return some(every(same_part(other, side) for side in chain) for chain in chains) if chains else None
+
+
+def rounds(exact, rounded):
+    """Whether the one value is the other, rounded or cut to the digits that are written; None if unreadable."""
+    g, p = value_or_none(exact), value_or_none(rounded)
+    if g is None or p is None:
+        return None
+    decimals, zeros = re.search(r"\.(\d+)", rounded), re.search(r"0*$", rounded)
+    unit = Fraction(1, 10 ** len(decimals[1])) if decimals else 10 ** len(zeros[0])
+    try:
+        if not decimals and 10 * unit > abs(p):
+            unit = 1
+        return abs(g - p) <= Fraction(unit) / 2 or abs(p) <= abs(g) < abs(p) + unit and abs(g - p) < unit
+    except OverflowError:
+        return None
+
+
+def same_list(gold, pred):
+    """Points and sets in brackets, and lists without: {1, 2} and 1, 2 in any order; \\pm 1 is two."""
+    lists = [split_top(t, COMMA) for t in (gold, pred)]
+    brackets = [bracketed(t) for t in (gold, pred)]
+    signed = [[w for t in items for w in plus_minus(t)] for items in lists]
+    if any(brackets) and any(bracketed(items[0]) and len(items) > len(before) for items, before in zip(signed, lists)):
+        return matching(*signed, same_part)                                      # (\pm 1, 2)
+    if all(brackets):
+        (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
+        if (g_open, g_close) != (p_open, p_close):
+            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 else False
+        if g_open == "⦃":
+            return matching(g_items, p_items, same_part)
+        return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
+    if any(brackets):
+        bracket, other, items = (brackets[0], pred, lists[1]) if brackets[0] else (brackets[1], gold, lists[0])
+        if bracket[0] == "⦃":
+            return matching(bracket[1], [w for item in items for w in plus_minus(item)], same_part)
+        if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
+            return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
+        return False
+    gold_items, pred_items = signed
+    if len(gold_items) == len(pred_items) == 1:
+        return NotImplemented
+    if len(gold_items) == 1:                                                     # 1/2, or 0.5
+        return every(same_part(gold, item) for item in pred_items)
+    if len(gold_items) == len(pred_items) and all(NAME.fullmatch(w) for w in gold_items) \
+            and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):             # names: a ranking
+        return every(same_part(g, p) for g, p in zip(gold_items, pred_items))
+    return matching(gold_items, pred_items, same_part)
+
+
+def same_expression(gold, pred):
+    verdict = same_value(gold, pred)
+    return same_words(gold, pred) if verdict is None else verdict
+
+
+def shape(text):
+    """What a text certainly is, if that is plain to see: answers of different shapes differ."""
+    if MATRIX.fullmatch(text):
+        return "matrix"
+    if len(split_top(text, UNION)) > 1 and all(bracketed(part) for part in split_top(text, UNION)):
+        return "union"
+    if re.fullmatch(r"\d+\s*:\s*\d+", text):
+        return "ratio"
+    if re.fullmatch(r"[A-Za-z' -]*[A-Za-z]{3}[A-Za-z' -]*", text):
+        return "words"
+    return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
+
+
+def plus_minus(text):
+    r"""['1+x', '1-x'] for '1\pm x'."""
+    if text.count(r"\pm") == 1:
+        return [text.replace(r"\pm", sign) for sign in "+-"]
+    return [text]
+
+
+def bracketed(text):
+    """(open, items, close) of a text that is one pair of brackets around a list, else None."""
+    if len(text) > 1 and text[0] in "([⦃" and text[-1] in ")]⦄":
+        depth = 0
+        for i, c in enumerate(text):
+            depth += (c in "([{⦃") - (c in ")]}⦄")
+            if depth == 0:
+                items = split_top(text[1:-1], COMMA)
+                return (text[0], items, text[-1]) if i == len(text) - 1 and (len(items) > 1 or text[0] == "⦃") else None
+    return None
+
+
+def as_pieces(text):
+    r"""Pieces of a union, [(open, low, high, close) | ('⦃', element)], for an interval, a union, x \in ..., or a simple
+    inequality; None for anything else."""
+    text = re.sub(r"^[a-zA-Z]\s*\\in(?![a-z])\s*", "", text)
+    text = re.sub(r"^(?:[a-zA-Z]\s*\\ne(?![a-z])|\(-\\infty,\\infty\)\s*\\(?:setminus|backslash)\s*⦃)\s*([^,⦃⦄]+)⦄?$",
+                  r"(-\\infty,\1)\\cup(\1,\\infty)", text)
+    set_of = re.fullmatch(r"⦃\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)(.*)⦄", text)
+    text = set_of[1].strip() if set_of else text
+    pieces = []
+    for part in split_top(text, re.compile(UNION.pattern + r"|(?<=\s)or(?=\s)|\\text\{\s*or\s*\}|\\lor(?![a-z])")):
+        bracket = bracketed(part)
+        parts, signs = split_top(part, RELATION), [m.group() for m in RELATION.finditer(part)]
+        if bracket and bracket[0] == "⦃":
+            pieces += [("⦃", item) for item in bracket[1]]
+        elif bracket and len(bracket[1]) == 2:
+            pieces.append((bracket[0], *bracket[1], bracket[2]))
+        elif len(parts) == 2 and len(signs) == 1 and signs[0] in ("<", ">", r"\le", r"\ge"):
+            low, high = parts if signs[0] in ("<", r"\le") else parts[::-1]
+            strict = signs[0] in "<>"
+            if VARIABLE.fullmatch(low) and not VARIABLE.fullmatch(high):
+                pieces.append(("(", r"-\infty", high, ")" if strict else "]"))
+            elif VARIABLE.fullmatch(high) and not VARIABLE.fullmatch(low):
+                pieces.append(("(" if strict else "[", low, r"\infty", ")"))
+            else:
+                return None
+        elif len(parts) == 3 and len(signs) == 2 and VARIABLE.fullmatch(parts[1]):
+            if set(signs) <= {">", r"\ge"}:
+                parts, signs = parts[::-1], signs[::-1]
+            elif not set(signs) <= {"<", r"\le"}:
+                return None
+            pieces.append(("(" if signs[0] in "<>" else "[", parts[0], parts[2], ")" if signs[1] in "<>" else "]"))
+        else:
+            return None
+    return pieces
+
+
+def has_variables(text):
+    """Letters but e and i outside of commands."""
+    return re.search(r"[a-df-hj-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
+
+
+def is_constant(text):
+    """Whether it is an expression that can be read and has the same value at all points."""
+    first = value_or_none(text)
+    return first is not None and (not LETTER.search(text) or value_or_none(text, 1) == first)
+
+
+def value_or_none(text, trial=0):
+    try:
+        return value(text, trial)
+    except (Unclear, OverflowError, ZeroDivisionError):
+        return None
+
+
+def same_value(gold, pred):
+    """Expressions by value, at three points if they have variables; None where one cannot be read."""
+    positive = r"\sqrt" in gold + pred and "|" not in gold + pred  # \sqrt{ab} is \sqrt{a}\sqrt{b}
+    points = POSITIVE_POINTS if positive else POINTS
+    verdicts = []
+    for trial in points if LETTER.search(gold + pred) else points[:1]:
+        try:
+            verdicts.append(same_number(gold, pred, trial))
+        except ZeroDivisionError:
+            verdicts.append(None)
+        except TooLarge:  # what cannot be compared exactly is refused: math-verify would round it
+            return None if has_variables(gold + pred) else False
+        except Unclear:
+            return None
+        if verdicts[-1] is False:
+            break
+    return every(verdicts)
+
+
+def same_number(gold, pred, trial):
+    """Equal at one point: exactly if both are exact, else as far as two precisions tell. None: a decimal is near."""
+    try:
+        g, p = value(gold, trial), value(pred, trial)
+        if type(g) is type(p) is Fraction:
+            size, equal = max(abs(g), abs(p)), g == p
+        else:
+            size, equal = max(abs(complex(g)), abs(complex(p))), None
+        near = abs(g - p) <= size / 10**5
+    except OverflowError:
+        g, p, size, equal, near = None, None, math.inf, None, False
+    if equal is None:  # floats tell what is far apart, unless they are so small or large that they tell nothing
+        doubtful = near or not 1e-6 < size < math.inf or not (g and p)
+        equal = doubtful and same_at_any_precision(gold, pred, trial)
+    if equal or not near:
+        return equal
+    return None if any(LONG_DECIMAL.search(b) and rounds(a, b) for a, b in ((gold, pred), (pred, gold))) else False
+
+
+def same_at_any_precision(gold, pred, trial):
+    """Whether the difference of two values shrinks as the precision grows: sin pi is 0 for a reason, e^{-40} small."""
+    digits, differences = 50, []
+    with PRECISE:
+        while len(differences) < 2:
+            numbers = precise(digits)
+            readers = [Reader(text, trial, numbers) for text in (gold, pred)]
+            g, p = (numbers.context.convert(reader.read()) for reader in readers)
+            differences.append(abs(g - p))
+            noise = numbers.context.mpf(10) ** (150 - digits)
+            digits = 500 << (max(reader.bits for reader in readers) // 1600).bit_length()  # the exact parts have fewer
+            if len(differences) < 2 and digits * (gold + pred).count("\\") > MAX_BITS:
+                raise TooLarge("to be told from what it nearly is")
+    low, high = differences
+    return bool(high <= noise * max(low, max(abs(g), abs(p)) / 10**50))
+
+
+def same_words(gold, pred):
+    """Texts by their letters; None if they are more than words."""
+    drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
+    plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
+    wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
+    if all(wordy):
+        if plain[0] == plain[1] and plain[0]:
+            return True
+        return False if not any(re.search(r"[\\^_=+*/]", re.sub(r"\\text", "", t)) for t in (gold, pred)) else None
+    return None
+
+
+COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_pieces, same_relation,
+             same_list, same_expression)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math: the value of an expression, read from LaTeX or plain notation; bounded in bits, nesting and time. A new function
+# or constant goes to FUNCTIONS or GREEK, and to Reader.named.
+# ----------------------------------------------------------------------------------------------------------------------
+
+FUNCTIONS = set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split())
+GREEK = set("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega "
+            "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split())
+ATOMS = FUNCTIONS | GREEK | {"frac", "sqrt", "pi", "binom", "lfloor", "lceil"}
+NUMERAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:\s*\\overline\s*\{(\d{1,50})\})?")
+COMMAND = re.compile(r"\\([a-zA-Z]+)")
+INDEX = re.compile(r"\s*_\s*(\{\w+\}|\w)")
+MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
+MAX_BITS = 1 << 18  # of an exact number: enough for 20,000! and 2^-200000
+MAX_NESTING = 40
+POINTS, POSITIVE_POINTS = (0, 1, 2), (0, 3, 4)  # where expressions are compared: fixed random values of their variables
+
+
+class Unclear(ValueError):
+    """`value` cannot read this."""
+
+
+class TooLarge(Unclear):
+    """`value` reads this, but it has more bits than it may."""
+
+
+class Floats:
+    """Complex arithmetic of 53 bits, for what is not exact."""
+    number = argument = staticmethod(complex)
+    pi, e, i = complex(math.pi), complex(math.e), 1j
+    functions = {name: getattr(cmath, name.replace("arc", "a").replace("ln", "log"))
+                 for name in "sin cos tan arcsin arccos arctan sinh cosh tanh exp ln sqrt".split()}
+
+
+class Precise:
+    """The same in `digits` decimal digits. Not to be used by two threads at once: PRECISE is its lock."""
+
+    def __init__(self, digits):
+        import mpmath  # sympy's, with math-verify; rarely needed
+        self.context = context = mpmath.ctx_mp.MPContext()
+        context.dps = digits
+        self.pi, self.e, self.i = context.mpc(context.pi), context.mpc(context.e), context.mpc(0, 1)
+        self.functions = {name: getattr(context, name.replace("arc", "a")) for name in Floats.functions}
+
+    def number(self, x):
+        return self.context.mpc(self.context.convert(x))
+
+    def argument(self, x):
+        """The same for a function; TooLarge where not even the first digit of exp(x) would be known."""
+        x = self.number(x)
+        if x and self.context.mag(x) > 100:
+            raise TooLarge
+        return x
+
+
+PRECISE, precise = threading.Lock(), functools.lru_cache(4)(Precise)
+
+
+class Reader:
+    """Recursive descent through arithmetic in LaTeX or plain notation, computing as it goes: Fractions as long as that
+    is exact, else what `numbers` calculates with. `bits`: of the largest exact number that it met."""
+
+    def __init__(self, text, trial, numbers):
+        self.text, self.trial, self.numbers, self.position, self.depth, self.bits = text, trial, numbers, 0, 0, 0
+
+    def read(self):
+        result = self.sum()
+        if self.peek():
+            raise Unclear(self.text)
+        return result
+
+    def peek(self):
+        while self.text.startswith(" ", self.position):
+            self.position += 1
+        return self.text[self.position:self.position + 1]
+
+    def take(self, expected):
+        if self.peek() != expected:
+            raise Unclear(self.text)
+        self.position += 1
+
+    def match(self, pattern):
+        match = pattern.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+        return match
+
+    def command(self):
+        match = COMMAND.match(self.text, self.position)
+        return match[1] if match else ""
+
+    def exact(self, number):
+        if type(number) is Fraction:
+            bits = max(number.numerator.bit_length(), number.denominator.bit_length())
+            self.bits = max(self.bits, bits)
+            if bits > MAX_BITS:
+                raise TooLarge(self.text)
+        return number
+
+    def times(self, a, b):
+        for zero in a, b:
+            if type(zero) is Fraction and zero == 0:  # exactly, whatever the other is
+                return zero
+        return self.exact(a * b)
+
+    def over(self, top, bottom):
+        if bottom == 0:
+            raise ZeroDivisionError
+        return self.exact(top / bottom)
+
+    def sum(self):
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise Unclear("nested too deeply")
+        total = self.product()
+        while self.peek() in ("+", "-"):
+            sign = self.text[self.position]
+            self.position += 1
+            term = self.product()
+            total = self.exact(total + term if sign == "+" else total - term)
+        self.depth -= 1
+        return total
+
+    def product(self):
+        product = self.signed()
+        while True:
+            c = self.peek()
+            if c == "*":
+                self.position += 1
+                product = self.times(product, self.signed())
+            elif c == "/":
+                self.position += 1
+                product = self.over(product, self.signed())
+            elif c and self.starts_atom(c):
+                product = self.times(product, self.power())
+            else:
+                return product
+
+    def starts_atom(self, c):
+        return self.command() in ATOMS if c == "\\" else c.isalnum() and c.isascii() or c in "({[."
+
+    def signed(self):
+        negative = False
+        while self.peek() in ("-", "+"):
+            negative ^= self.text[self.position] == "-"
+            self.position += 1
+        return -self.power() if negative else self.power()
+
+    def power(self):
+        base = self.atom()
+        while True:
+            c = self.peek()
+            if c == "!":
+                self.position += 1
+                base = self.factorial(base)
+            elif c == "^":
+                self.position += 1
+                base = self.exact(raised(base, self.exponent(), self.numbers))
+            else:
+                return base
+
+    def factorial(self, n):
+        if type(n) is not Fraction or n.denominator != 1 or n < 0 or self.peek() == "!":
+            raise Unclear("factorial")
+        if n > 2 and n * math.log2(n) > MAX_BITS:
+            raise TooLarge(self.text)
+        return self.exact(Fraction(math.factorial(int(n))))
+
+    def exponent(self):
+        if self.peek() == "-":
+            self.position += 1
+            return -self.exponent()
+        return self.argument() if self.peek() == "{" else self.atom()
+
+    def argument(self):
+        """What a LaTeX command takes: a group in braces, or one digit, letter or command."""
+        if self.peek().isdigit():
+            self.position += 1
+            return Fraction(int(self.text[self.position - 1]))
+        return self.atom()
+
+    def group(self, opening, closing):
+        self.take(opening)
+        inner = self.sum()
+        self.take(closing)
+        return inner
+
+    def atom(self):
+        c = self.peek()
+        if c.isdigit() or c == ".":
+            return self.numeral()
+        if c in ("(", "[", "{"):
+            return self.group(c, {"(": ")", "[": "]", "{": "}"}[c])
+        if c == "|":
+            return abs(self.group("|", "|"))
+        if c == "\\":
+            return self.named()
+        word = re.compile("[a-zA-Z]{1,3}").match(self.text, self.position)
+        if not word or len(word[0]) > 2:
+            raise Unclear("words")
+        self.position += 1
+        return self.numbers.i if c == "i" else self.numbers.e if c == "e" else self.variable(c)
+
+    def numeral(self):
+        match = self.match(NUMERAL)
+        if not match:
+            raise Unclear(self.text)
+        number, period = match.groups()
+        result = Fraction(number.rstrip("."))
+        if period:
+            if "." not in number:
+                raise Unclear("an overline")
+            result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(number.partition(".")[2]))
+        mixed = MIXED.match(self.text, self.position) if "." not in number else None
+        if mixed:
+            top, bottom = [int(g) for g in mixed.groups() if g]
+            if 0 < top < bottom and self.text[mixed.end():mixed.end() + 1] not in ("^", "!"):
+                self.position = mixed.end()
+                result += Fraction(top, bottom)
+        if self.peek() == "_":
+            raise Unclear("a number in some base")
+        return self.exact(result)
+
+    def named(self):
+        name = self.match(COMMAND)
+        name = name[1] if name else ""
+        if name == "frac":
+            return self.over(self.argument(), self.argument())
+        if name == "sqrt":
+            degree = self.group("[", "]") if self.peek() == "[" else Fraction(2)
+            return root(self.argument(), degree, self.numbers)
+        if name == "pi":
+            return self.numbers.pi
+        if name == "binom":
+            return self.binomial(self.argument(), self.argument())
+        if name in ("lfloor", "lceil"):
+            inner = self.sum()
+            self.peek()
+            closing = self.match(COMMAND)
+            if not closing or closing[1] != name.replace("l", "r", 1) or type(inner) is not Fraction:
+                raise Unclear("rounding")
+            return Fraction(math.floor(inner) if name == "lfloor" else math.ceil(inner))
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name not in GREEK:
+            raise Unclear(name)
+        return self.variable(name)
+
+    def binomial(self, n, k):
+        if not all(type(v) is Fraction and v.denominator == 1 and v >= 0 for v in (n, k)):
+            raise Unclear("binomial")
+        n, k = int(n), int(k)
+        if min(k, abs(n - k)) * n.bit_length() > MAX_BITS:
+            raise TooLarge(self.text)
+        return self.exact(Fraction(math.comb(n, k)))
+
+    def function(self, name):
+        base = order = None
+        while self.peek() in ("^", "_"):
+            if self.text[self.position] == "_":
+                self.position += 1
+                base = self.argument()
+            else:
+                self.position += 1
+                order = self.exponent()
+                if order == -1:                  # \sin^{-1} is the inverse function
+                    if name not in ("sin", "cos", "tan"):
+                        raise Unclear("inverse or reciprocal")
+                    name, order = "arc" + name, None
+        if self.peek() in ("(", "{", "["):
+            inner = self.atom()
+        else:
+            if not self.starts_atom(self.peek()) or self.command() in FUNCTIONS:
+                raise Unclear(self.text)
+            inner = self.power()
+            while (c := self.peek()) and c not in "([" and self.starts_atom(c) and self.command() not in FUNCTIONS:
+                inner = self.times(inner, self.power())
+        result = applied(name, inner, base, self.numbers)
+        return result if order is None else raised(result, order, self.numbers)
+
+    def variable(self, name):
+        index = self.match(INDEX)
+        if index:
+            name += "_" + index[1].strip("{}")
+        code = zlib.crc32(f"{name}/{self.trial}".encode())
+        return Fraction(code % 1997 + 503, 1009) * (-1 if self.trial not in POSITIVE_POINTS and code >> 20 & 1 else 1)
+
+
+def applied(name, x, base, numbers):
+    """A function of FUNCTIONS; ZeroDivisionError where it has no value."""
+    if base is None and type(x) is Fraction and x == 0 and name in ("sin", "tan", "arcsin", "arctan", "sinh", "tanh"):
+        return x
+    x, functions = numbers.argument(x), numbers.functions
+    try:
+        if name in ("cot", "sec", "csc"):
+            return 1 / functions[{"cot": "tan", "sec": "cos", "csc": "sin"}[name]](x)
+        result = functions["ln" if name == "log" else name](x)
+        return result if base is None else result / functions["ln"](numbers.number(base))
+    except ValueError:
+        raise ZeroDivisionError from None
+
+
+def raised(base, exponent, numbers):
+    if type(exponent) is Fraction and exponent.denominator == 1:
+        n = int(exponent)
+        if type(base) is Fraction:
+            if base == 0 and n < 0:
+                raise ZeroDivisionError
+            bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+            if abs(n) * bits > MAX_BITS and abs(base) not in (0, 1):
+                raise TooLarge
+            return base ** n
+        if abs(n) > 10**6:
+            raise TooLarge
+        if base == 0:
+            raise Unclear("a power of zero")
+        return base ** n
+    if type(exponent) is Fraction and type(base) is Fraction and base >= 0:
+        if exponent.numerator == 1:
+            return root(base, 1 / exponent, numbers)
+        return numbers.number(base) ** numbers.number(exponent)
+    base = numbers.number(base)
+    if base == 0 or base.imag == 0 and base.real < 0:
+        raise Unclear("which root")
+    return base ** numbers.argument(exponent)
+
+
+def root(base, degree, numbers):
+    if type(degree) is not Fraction or degree.denominator != 1 or not 2 <= degree <= 100:
+        raise Unclear("root")
+    if type(base) is Fraction and base >= 0 and degree == 2:
+        top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
+        if top * top == base.numerator and bottom * bottom == base.denominator:
+            return Fraction(top, bottom)
+    base = numbers.number(base)
+    if degree == 2:
+        return numbers.functions["sqrt"](base)
+    one_by = 1 / numbers.number(degree)
+    if base.imag == 0 and base.real < 0 and degree % 2:
+        return -((-base) ** one_by)
+    return base ** one_by
+
+
+@functools.lru_cache(8192)
+def value(text, trial):
+    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction if exact, else complex.
+
+    Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined,
+    OverflowError beyond the range of floats.
+    """
+    return Reader(text, trial, Floats).read()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Math: what reading leaves open, math-verify decides, in worker processes with a memory limit that are killed when
+# their time is up.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def equal_answers(gold, pred, settings, worker):
+    """True, False, "timeout" or "memory"."""
+    if len(pred) > MAX_ANSWER:
+        return False
+    verdict = same(gold, pred)
+    return worker.equal(gold, pred, settings.timeout_s) if verdict is None else verdict
+
+
+def math_main(fd):
+    """Nursery: imports math-verify once, then forks a worker for every channel that it is sent."""
+    import math_verify  # noqa: F401
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel = socket.socket(fileno=fd)
+    send(channel, "ready")
+    while True:
+        try:
+            _, descriptor = receive(channel, want_descriptor=True)
+        except EOFError:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            math_worker(socket.socket(fileno=descriptor))
+        os.close(descriptor)
+        send(channel, pid)
+
+
+def math_worker(channel):
+    from math_verify import LatexExtractionConfig, parse, verify
+    import logging
+    logging.disable(logging.CRITICAL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    config = [LatexExtractionConfig()]
+    while True:
+        try:
+            gold, pred = receive(channel)
+        except EOFError:
+            os._exit(0)
+        try:
+            sides = [parse("\\boxed{" + side + "}", config, parsing_timeout=None) for side in (gold, pred)]
+            reply = bool(verify(*sides, timeout_seconds=None)) if all(sides) else False
+        except MemoryError:
+            os._exit(MEMORY)
+        except RecursionError:
+            reply = False
+        send(channel, reply)
+
+
+class Nursery:
+    """The process that has math-verify loaded, started when the first answer needs it; it dies with its workers."""
+
+    def __init__(self):
+        self.lock, self.process = threading.Lock(), None
+
+    def fork(self):
+        """(pid, channel) of a new worker."""
+        with self.lock:
+            if self.process is None or self.process.poll() is not None:
+                self.process, self.channel = spawn(LOAD_MATH)
+                receive(self.channel, 120)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                send(self.channel, "fork", [theirs.fileno()])
+            return receive(self.channel, 60), ours
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+
+
+class MathWorker:
+    def __init__(self, nursery):
+        self.nursery, self.channel = nursery, None
+
+    def equal(self, gold, pred, limit_s):
+        """True, False, "timeout" or "memory"."""
+        if self.channel is None:
+            self.pid, self.channel = self.nursery.fork()
+        try:
+            send(self.channel, [gold, pred])
+            return receive(self.channel, limit_s)
+        except (TimeoutError, EOFError, ConnectionError) as error:
+            os.kill(self.pid, signal.SIGKILL)
+            self.channel.close()
+            self.channel = None
+            return "timeout" if isinstance(error, TimeoutError) else "memory"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Grids.
+# ----------------------------------------------------------------------------------------------------------------------
+
+GRID = re.compile(r"\[ ?\[[\d, ]*\](?: ?, ?\[[\d, ]*\])* ?,? ?\]")
+
+
+def extract_grid(text):
+    """The last grid in the text: [[...]] as JSON, else the last run of lines of digits. None if there is none."""
+    for candidate in reversed(GRID.findall(re.sub(r"\s+", " ", text))):
+        try:
+            grid = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if all(isinstance(r, list) and r and all(type(c) is int and c <= 9 for c in r) for r in grid) and \
+                len({len(r) for r in grid}) == 1:
+            return grid
+    runs, current = [], []
+    for line in text.splitlines() + [""]:
+        digits = re.fullmatch(r"[\s\[|]*\d([\s,|]*\d)*[\s\],|]*", line)
+        cells = [int(c) for c in re.findall(r"\d", line)] if digits else None
+        if cells and (not current or len(cells) == len(current[0])):
+            current.append(cells)
+        else:
+            if current:
+                runs.append(current)
+            current = [cells] if cells else []
+    return runs[-1] if runs else None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Programs: the program of a completion, its tests, and what became of them. A new type of tests goes to run_program,
+# passed_tests and seen_of.
+# ----------------------------------------------------------------------------------------------------------------------
+
+FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*>]|\d+[.)])[ \t]+)?)(?:\S.*?)??"
+                   r"(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
+MAX_FENCE = 1000  # characters of its line
+PYTHON = {"python", "python3", "py", "py3"}
+TRIPLE_QUOTES = re.compile(r'"""|' + "'''")
+
+
+def fenced_blocks(text, python):
+    """Contents of the fenced blocks: of ```python ones, which may be open at the end, or of any that close.
+
+    A block closes at a fence of its own kind on a line by itself that is indented like its first one and does not stand
+    in a docstring; if there is none, at the first fence.
+    """
+    lines, blocks, at, never = text.splitlines(keepends=True), [], 0, set()
+    while at < len(lines):
+        opened = FENCE.fullmatch(lines[at].rstrip()) if len(lines[at]) <= MAX_FENCE else None
+        at += 1
+        if not opened or python and opened["info"].lower() not in PYTHON:
+            continue
+        fence, start = opened["fence"], at
+        end = None if fence in never else closing_line(lines, start, opened)
+        if end is None:  # nor will there be for a later block; perhaps it ends in mid-line: `return x```
+            never.add(fence)
+            end = next((number for number in range(start, len(lines)) if fence in lines[number]), None)
+        at = len(lines) if end is None else end + 1
+        block = [line.removeprefix(indent_of(opened)) for line in lines[start:at]]
+        if end is not None:
+            block[-1] = block[-1].partition(fence)[0]
+        if python or end is not None:
+            blocks.append("".join(block))
+    return blocks
+
+
+def indent_of(opened):
+    """What stands before each line of a block: as much as before its fence, where a list's mark counts as blanks."""
+    return opened["indent"] if opened["indent"].isspace() else " " * len(opened["indent"])
+
+
+def closing_line(lines, start, opened):
+    """Number of the line that closes a block; None if none does."""
+    inside, first = False, None
+    for number in range(start, len(lines)):
+        bare = lines[number].strip()
+        if bare.startswith(opened["fence"]) and not bare.strip(opened["fence"][0]):
+            first = number if first is None else first
+            if not inside and lines[number].startswith(indent_of(opened) + bare):
+                return number
+        inside ^= len(TRIPLE_QUOTES.findall(lines[number])) % 2 == 1
+    return first
+
+
+def extract_program(completion, entry_point=""):
+    """The last ```python block (else the last fenced block, else all of the text); of several the last that defines the
+    function that the tests call: an example of its use may follow it."""
+    blocks = fenced_blocks(completion, python=True) or fenced_blocks(completion, python=False)
+    name = re.escape(entry_point.rpartition(".")[2])
+    defines = re.compile(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*[=:]|class[ \t]+(?:Solution|{name})\b)", re.M)
+    named = [block for block in blocks if name and defines.search(block)]
+    return (named or blocks or [completion])[-1]
+
+
+FUTURE = re.compile(r"(?:[ \t]*(?:#.*)?\n|"  # blank lines, comments, docstrings
+                    r"[rRuU]?(?:\"{3}[^\\]*?\"{3}|'{3}[^\\]*?'{3}|\"[^\"\\\n]*\"|'[^'\\\n]*')[ \t]*\n)*"
+                    r"(?P<imports>(?:from[ \t]+__future__[ \t]+import[ \t]+(?:\([^()]*\)|[\w \t,]+)(?:#.*)?\n+)+)")
+
+
+def in_template(template, program):
+    """The program within its template; what it imports from __future__ has to stand first of all."""
+    found = FUTURE.match(program + "\n") if template != "{program}" else None
+    if not found:
+        return template.replace("{program}", program)
+    imports = found["imports"]
+    program = program.replace(imports.rstrip("\n"), "\n" * imports.rstrip("\n").count("\n"), 1)
+    return imports + template.replace("{program}", program)
+
+
+def prepared_tests(tests, max_tests):
+    """The first `max_tests` tests (0: all); with call and assert tests what grading needs of them: inputs as JSON,
+    expected values in the form of `plain`, and how much a program may write. Raises BadRow."""
+    if max_tests and tests["type"] != "check":
+        tests = {**tests, **{key: tests[key][:max_tests] for key in ("inputs", "outputs", "weights") if tests.get(key)}}
+        if tests.get("weights") and not any(tests["weights"]):
+            raise BadRow(f"--max-tests {max_tests} leaves no test of positive weight")
+    if tests["type"] not in ("call", "assert"):
+        return tests
+    try:
+        values = tests["outputs"] if tests["type"] == "call" else [ast.literal_eval(text) for text in tests["outputs"]]
+        expected = [plain(value, VALUE_DEPTH, [1 << 62]) for value in values]
+    except (Unencodable, *NOT_A_VALUE, SyntaxError) as error:
+        raise BadRow(f"tests.outputs: expected plain values, at most {VALUE_DEPTH} levels deep: {error}") from None
+    return {**tests, "inputs_json": json.dumps(tests["inputs"]), "expected": expected,
+            "scalars": {*map(type, expected)} <= SCALARS, "room": (1 << 16) + 4 * len(json.dumps(expected))}
+
+
+def try_dataset_code(tests, grader):
+    """Raises BadRow if a row's setup, template, check or expressions fail without any program."""
+    code = [tests.get(name) for name in ("setup", "template", "check")]
+    code += tests["inputs"] if tests["type"] == "assert" else []
+    if not any(code) or code == [None, "{program}", None]:
+        return
+    key = hashlib.sha256(json.dumps(code).encode()).digest()
+    fault = grader.trials.get(key)
+    if fault is None:
+        verdict, *why = run_dataset_code(grader.sandbox(), TRIAL, tests, max(5.0, tests.get("time_limit_s") or 0),
+                                         int(tests.get("memory_limit_mb") or grader.settings.memory_mb))
+        fault = "" if verdict == "ok" else why[0] if why else f"tests: setup, template or check: {verdict}"
+        grader.trials.put(key, fault, 200 + len(fault))
+    if fault:
+        raise BadRow(fault)
+
+
+def run_or_recall(program, tests, limits, grader):
+    """Outputs of all tests. Those of calls are kept between rows by (program, inputs): what a program answers does not
+    depend on what is expected of it."""
+    if tests["type"] not in ("call", "assert"):
+        return run_program(grader.sandbox(), program, tests, *limits, grader.settings.stop_early)
+    key = program, tests["entry_point"], tests.get("setup"), tests["inputs_json"], tests["room"], limits
+    outputs = grader.runs.get(key)
+    if outputs is None:
+        outputs = run_program(grader.sandbox(), program, tests, *limits, grader.settings.stop_early)
+        grader.runs.put(key, outputs, len(program) + len(tests["inputs_json"]) + sum(map(size_of, outputs)))
+    return outputs
+
+
+def budget_s(limit_s, tests):
+    """Seconds that a completion has for all of its tests: four limits, and a quarter of what all may take."""
+    return limit_s * min(tests, MAX_TIMEOUTS + 1 + tests / 4)
+
+
+def run_program(sandbox, program, tests, limit_s, memory_mb, stop_early):
+    """Per test: its output as data, or Failed(why). For a check: True or Failed(why).
+
+    What counts does not depend on the order of the tests: a program that runs out of time on more than MAX_TIMEOUTS of
+    them, or of its time for all of them, has failed them all.
+    """
+    if tests["type"] == "check":
+        verdict, *why = run_dataset_code(sandbox, CHECK, tests, limit_s, memory_mb, program)
+        if verdict == "broken":
+            raise BadRow(*why)
+        return [True if verdict == "ok" else Failed(verdict)]
+    total = len(tests["outputs"])
+    budget = budget_s(limit_s, total)
+    if tests["type"] != "stdin":
+        _, _, output = sandbox.run(CALL, limit_s, budget, memory_mb, tests["room"], total, program,
+                                   tests["inputs_json"], tests["entry_point"], tests.get("setup") or "")
+        return read_values(output, total)
+    outputs, seconds, timeouts = [], 0.0, 0
+    for given, expected in zip(tests["inputs"], tests["outputs"]):
+        room = (1 << 20) + 4 * len(expected)
+        status, used, output = sandbox.run(STDIN, limit_s, limit_s, memory_mb, room, 1, program, given, "", "")
+        seconds, timeouts = seconds + used, timeouts + (status == "timeout")
+        if timeouts > MAX_TIMEOUTS or seconds > budget:
+            return [Failed("timeout")] * total
+        outputs.append(output if status == "ok" else Failed(status))
+        if stop_early and not (status == "ok" and same_output(output, expected)):
+            return outputs + [Failed("not run")] * (total - len(outputs))
+    return outputs
+
+
+def run_dataset_code(sandbox, mode, tests, limit_s, memory_mb, program=""):
+    """CHECK or TRIAL: [verdict, perhaps why]; "broken" if the dataset's code fails whatever the program is."""
+    given = {"setup": tests.get("setup") or "", "template": tests.get("template") or "{program}",
+             "check": tests.get("check"), "entry_point": tests.get("entry_point"),
+             "expressions": tests["inputs"] if tests["type"] == "assert" else []}
+    descriptor = os.memfd_create("tests")
+    try:
+        os.pwrite(descriptor, json.dumps(given).encode(), 0)
+        status, _, output = sandbox.run(mode, limit_s, limit_s, memory_mb, 1 << 16, 1, program, "",
+                                        given["entry_point"] or "", given["setup"], descriptor=descriptor)
+    finally:
+        os.close(descriptor)
+    if status != "ok":
+        return [status]
+    return json.loads(output) if output else ["crash"]
+
+
+def same_output(got, expected):
+    """Standard output: equal whitespace-separated tokens; a token with a decimal point or exponent within 1e-6."""
+    got, expected = got.split(), expected.split()
+    return len(got) == len(expected) and all(g == e or close(g, e) for g, e in zip(got, expected))
+
+
+PRINTED_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def close(got, expected):
+    if len(got) > 400 or expected.lstrip("+-").isdigit() or not all(map(PRINTED_NUMBER.fullmatch, (got, expected))):
+        return False
+    got, expected = float(got), float(expected)
+    return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))
+
+
+def passed_tests(outputs, tests):
+    if tests["type"] == "check":
+        return [outputs[0] is True]
+    if tests["type"] == "stdin":
+        return [not isinstance(o, Failed) and same_output(o, e) for o, e in zip(outputs, tests["outputs"])]
+    if tests["scalars"] and {*map(type, outputs)} <= SCALARS:  # the fast path of most programs
+        return list(map(operator.eq, outputs, tests["expected"]))
+    exact = tests["type"] == "assert"
+    return [not isinstance(o, Failed) and equal_values(o, e, exact) for o, e in zip(outputs, tests["expected"])]
+
+
+def seen_of(outputs, tests, program, correct):
+    """What votes compare: a digest of all outputs; None if there is no output."""
+    if tests["type"] == "check":  # outputs are not seen: passing programs are one class, each other text is its own
+        return "passed" if correct else hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:16]
+    if all(isinstance(o, Failed) for o in outputs):
+        return None
+    if tests["type"] == "stdin":
+        outputs = [o if isinstance(o, Failed) else " ".join(o.split()) for o in outputs]
+    return digest_outputs(outputs, tests["type"] == "assert")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Values, as they come out of the sandbox: the form of `plain`, or anything else that a program likes to write.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Failed:
+    """What stands in the place of a test's output when there is none; equal to nothing but itself."""
+
+    def __init__(self, why):
+        self.why = why
+
+
+def small_int(digits):
+    if len(digits) > 17:  # `plain` writes longer ones in hexadecimal, which takes no time to read
+        raise ValueError("an integer of many digits")
+    return int(digits)
+
+
+read_json = json.JSONDecoder(parse_int=small_int).decode
+NOT_A_VALUE = ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError
+
+
+def read_values(output, count):
+    """The value, or Failed, of each of `count` tests."""
+    lines = output.split("\n")[:-1]
+    if len(lines) != count:
+        return [Failed("output")] * count
+    try:
+        values = read_json("[" + ",".join(lines) + "]")
+        if len(values) != count:
+            raise ValueError("some line is no value, or several")
+    except NOT_A_VALUE:
+        values = [read_line(line) for line in lines]
+    return [failure(v) if type(v) is dict and v.get("~") == "error" else v for v in values]
+
+
+def read_line(line):
+    try:
+        return read_json(line)
+    except NOT_A_VALUE:
+        return Failed("output")
+
+
+def failure(value):
+    return Failed(value["v"] if value.get("v") in STATUS.values() else "output")
+
+
+def comparable(item, exact):
+    """From a value in the form of `plain`, plain integers, texts, None and lists that are the same for equal values:
+    also for 1, 1.0 and True, a set and a frozenset, NaN and NaN and, if not `exact`, a list and a tuple. What has no
+    order becomes sorted digests, so that the length stays that of the value. Raises one of NOT_A_VALUE otherwise."""
+    if type(item) in AS_THEY_ARE:
+        return item
+    kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
+    if kind in NUMBERS:
+        return comparable_number(kind, value)
+    if kind == "list" or kind == "tuple" and not exact:
+        return [comparable(v, exact) for v in value]
+    if kind in ("tuple", "iterator"):
+        return kind, [comparable(v, exact) for v in value]
+    if kind in ("set", "frozenset"):
+        return "set", sorted(digest(v, exact) for v in value)
+    if kind == "dict":
+        return kind, sorted(digest(k, exact) + digest(v, exact) for k, v in value)
+    if kind == "range":
+        numbers = range(*map(whole, value))
+        return kind, len(numbers), [comparable_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
+    if kind in ("bytes", "type"):
+        return kind, value.lower() if kind == "bytes" else value
+    raise ValueError("not the form of a value")
+
+
+def digest(item, exact):
+    """16 bytes for a value in the form of `plain`, the same for equal values."""
+    text = repr(comparable(item, exact)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+NUMBERS = {"bool", "int", "float", "fraction", "decimal", "complex"}
+
+
+def whole(item):
+    """The integer that `plain` spells so."""
+    return item if type(item) is int else int(item["v"], 16)
+
+
+def exact_number(kind, value):
+    """(numerator, denominator) of a finite real number in the form of `plain`; None for others."""
+    if kind == "int":
+        return (value if type(value) is int else int(value, 16)), 1
+    if kind == "fraction":
+        numerator, denominator = map(whole, value)
+        return Fraction(numerator, denominator).as_integer_ratio()
+    if kind == "decimal":
+        if len(value) > 21_000:
+            raise ValueError("too long")
+        value = decimal.Decimal(value)
+        if value.is_finite() and abs(value.as_tuple().exponent) > 10_000:
+            raise ValueError("too long")
+    if kind == "complex":
+        value, imaginary = map(float, value)
+        if imaginary != 0:
+            return None
+    return value.as_integer_ratio() if math.isfinite(value) else None
+
+
+def comparable_number(kind, value):
+    ratio = exact_number(kind, value)
+    if ratio is None:  # nan, inf, or complex
+        return "number", repr(tuple(map(float, value)) if kind == "complex" else float(value))
+    if ratio[1] == 1 and abs(ratio[0]) < 10**15:
+        return int(ratio[0])
+    return "number", "%x/%x" % ratio
+
+
+def equal_values(got, expected, exact):
+    """Whether a program's value is the expected one, which is trusted; both in the form of `plain`."""
+    if type(got) in SCALARS and type(expected) in SCALARS:
+        return got == expected
+    try:
+        return got == expected or digest(got, exact) == digest(expected, exact)
+    except NOT_A_VALUE:
+        return False
+
+
+SCALARS = {int, float, bool, str, type(None)}
+AS_THEY_ARE = {int, str, type(None)}
+
+
+def digest_outputs(outputs, exact):
+    """Text that is the same for equal outputs."""
+    if not {*map(type, outputs)} <= AS_THEY_ARE:
+        outputs = [comparable_output(o, exact) for o in outputs]
+    return hashlib.sha256(repr(outputs).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def comparable_output(output, exact):
+    if isinstance(output, Failed):
+        return "failed", output.why
+    try:
+        return comparable(output, exact)
+    except NOT_A_VALUE:
+        return "failed", "output"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Helper processes, as seen from here. A change of what they are told is one of the sandbox's section, too.
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def spawn(start, *flags):
+    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our channel)."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
+                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+                                    "LD_BIND_NOW": "1"})
+    theirs.close()
+    return process, ours
+
+
+# The parts of this file between the lines of the sandbox process: its imports, and its own section.
+LOAD_SANDBOX = (f"exec(''.join(open({__file__!r}).read().split('\\n# ==== The sandbox process ====\\n')[::2])); "
+                "sandbox_main(int(sys.argv[1]))")
+LOAD_MATH = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import reward; "
+             "reward.math_main(int(sys.argv[1]))")
+
+
+class Sandbox:
+    """One zygote as seen from here. `offer`: the protections to try."""
+
+    def __init__(self, offer=("namespaces", "landlock", "seccomp")):
+        self.offer, self.process = list(offer), None
+        self.start()
+
+    def start(self):
+        self.process, self.channel = spawn(LOAD_SANDBOX, "-S", "-P")
+        send(self.channel, self.offer)
+        try:
+            hello = receive(self.channel, 60)
+        except (EOFError, OSError):
+            raise GraderError("the sandbox process did not start") from None
+        if "failed" in hello:
+            self.close()
+            self.offer.remove("namespaces")
+            self.start()
+            self.notes.insert(0, hello["failed"])
+        else:
+            self.level, self.notes = hello["level"], hello["notes"]
+
+    def run(self, mode, limit_s, budget_s, memory_mb, room, count, *texts, descriptor=None):
+        """(status, seconds used, output) of a request, its fields as in Request; GraderError if the zygote died or does
+        not answer, which it does within PATIENCE times the budget."""
+        texts = [text.encode("utf-8", "replace") for text in texts]
+        head = HEAD.pack(mode, limit_s, budget_s, int(memory_mb) << 20, room, count, *map(len, texts))
+        self.channel.settimeout(PATIENCE * budget_s + 60)
+        try:
+            if descriptor is not None:
+                socket.send_fds(self.channel, [head], [descriptor])
+                head = b""
+            self.channel.sendall(head + b"".join(texts))
+            status, touched, seconds, length = REPLY.unpack(self.receive(REPLY.size))
+            output = self.receive(length).decode("utf-8", "replace")
+        except OSError as error:
+            self.close()
+            raise GraderError(f"the sandbox process ended or stopped answering: {error}") from None
+        if touched:
+            self.close()
+            self.start()
+        return STATUS[status], seconds, output
+
+    def receive(self, length):
+        data = bytearray()
+        while len(data) < length:
+            chunk = self.channel.recv(length - len(data))
+            if not chunk:
+                raise ConnectionError("end of its channel")
+            data += chunk
+        return bytes(data)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
+# ==== The sandbox process ====
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -98,6 +2319,10 @@ def libc(cache=[]):
 # Time: the zygote keeps it, and counts processor time of its children and time in which none of them moves (so not what
 # they wait for a processor). A test has `limit` seconds, all tests of a completion together `budget` seconds; by the
 # clock on the wall that may take PATIENCE times as long on a busy machine, and no longer.
+#
+# The sandbox process loads the part between the two lines of its name, and no more: nothing here uses another name of
+# this file but the first imports. Code of a child runs beside the program, which may change it: what protects is the
+# kernel.
 # ----------------------------------------------------------------------------------------------------------------------
 
 CAPABILITIES_V3, NO_CAPABILITIES = struct.pack("<Ii", 0x20080522, 0), bytes(24)
@@ -999,2182 +3224,7 @@ def judge(namespace, entry_point, channel):
     return "gone" if gone else "ok"
 
 
-# ---- The sandbox process loads this file up to here, and no more: what is loaded makes its forks slower. ----
-
-import argparse  # noqa: E402
-import ast  # noqa: E402
-import cmath  # noqa: E402
-import concurrent.futures  # noqa: E402
-import decimal  # noqa: E402
-import functools  # noqa: E402
-import hashlib  # noqa: E402
-import itertools  # noqa: E402
-import math  # noqa: E402
-import operator  # noqa: E402
-import queue  # noqa: E402
-import subprocess  # noqa: E402
-import threading  # noqa: E402
-import traceback  # noqa: E402
-import zlib  # noqa: E402
-from fractions import Fraction  # noqa: E402
-
-from advantages import BadRow, at_row, nothing_came, read_rows  # noqa: E402
-
-
-class GraderError(RuntimeError):
-    """The grader itself failed: never turned into a reward."""
-
-
-def spawn(start, *flags):
-    """Run `start` (source of a program, given a descriptor) in a fresh interpreter: (process, our channel)."""
-    ours, theirs = socket.socketpair()
-    process = subprocess.Popen([sys.executable, "-B", "-s", *flags, "-c", start, str(theirs.fileno())],
-                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-                               env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-                                    "LD_BIND_NOW": "1"})
-    theirs.close()
-    return process, ours
-
-
-LOAD_SANDBOX = (f"exec(open({__file__!r}).read().partition('# ---- The sandbox process')[0]); "
-                "sandbox_main(int(sys.argv[1]))")
-LOAD_MATH = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import reward; "
-             "reward.math_main(int(sys.argv[1]))")
-
-
-class Sandbox:
-    """One zygote as seen from here. `offer`: the protections to try."""
-
-    def __init__(self, offer=("namespaces", "landlock", "seccomp")):
-        self.offer, self.process = list(offer), None
-        self.start()
-
-    def start(self):
-        self.process, self.channel = spawn(LOAD_SANDBOX, "-S", "-P")
-        send(self.channel, self.offer)
-        try:
-            hello = receive(self.channel, 60)
-        except (EOFError, OSError):
-            raise GraderError("the sandbox process did not start") from None
-        if "failed" in hello:
-            self.close()
-            self.offer.remove("namespaces")
-            self.start()
-            self.notes.insert(0, hello["failed"])
-        else:
-            self.level, self.notes = hello["level"], hello["notes"]
-
-    def run(self, mode, limit_s, budget_s, memory_mb, room, count, *texts, descriptor=None):
-        """(status, seconds used, output) of a request, its fields as in Request; GraderError if the zygote died or does
-        not answer, which it does within PATIENCE times the budget."""
-        texts = [text.encode("utf-8", "replace") for text in texts]
-        head = HEAD.pack(mode, limit_s, budget_s, int(memory_mb) << 20, room, count, *map(len, texts))
-        self.channel.settimeout(PATIENCE * budget_s + 60)
-        try:
-            if descriptor is not None:
-                socket.send_fds(self.channel, [head], [descriptor])
-                head = b""
-            self.channel.sendall(head + b"".join(texts))
-            status, touched, seconds, length = REPLY.unpack(self.receive(REPLY.size))
-            output = self.receive(length).decode("utf-8", "replace")
-        except OSError as error:
-            self.close()
-            raise GraderError(f"the sandbox process ended or stopped answering: {error}") from None
-        if touched:
-            self.close()
-            self.start()
-        return STATUS[status], seconds, output
-
-    def receive(self, length):
-        data = bytearray()
-        while len(data) < length:
-            chunk = self.channel.recv(length - len(data))
-            if not chunk:
-                raise ConnectionError("end of its channel")
-            data += chunk
-        return bytes(data)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.channel.close()
-
-
-# ---- Values, as they come out of the sandbox: the form of `plain`, or anything else that a program likes to write.
-
-
-class Failed:
-    """What stands in the place of a test's output when there is none; equal to nothing but itself."""
-
-    def __init__(self, why):
-        self.why = why
-
-
-def small_int(digits):
-    if len(digits) > 17:  # `plain` writes longer ones in hexadecimal, which takes no time to read
-        raise ValueError("an integer of many digits")
-    return int(digits)
-
-
-read_json = json.JSONDecoder(parse_int=small_int).decode
-NOT_A_VALUE = ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError
-
-
-def read_values(output, count):
-    """The value, or Failed, of each of `count` tests."""
-    lines = output.split("\n")[:-1]
-    if len(lines) != count:
-        return [Failed("output")] * count
-    try:
-        values = read_json("[" + ",".join(lines) + "]")
-        if len(values) != count:
-            raise ValueError("some line is no value, or several")
-    except NOT_A_VALUE:
-        values = [read_line(line) for line in lines]
-    return [failure(v) if type(v) is dict and v.get("~") == "error" else v for v in values]
-
-
-def read_line(line):
-    try:
-        return read_json(line)
-    except NOT_A_VALUE:
-        return Failed("output")
-
-
-def failure(value):
-    return Failed(value["v"] if value.get("v") in STATUS.values() else "output")
-
-
-def comparable(item, exact):
-    """From a value in the form of `plain`, plain integers, texts, None and lists that are the same for equal values:
-    also for 1, 1.0 and True, a set and a frozenset, NaN and NaN and, if not `exact`, a list and a tuple. What has no
-    order becomes sorted digests, so that the length stays that of the value. Raises one of NOT_A_VALUE otherwise."""
-    if type(item) in AS_THEY_ARE:
-        return item
-    kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
-    if kind in NUMBERS:
-        return comparable_number(kind, value)
-    if kind == "list" or kind == "tuple" and not exact:
-        return [comparable(v, exact) for v in value]
-    if kind in ("tuple", "iterator"):
-        return kind, [comparable(v, exact) for v in value]
-    if kind in ("set", "frozenset"):
-        return "set", sorted(digest(v, exact) for v in value)
-    if kind == "dict":
-        return kind, sorted(digest(k, exact) + digest(v, exact) for k, v in value)
-    if kind == "range":
-        numbers = range(*map(whole, value))
-        return kind, len(numbers), [comparable_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
-    if kind in ("bytes", "type"):
-        return kind, value.lower() if kind == "bytes" else value
-    raise ValueError("not the form of a value")
-
-
-def digest(item, exact):
-    """16 bytes for a value in the form of `plain`, the same for equal values."""
-    text = repr(comparable(item, exact)).encode("utf-8", "backslashreplace")
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-NUMBERS = {"bool", "int", "float", "fraction", "decimal", "complex"}
-
-
-def whole(item):
-    """The integer that `plain` spells so."""
-    return item if type(item) is int else int(item["v"], 16)
-
-
-def exact_number(kind, value):
-    """(numerator, denominator) of a finite real number in the form of `plain`; None for others."""
-    if kind == "int":
-        return (value if type(value) is int else int(value, 16)), 1
-    if kind == "fraction":
-        numerator, denominator = map(whole, value)
-        return Fraction(numerator, denominator).as_integer_ratio()
-    if kind == "decimal":
-        if len(value) > 21_000:
-            raise ValueError("too long")
-        value = decimal.Decimal(value)
-        if value.is_finite() and abs(value.as_tuple().exponent) > 10_000:
-            raise ValueError("too long")
-    if kind == "complex":
-        value, imaginary = map(float, value)
-        if imaginary != 0:
-            return None
-    return value.as_integer_ratio() if math.isfinite(value) else None
-
-
-def comparable_number(kind, value):
-    ratio = exact_number(kind, value)
-    if ratio is None:  # nan, inf, or complex
-        return "number", repr(tuple(map(float, value)) if kind == "complex" else float(value))
-    if ratio[1] == 1 and abs(ratio[0]) < 10**15:
-        return int(ratio[0])
-    return "number", "%x/%x" % ratio
-
-
-def equal_values(got, expected, exact):
-    """Whether a program's value is the expected one, which is trusted; both in the form of `plain`."""
-    if type(got) in SCALARS and type(expected) in SCALARS:
-        return got == expected
-    try:
-        return got == expected or digest(got, exact) == digest(expected, exact)
-    except NOT_A_VALUE:
-        return False
-
-
-SCALARS = {int, float, bool, str, type(None)}
-AS_THEY_ARE = {int, str, type(None)}
-
-
-def digest_outputs(outputs, exact):
-    """Text that is the same for equal outputs."""
-    if not {*map(type, outputs)} <= AS_THEY_ARE:
-        outputs = [comparable_output(o, exact) for o in outputs]
-    return hashlib.sha256(repr(outputs).encode("utf-8", "backslashreplace")).hexdigest()[:16]
-
-
-def comparable_output(output, exact):
-    if isinstance(output, Failed):
-        return "failed", output.why
-    try:
-        return comparable(output, exact)
-    except NOT_A_VALUE:
-        return "failed", "output"
-
-
-# ---- Programs.
-
-
-def budget_s(limit_s, tests):
-    """Seconds that a completion has for all of its tests: four limits, and a quarter of what all may take."""
-    return limit_s * min(tests, MAX_TIMEOUTS + 1 + tests / 4)
-
-
-def run_program(sandbox, program, tests, limit_s, memory_mb, stop_early):
-    """Per test: its output as data, or Failed(why). For a check: True or Failed(why).
-
-    What counts does not depend on the order of the tests: a program that runs out of time on more than MAX_TIMEOUTS of
-    them, or of its time for all of them, has failed them all.
-    """
-    if tests["type"] == "check":
-        verdict, *why = run_dataset_code(sandbox, CHECK, tests, limit_s, memory_mb, program)
-        if verdict == "broken":
-            raise BadRow(*why)
-        return [True if verdict == "ok" else Failed(verdict)]
-    total = len(tests["outputs"])
-    budget = budget_s(limit_s, total)
-    if tests["type"] != "stdin":
-        _, _, output = sandbox.run(CALL, limit_s, budget, memory_mb, tests["room"], total, program,
-                                   tests["inputs_json"], tests["entry_point"], tests.get("setup") or "")
-        return read_values(output, total)
-    outputs, seconds, timeouts = [], 0.0, 0
-    for given, expected in zip(tests["inputs"], tests["outputs"]):
-        room = (1 << 20) + 4 * len(expected)
-        status, used, output = sandbox.run(STDIN, limit_s, limit_s, memory_mb, room, 1, program, given, "", "")
-        seconds, timeouts = seconds + used, timeouts + (status == "timeout")
-        if timeouts > MAX_TIMEOUTS or seconds > budget:
-            return [Failed("timeout")] * total
-        outputs.append(output if status == "ok" else Failed(status))
-        if stop_early and not (status == "ok" and same_output(output, expected)):
-            return outputs + [Failed("not run")] * (total - len(outputs))
-    return outputs
-
-
-def run_dataset_code(sandbox, mode, tests, limit_s, memory_mb, program=""):
-    """CHECK or TRIAL: [verdict, perhaps why]; "broken" if the dataset's code fails whatever the program is."""
-    given = {"setup": tests.get("setup") or "", "template": tests.get("template") or "{program}",
-             "check": tests.get("check"), "entry_point": tests.get("entry_point"),
-             "expressions": tests["inputs"] if tests["type"] == "assert" else []}
-    descriptor = os.memfd_create("tests")
-    try:
-        os.pwrite(descriptor, json.dumps(given).encode(), 0)
-        status, _, output = sandbox.run(mode, limit_s, limit_s, memory_mb, 1 << 16, 1, program, "",
-                                        given["entry_point"] or "", given["setup"], descriptor=descriptor)
-    finally:
-        os.close(descriptor)
-    if status != "ok":
-        return [status]
-    return json.loads(output) if output else ["crash"]
-
-
-def same_output(got, expected):
-    """Standard output: equal whitespace-separated tokens; a token with a decimal point or exponent within 1e-6."""
-    got, expected = got.split(), expected.split()
-    return len(got) == len(expected) and all(g == e or close(g, e) for g, e in zip(got, expected))
-
-
-PRINTED_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def close(got, expected):
-    if len(got) > 400 or expected.lstrip("+-").isdigit() or not all(map(PRINTED_NUMBER.fullmatch, (got, expected))):
-        return False
-    got, expected = float(got), float(expected)
-    return abs(got - expected) <= 1e-6 * max(1.0, abs(expected))
-
-
-FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*>]|\d+[.)])[ \t]+)?)(?:\S.*?)??"
-                   r"(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[\w+.#-]*)[^`\n]*")
-MAX_FENCE = 1000  # characters of its line
-PYTHON = {"python", "python3", "py", "py3"}
-TRIPLE_QUOTES = re.compile(r'"""|' + "'''")
-
-
-def fenced_blocks(text, python):
-    """Contents of the fenced blocks: of ```python ones, which may be open at the end, or of any that close.
-
-    A block closes at a fence of its own kind on a line by itself that is indented like its first one and does not stand
-    in a docstring; if there is none, at the first fence.
-    """
-    lines, blocks, at, never = text.splitlines(keepends=True), [], 0, set()
-    while at < len(lines):
-        opened = FENCE.fullmatch(lines[at].rstrip()) if len(lines[at]) <= MAX_FENCE else None
-        at += 1
-        if not opened or python and opened["info"].lower() not in PYTHON:
-            continue
-        fence, start = opened["fence"], at
-        end = None if fence in never else closing_line(lines, start, opened)
-        if end is None:  # nor will there be for a later block; perhaps it ends in mid-line: `return x```
-            never.add(fence)
-            end = next((number for number in range(start, len(lines)) if fence in lines[number]), None)
-        at = len(lines) if end is None else end + 1
-        block = [line.removeprefix(indent_of(opened)) for line in lines[start:at]]
-        if end is not None:
-            block[-1] = block[-1].partition(fence)[0]
-        if python or end is not None:
-            blocks.append("".join(block))
-    return blocks
-
-
-def indent_of(opened):
-    """What stands before each line of a block: as much as before its fence, where a list's mark counts as blanks."""
-    return opened["indent"] if opened["indent"].isspace() else " " * len(opened["indent"])
-
-
-def closing_line(lines, start, opened):
-    """Number of the line that closes a block; None if none does."""
-    inside, first = False, None
-    for number in range(start, len(lines)):
-        bare = lines[number].strip()
-        if bare.startswith(opened["fence"]) and not bare.strip(opened["fence"][0]):
-            first = number if first is None else first
-            if not inside and lines[number].startswith(indent_of(opened) + bare):
-                return number
-        inside ^= len(TRIPLE_QUOTES.findall(lines[number])) % 2 == 1
-    return first
-
-
-def extract_program(completion, entry_point=""):
-    """The last ```python block (else the last fenced block, else all of the text); of several the last that defines the
-    function that the tests call: an example of its use may follow it."""
-    blocks = fenced_blocks(completion, python=True) or fenced_blocks(completion, python=False)
-    name = re.escape(entry_point.rpartition(".")[2])
-    defines = re.compile(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*[=:]|class[ \t]+(?:Solution|{name})\b)", re.M)
-    named = [block for block in blocks if name and defines.search(block)]
-    return (named or blocks or [completion])[-1]
-
-
-FUTURE = re.compile(r"(?:[ \t]*(?:#.*)?\n|"  # blank lines, comments, docstrings
-                    r"[rRuU]?(?:\"{3}[^\\]*?\"{3}|'{3}[^\\]*?'{3}|\"[^\"\\\n]*\"|'[^'\\\n]*')[ \t]*\n)*"
-                    r"(?P<imports>(?:from[ \t]+__future__[ \t]+import[ \t]+(?:\([^()]*\)|[\w \t,]+)(?:#.*)?\n+)+)")
-
-
-def in_template(template, program):
-    """The program within its template; what it imports from __future__ has to stand first of all."""
-    found = FUTURE.match(program + "\n") if template != "{program}" else None
-    if not found:
-        return template.replace("{program}", program)
-    imports = found["imports"]
-    program = program.replace(imports.rstrip("\n"), "\n" * imports.rstrip("\n").count("\n"), 1)
-    return imports + template.replace("{program}", program)
-
-
-def grade_code(completion, row, settings, sandbox, runs):
-    """(score, correct, pred, verdict) of one completion. `runs`: outputs by (program, inputs), kept between rows: what
-    a program answers does not depend on what is expected of it. A test of weight 0 is run but does not count."""
-    tests = row["tests"]
-    whole_text = tests.get("extract") is False
-    program = completion if whole_text else extract_program(completion, tests.get("entry_point") or "")
-    if not program.strip():
-        return 0.0, False, None, "no answer"
-    program = in_template(tests.get("template") or "{program}", program)
-    limits = tests.get("time_limit_s") or settings.timeout_s, int(tests.get("memory_limit_mb") or settings.memory_mb)
-    if tests["type"] in ("call", "assert"):
-        key = program, tests["entry_point"], tests.get("setup"), tests["inputs_json"], tests["room"], limits
-        outputs = runs.get(key)
-        if outputs is None:
-            outputs = run_program(sandbox, program, tests, *limits, settings.stop_early)
-            runs.put(key, outputs, len(program) + len(tests["inputs_json"]) + sum(map(size_of, outputs)))
-    else:
-        outputs = run_program(sandbox, program, tests, *limits, settings.stop_early)
-    passed = passed_tests(outputs, tests)
-    weights = tests.get("weights") or [1] * len(passed)
-    outputs, passed, weights = (list(itertools.compress(values, weights)) for values in (outputs, passed, weights))
-    correct = all(passed)
-    score = 1.0 if correct else sum(itertools.compress(weights, passed)) / sum(weights)
-    verdict = "ok"
-    if not correct:
-        first = outputs[passed.index(False)]
-        verdict = first.why if isinstance(first, Failed) else "wrong"
-    return score, correct, seen_of(outputs, tests, program, correct), verdict
-
-
-def passed_tests(outputs, tests):
-    if tests["type"] == "check":
-        return [outputs[0] is True]
-    if tests["type"] == "stdin":
-        return [not isinstance(o, Failed) and same_output(o, e) for o, e in zip(outputs, tests["outputs"])]
-    if tests["scalars"] and {*map(type, outputs)} <= SCALARS:  # the fast path of most programs
-        return list(map(operator.eq, outputs, tests["expected"]))
-    exact = tests["type"] == "assert"
-    return [not isinstance(o, Failed) and equal_values(o, e, exact) for o, e in zip(outputs, tests["expected"])]
-
-
-def seen_of(outputs, tests, program, correct):
-    """What votes compare: a digest of all outputs; None if there is no output."""
-    if tests["type"] == "check":  # outputs are not seen: passing programs are one class, each other text is its own
-        return "passed" if correct else hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:16]
-    if all(isinstance(o, Failed) for o in outputs):
-        return None
-    if tests["type"] == "stdin":
-        outputs = [o if isinstance(o, Failed) else " ".join(o.split()) for o in outputs]
-    return digest_outputs(outputs, tests["type"] == "assert")
-
-
-def size_of(value):
-    """Bytes of memory that a value takes, about."""
-    if isinstance(value, dict):
-        return 300 + sum(map(size_of, value.values()))
-    if isinstance(value, list):
-        return 100 + sum(map(size_of, value))
-    return 60 + (len(value) if isinstance(value, str) else 0)
-
-
-class Kept:
-    """Results by key, for any thread; the oldest go when they take more than `room` bytes together."""
-
-    def __init__(self, room):
-        self.room, self.size, self.results, self.lock = room, 0, collections.OrderedDict(), threading.Lock()
-
-    def get(self, key):
-        with self.lock:
-            if key not in self.results:
-                return None
-            self.results.move_to_end(key)
-            return self.results[key][0]
-
-    def put(self, key, result, size):
-        with self.lock:
-            self.size += size - self.results.pop(key, (None, 0))[1]
-            self.results[key] = result, size
-            while self.size > self.room:
-                self.size -= self.results.popitem(last=False)[1][1]
-
-
-def with_expected(tests):
-    """Call and assert tests with what grading needs of them: inputs as JSON, expected values in the form of `plain`,
-    and how much a program may write. Raises BadRow."""
-    try:
-        values = tests["outputs"] if tests["type"] == "call" else [ast.literal_eval(text) for text in tests["outputs"]]
-        expected = [plain(value, VALUE_DEPTH, [1 << 62]) for value in values]
-    except (Unencodable, *NOT_A_VALUE, SyntaxError) as error:
-        raise BadRow(f"tests.outputs: expected plain values, at most {VALUE_DEPTH} levels deep: {error}") from None
-    return {**tests, "inputs_json": json.dumps(tests["inputs"]), "expected": expected,
-            "scalars": {*map(type, expected)} <= SCALARS,
-            "room": (1 << 16) + 4 * len(json.dumps(expected))}
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Grids.
-# ----------------------------------------------------------------------------------------------------------------------
-
-GRID = re.compile(r"\[ ?\[[\d, ]*\](?: ?, ?\[[\d, ]*\])* ?,? ?\]")
-
-
-def extract_grid(text):
-    """The last grid in the text: [[...]] as JSON, else the last run of lines of digits. None if there is none."""
-    for candidate in reversed(GRID.findall(re.sub(r"\s+", " ", text))):
-        try:
-            grid = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if all(isinstance(r, list) and r and all(type(c) is int and c <= 9 for c in r) for r in grid) and \
-                len({len(r) for r in grid}) == 1:
-            return grid
-    runs, current = [], []
-    for line in text.splitlines() + [""]:
-        digits = re.fullmatch(r"[\s\[|]*\d([\s,|]*\d)*[\s\],|]*", line)
-        cells = [int(c) for c in re.findall(r"\d", line)] if digits else None
-        if cells and (not current or len(cells) == len(current[0])):
-            current.append(cells)
-        else:
-            if current:
-                runs.append(current)
-            current = [cells] if cells else []
-    return runs[-1] if runs else None
-
-
-def grade_grid(completion, row):
-    grid, gold = extract_grid(completion), row["gold"]
-    if grid is None:
-        return 0.0, False, None, "no answer"
-    right = 0
-    if len(grid) == len(gold) and len(grid[0]) == len(gold[0]):
-        right = sum(g == e for a, b in zip(grid, gold) for g, e in zip(a, b))
-    correct = grid == gold
-    text = "/".join("".join(map(str, r)) for r in grid)
-    pred = text if len(text) <= 1000 else hashlib.sha256(text.encode()).hexdigest()[:16]
-    return right / (len(gold) * len(gold[0])), correct, pred, "ok" if correct else "wrong"
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Math, first part: the answer that a completion gives. It is what the text states last: in a box, between answer tags,
-# after "####", or in words ("the answer is", a heading "Answer"). If nothing is stated, it is the value in which the
-# last sentence with a value ends. A statement that is taken back afterwards is none. A new way to state an answer is a
-# function in STATEMENTS: text -> (start and end of its last statement there, the answer), or None. All of it takes
-# linear time.
-# ----------------------------------------------------------------------------------------------------------------------
-
-MAX_ANSWER = 1000  # characters; longer ones are wrong (the longest of MATH's 7,500 reference answers has 159)
-MAX_STATEMENTS = 500  # so many of a kind are looked at, from the end
-FORMULA = "\ue000"  # stands for a formula while the words around it are read
-
-
-def words(text):
-    """A pattern for one of these words (`_` is a blank)."""
-    return r"\b(?:" + "|".join(text.split()).replace("_", r"\s+").replace("'", "['’]") + r")\b"
-
-
-def either(*patterns):
-    return re.compile("|".join(patterns), re.I | re.M)
-
-
-QUOTATION_MARKS = str.maketrans(dict.fromkeys('"“”`'))
-BRACES = re.compile(r"\\.|[{}]", re.S)
-BOX = re.compile(r"\\f?box(?:ed)?(?:\s*(?=\{)|\s+([^\s$.{]+))")
-TAG = re.compile(r"<(?:final_?)?answer>", re.I)
-HASHES = re.compile(r"(?<!#)####(?!#)")
-BOLD = re.compile(r"(?<!\*)\*{1,3}(?=[^\s*])([^*\n]{0,200}[^\s*])\*{1,3}(?!\*)")
-NUMBER = re.compile(r"(?<![\w.,/^\\])[-−]?\s?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
-EQUATION = re.compile(r"(?<![\w\\])[a-zA-Z](?:\([a-z]\))?\s*=(?=\s*\S)")
-SENTENCE = either(r"\n", r"\.(?=\s|$)", r"[?!](?=\s+(?-i:[A-Z])|\s*$)", r"\.\.", r"</?[a-zA-Z]|<\|", r"\s\|(?=\s|$)")
-# what stands between the boxes of one list, and what does not
-JOIN = either("[,;&]", words("and or"), r"\n\s*(?:[-*•]|\(?\w[.)])\s")
-BREAK = either(r"[.?!](?=[\s$\\)]|$)", r"\n\s*\n", r"\\(?:implies|Rightarrow|to|approx)(?![a-zA-Z])",
-               r"(?<![a-zA-Z)\s])\s*=\s*\Z", words("""so thus then hence therefore have has gives? gets? but not
-    since because which that means yields? implies equivalently same about approximately answer wait actually no"""))
-# a heading; a label, "Answer:" at the beginning of a sentence; "the answer (to ...) is"
-SUBJECT = r"(?<![a-zA-Z])(?:ans(?:wers?)?|(?:correct|right)\s+(?:option|choice))(?![a-zA-Z])"
-PHRASE = either(
-    r"^[^a-zA-Z\d\n]{0,12}(?:final\s+)?(?:answers?|result|conclusion)[^\w\n\\$(]{0,8}\n",
-    r"(?:^|[.!?>]\s)[^a-zA-Z\d\n]{0,12}(?:[a-z]+,?\s+){0,3}?" + SUBJECT
-    + r"(?:(?!\s(?:is|are)\b)[^.:=\n?!—|$\\]){0,60}?[*_\s]{0,8}(?:[:=—|]|[-–]\s)",
-    SUBJECT + r"(?P<gap>[^.:=\n?!—|$\\]{0,80}?)[*_\s]{0,8}"
-    + words("is are was equals? be becomes of comes_(?:out_)?to"))
-ASIDE = either(words("which and by works so if because when"))  # ... but not in its brackets
-NOT_STATED = either(words("""wrong incorrect mistaken tempting naive any every each no whether thought first
-    initial initially old previous draft intermediate check checking verify
-    (?:may|might|could|would)_(?:think|say|guess|expect|believe)""") + r"(?:\W+\w+){0,3}?\W+(?:ans|correct|right)",
-                    words("if had were instead") + r".*\bwould\b")
-LEAD = re.compile(r"(?:\n\s*[-•]\s+|[\s:*_>=~|]|-(?!\s*[\d\\$(a-z]|\ue000)|" + words(
-    "therefore thus then hence simply just indeed exactly now equal_to either both choice option "
-    "(?:it|this|that|there|they)_(?:is|are|will_be|would_be|was)") + ")*", re.I)
-VALUE = re.compile(  # its beginning: perhaps "about", signs, brackets; then a digit, formula, command or lone letter
-    r"(?:≈|\\approx|\\sim(?:eq)?|approximately|about|roughly|around)?[\s(\[{|+\-−–±<.√\\$€£]*"
-    r"(?:[\d\ue000π∅∞½¼¾]|\\[a-zA-Z]|[B-HJ-Zb-hj-z](?![a-zA-Z'’])|[aAiI](?=[-+*/^=_)(.,;:]|\s*(?:$|[=+]))|"
-    r"[a-zA-Z]{1,3}(?:\([a-z]\))?\s*=)", re.I | re.M)
-ITEM = (r"(?:(?:and|or)\s)?\s*(?:[-+−(\[{$\\\d\ue000±]|[a-zA-Z]{1,2}(?:\([a-z]\))?\s*=|[b-zB-HJ-Z]\b(?!['’])|"
-        + words("zero one two three four five six seven eight nine ten eleven twelve no none") + ")")
-CLAUSE = either(  # where a value ends and a remark begins
-    r"\s*(?:→|⇒|=>|\\(?:implies|Rightarrow))", r",?\s+(?:and\s+)?(?=\d[\d\s]*[-+*/×·][^,;=]*=)", r"(?<=%)\s\(",
-    rf"[,;]\s+(?!{ITEM})", rf",?\s+{words('and or')}(?!\s*{ITEM})", ";", r"\s*[—–](?=\s*[a-zA-Z])",
-    r"\s--?\s+(?=[a-zA-Z])", rf",?\s+or\s+{words('about roughly approximately equivalently')}", r"(?<=\S):\s+",
-    r"\s\((?=[^()$\\]*=)",
-    r"\s*\((?!mod)(?=[^()$\\]*[a-z]{2})", r",?\s+(?:in\b(?=\s+\S)|to\b(?!\s*\d)|" + words("""because since as so
-    which that who where when while if for of on at by with from after before is are was were has have had will
-    would can the this it we i you they he she given making meaning assuming thus hence therefore not altogether
-    overall combined but instead rather roughly about""") + ")")
-REMARK = either(r"[,;:(—–]|\s-\s", r"\s" + words("because since as so but not"))  # the same after an answer in words
-NO_ANSWER = re.compile(words("""as given found obtained in correct right below above shown reached clear that this
-    what how we not then the_same"""), re.I)
-REASON = re.compile(r"\A[^.!?\n]*?" + words("because since as") + r"[^.!?\n]*", re.I)
-IN_OTHER_WORDS = re.compile(r"\s\((?:i\.e\.|that is|approx|about|roughly|≈|or\b)[^()]*\)\W*\Z", re.I)
-SIGN_OFF = re.compile(r"\\(?:black)?square|\\Box|\\checkmark|\\therefore|\\because|Q\.?E\.?D")
-APPOSITION = re.compile(r"(?:the|their|its|our)\s[a-z ]{2,30},\s+(?=\S)", re.I)  # their sum, 16
-BEING = re.compile(words("is are be was") + r"\s*\Z")
-BECOMES = either(words("is are was were equals? be becomes makes? gives? gets? totals? leaves"), "[=:]")
-CONCLUDING = either(words("""so therefore thus hence altogether total finally conclusion consequently result
-    leaves final conclude in_all that_makes"""), "∴")
-REFUSAL = either(words("""can(?:not|'t|_not) could(?:n't|_not) unable not_able impossible_to don't_know
-    not_(?:possible|sure)"""))
-RETRACTION = either(
-    words(r"""(?:scratch|strike|forget|ignore|disregard)_(?:that|this|my|the_(?:above|previous|last)) oops
-    no,?_wait wait,?_no make_that i_meant?
-    i(?:'ve|_have)?_(?:made|see|notice|found|spotted|realized)_(?:a|an|my|the|one)(?:_\w+)?_(?:mistake|error|slip)
-    i(?:_was|'m|_am)_(?:wrong|mistaken) i_(?:miscounted|misread|miscalculated|overlooked|mixed_up)
-    i_forgot(?!_to_(?:say|mention|note|add|state))"""), r"\bcorrection\b\W{0,4}:", r"(?:[.,—–-]|\n)\s?no[,.:—]\s",
-    words("wait hold_on hm+ sorry actually reflection oh") + r"[^.!?\n]{0,60}?(?<!no )" + words(
-        "wrong incorrect mistake should_(?:be|have_been) (?:can(?:not|'t)|isn't|not)_(?:be_)?(?:right|correct)"),
-    r"\A(?:[^.!?\n]{0,80}[.!?])?[^\w\n]{0,12}(?:but )?" + words("that this it which is was")
-    + r"[^.!?,;\n]{0,30}?(?<!not )" + words("wrong(?!_to) incorrect mistaken impossible "
-                                             "(?:can't|cannot|isn't|not)_(?:be_)?(?:right|correct)"))
-
-
-def balanced(text, start, end=None):
-    """Content of the brace group that opens at `start`; None if it does not close before `end`."""
-    close = text.find("}", start, end)
-    if text.find("{", start + 1, close) < 0 and text.find("\\", start, close) < 0:
-        return text[start + 1:close] if close >= 0 else None
-    depth = 0
-    for match in BRACES.finditer(text, start, len(text) if end is None else end):
-        depth += {"{": 1, "}": -1}.get(match.group(), 0)
-        if depth == 0:
-            return text[start + 1:match.start()]
-    return None
-
-
-CLOSING = {"$": "$", "$$": "$$", r"\[": r"\]", r"\(": r"\)"}
-DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\[\[\]()]")
-
-
-def masked(text):
-    """(text with FORMULA for each formula, [formula]). A dollar is money where a formula cannot begin or end."""
-    pieces, formulas, last, opened = [], [], 0, None
-    for match in DELIMITER.finditer(text):
-        mark, start, end = match[0], match.start(), match.end()
-        closes = opened and mark == CLOSING[opened[0]]
-        if closes and mark == "$":
-            closes = start > opened[1] + 1 and not text[start - 1].isspace() and not text[end:end + 1].isdigit() \
-                and "\n\n" not in text[opened[1]:start]
-        if closes:
-            pieces += text[last:opened[1]].replace(FORMULA, " "), FORMULA
-            formulas.append(text[opened[1]:end])
-            last, opened = end, None
-        elif mark in CLOSING and not (opened and opened[0] != "$" and mark == "$"):
-            opened = None if mark == "$" and text[end:end + 1].isspace() else (mark, start)
-    return "".join(pieces) + text[last:].replace(FORMULA, " "), formulas
-
-
-def unmasked(text, formulas):
-    """`text` with its formulas put back; the content alone if it is nothing but one formula."""
-    text = text.strip()
-    if text == FORMULA:
-        return re.sub(r"\A(\$\$?|\\[\[(])|(\$\$?|\\[\])])\Z", "", formulas[0]).strip()
-    left = iter(formulas)
-    return "".join(next(left) if c == FORMULA else c for c in text).strip()
-
-
-def read_value(text):
-    """The answer at the beginning of `text`, which stands after "the answer is": a value with its unit up to the end of
-    the clause, a list, or a word or a few; None if there is nothing of the kind."""
-    text, formulas = masked(text)
-    text = BOLD.sub(r"\1", text.translate(QUOTATION_MARKS))
-    text = text[LEAD.match(text).end():]
-    but = re.match(r"not\b[^.\n]{0,40}?,?\s(?:but|it is|rather)\s(?:rather\s)?", text)
-    if but:
-        formulas, text = formulas[but[0].count(FORMULA):], text[but.end():]
-    end = SENTENCE.search(text)
-    sentence = text[:end.start()] if end else text
-    if not sentence.strip() or end and end[0] == "?" or sentence.startswith("not ") or "\\box" in sentence:
-        return None
-    if VALUE.match(sentence):
-        clause = CLAUSE.search(sentence, VALUE.match(sentence).end())
-        sentence = sentence[:clause.start()] if clause else sentence
-        return unmasked(re.sub(r"[\s,*_:]+(?:and|or)?$", "", sentence), formulas) or None
-    if FORMULA in sentence:
-        return None
-    named = APPOSITION.match(sentence)
-    if named and VALUE.match(sentence, named.end()):
-        return read_value(sentence[named.end():])
-    sentence = REMARK.split(sentence)[0].strip(" *_\"“”")
-    if not sentence or NO_ANSWER.match(sentence) or re.search(r"\d", sentence) or len(sentence.split()) > 6:
-        return None
-    return sentence
-
-
-def value_of(sentence, formulas):
-    """The value in which a sentence ends: its last bold one, formula, equation, or its number; None without one."""
-    concluding = [m.end() for m in CONCLUDING.finditer(sentence)]
-    bold = [m for m in BOLD.finditer(sentence) if VALUE.match(m[1])
-            or concluding and len(m[1].split()) < 4 and BEING.search(sentence, m.start() - 6, m.start())]
-    if bold:
-        return read_value(unmasked(bold[-1][1] + " ", formulas[sentence[:bold[-1].start(1)].count(FORMULA):]))
-    aside = IN_OTHER_WORDS.search(sentence)
-    if aside and FORMULA in sentence[:aside.start()]:
-        formulas = formulas[:sentence.count(FORMULA, 0, aside.start())]
-    formulas = [f for f in formulas if not SIGN_OFF.search(f)]
-    if formulas:
-        with_digits = [f for f in formulas if re.search(r"\d|\\[a-zA-Z]", f)] or formulas
-        return unmasked(FORMULA, with_digits[-1:])
-    equation = EQUATION.search(sentence)
-    if equation:
-        return read_value(sentence[equation.start():])
-    sentence = sentence[concluding[-1]:] if concluding and NUMBER.search(sentence, concluding[-1]) else sentence
-    numbers = list(NUMBER.finditer(sentence))
-    if len(numbers) == 1:
-        return read_value(sentence[numbers[0].start():])
-    results = [m for m in BECOMES.finditer(sentence) if VALUE.match(sentence, m.end())]
-    return read_value(sentence[results[-1].end():]) if results else None
-
-
-def concluded(text, anything=False):
-    """The value of the last sentence that has one: a formula, or in words if the sentence says that it concludes."""
-    if not anything and len(text.strip()) < 60 and "\n" not in text.strip():
-        bare = masked(text.strip())[0]
-        if VALUE.match(bare) and not REFUSAL.search(bare) and not CONCLUDING.search(bare):
-            return read_value(text)
-    text, formulas = masked(text)
-    ends = [0] + [m.end() for m in SENTENCE.finditer(text)] + [len(text)]
-    left = len(formulas)
-    for start, end in zip(ends[-2::-1], ends[::-1]):
-        sentence = text[start:end].strip(" \n.*_" if "**" not in text[start:end] else " \n.")
-        left -= sentence.count(FORMULA)
-        if not sentence:
-            continue
-        if REFUSAL.search(sentence):
-            return None
-        if FORMULA in sentence or "**" in sentence or anything or CONCLUDING.search(sentence):
-            answer = value_of(sentence[:2 * MAX_ANSWER], formulas[left:left + sentence.count(FORMULA)])
-            if answer:
-                return answer
-    return None
-
-
-def boxed(text):
-    r"""The last \boxed{...} that closes and is not empty, with those that one enumeration joins to it: `3, 5` for
-    "\boxed{3} and \boxed{5}"; a value that is boxed again counts once."""
-    found, start, limit = [], len(text), len(text)
-    while start >= 0 and len(found) < 32:
-        near = max(0, start - MAX_ANSWER) if found else 0
-        start = max(text.rfind("\\box", near, start), text.rfind("\\fbox", near, start))
-        match = BOX.match(text, start) if start >= 0 else None
-        content = match and (match[1] or balanced(text, match.end(), limit))
-        if match and content is None:
-            limit = start  # it does not close, so none that opens before it closes after it
-        if not content or not content.strip():
-            continue
-        end = match.end() + (0 if match[1] else len(content) + 2)
-        if found:
-            gap = text[end:found[-1][0]]
-            if not 0 < len(gap) <= 100 or not JOIN.search(gap) or BREAK.search(gap):
-                break
-        found.append((match.start(), end, content.strip()))
-    if len(found) < 2:
-        return found[0] if found else None
-    contents = []
-    for _, _, content in found:
-        if not any(content == other or same(other, content) is True for other in contents):
-            contents.insert(0, content)
-    return found[-1][0], found[0][1], ", ".join(contents)
-
-
-def tagged(text):
-    """The content of the last <answer> that has any."""
-    for match in reversed(collections.deque(TAG.finditer(text), MAX_STATEMENTS)):
-        content = text[match.end():match.end() + 4 * MAX_ANSWER].partition("</")[0].strip()
-        if content:
-            value = extract_answer(content) or (None if VALUE.match(content) else concluded(content, anything=True))
-            return match.start(), match.end() + len(content), value or content
-
-
-def after_hashes(text):
-    """What follows the last "####" that is no numbered heading."""
-    for match in reversed(collections.deque(HASHES.finditer(text), MAX_STATEMENTS)):
-        line = re.match(r"[^\n]{0,2000}", text[match.end():])[0]
-        answer = None if re.match(r"\s*\d+[.):]\s+\S|\s*$", line) else read_value(line)
-        if answer and (VALUE.match(masked(answer)[0]) or text[match.end() + len(line):].strip() == ""):
-            return match.start(), match.end(), answer
-
-
-def after_phrase(text):
-    """What follows the last "answer is", "answer:" or heading that is the text's own statement of a value."""
-    in_words = None
-    for match in reversed(collections.deque(PHRASE.finditer(text), MAX_STATEMENTS)):
-        before = re.split(r"[.!?:\n]|,\s*(?:but|so)\b", text[max(0, match.start() - 120):match.start()])[-1]
-        gap = (match["gap"] or "").strip()
-        if NOT_STATED.search(before + " " + match[0]) or ASIDE.search(gap):
-            continue
-        tail = text[match.end():match.end() + 2 * MAX_ANSWER]
-        answer = read_value(tail)
-        value = answer is not None and VALUE.match(masked(answer)[0])
-        if not value and match[0].rstrip(" *_}")[-1] in ":\n=—|":  # a label: **Answer:** There are 17 balls.
-            line, formulas = masked(tail.strip().partition("\n")[0])
-            end = SENTENCE.search(line)
-            line = line[:end.start()] if end else line
-            concluding = None if answer else value_of(line, formulas[:line.count(FORMULA)])
-            answer, value = concluding or answer, concluding is not None
-        if value:
-            return match.start(), match.end(), answer
-        if answer and in_words is None and not gap:
-            in_words = match.start(), match.end(), answer
-    return in_words
-
-
-# each with what any text that it reads contains in lower case: most texts are sorted out by that, which is quick
-STATEMENTS = ((boxed, ("box",)), (tagged, ("answer>",)), (after_hashes, ("####",)),
-              (after_phrase, ("ans", "option", "choice", "result", "conclusion")))
-HINTS = [hint.replace("_", " ") for hint in """
-    wrong mista incorrect wait no, no. no: no— error slip t_correct be_correct correction t_right be_right should_
-    impossible scratch strike forg ignore disregard oops make_that i_mean misc misr overlook mixed""".split()]
-
-
-def extract_answer(text):
-    """The answer that a completion gives, as text; None if it gives none."""
-    if "</think" in text and (response := text.rpartition("</think")[2].partition(">")[2]).strip():
-        text = response
-    answer, rest, lower = None, text, text.lower()
-    for rule, hints in STATEMENTS:
-        if not rest.strip(" \n.,$*)]\\"):  # nothing follows
-            return answer
-        found = rule(rest) if any(hint in lower for hint in hints) else None
-        if found and (answer is None or VALUE.match(masked(found[2])[0])):
-            answer, rest = found[2], rest[found[1]:]
-            lower = rest.lower()
-    if answer is None:
-        return None if BOX.search(text) else concluded(text)
-    if any(hint in lower for hint in HINTS):
-        for match in RETRACTION.finditer(rest):
-            sentence = SENTENCE.search(rest, match.end())
-            if not (sentence and sentence[0] == "?"):
-                return concluded(REASON.sub("", rest[match.end():]), anything=True)
-    return answer
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Math. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one, structures
-# (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and expressions by
-# value, in exact fractions or complex floats, at three fixed points of their variables. True and False are final; None
-# means "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text but `value`, a
-# reader of arithmetic with bounded numbers.
-# ----------------------------------------------------------------------------------------------------------------------
-
-SYMBOLS = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
-    "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "°": r"^\circ ", "√": r"\sqrt ",
-    "±": r"\pm ", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "²": "^2", "³": "^3", "’": "'", "“": "",
-    "”": "", "\u00a0": " ", "\u202f": " ", "…": "...", "€": "", "£": "", "∅": r"\emptyset "})
-MAGNITUDES = {"thousand": "3", "million": "6", "billion": "9"}
-SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
-    (r"\\\\\s*(\[[^\]]*\])?", "¶"),                                                     # row ends of matrices
-    (r"\\\$|\$|\\[()\[\]]|\\displaystyle|\\textstyle|\\limits|\\phantom\s*(\{[^{}]*\}|.)|\\nobreak|\\strut", ""),
-    (r"\{\s*([-+])\s*\}", r"\1"), (r"(?<![\w})])\+\s*(?=\\infty)", ""),
-    (r"\\(left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
-    (r"\\(lbrace|\{)", "⦃"), (r"\\(rbrace|\})", "⦄"), (r"\\langle", "("), (r"\\rangle", ")"),
-    (r"\\lvert|\\rvert|\\vert|\\mid", "|"),
-    (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
-    (r"(?<![\d.,]\s)(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,/]|\s*\d)", lambda m: m[0].replace(" ", "")),
-    (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
-    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
-    (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|math(rm|bf|it|sf|tt)|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
-     r"\\text"),
-    (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])",
-     lambda m: f"*10^{MAGNITUDES[m[2]]}" + (m[1] or "")),
-    (r"\\text\{([A-Z])\}(?=\w*\s*_)", r"\1"), (r"\\text\{\s*\}", ""), (r"\{\\(rm|bf|it)\s+([^{}]*)\}", r"\\text{\2}"),
-    (r"\^\s*(\{\s*\\circ\s*\}|\\circ|\\degrees?)|\\degrees?(?![a-z])|(?<=[\d})])\s*\\circ", "°"),
-    (r"\\(?:sim(?:eq)?|approxeq|thickapprox)(?![a-zA-Z])|≈|"
-     r"(?:\\text\s*\{\s*)?(?<![\\a-zA-Z])(?:approximately|approx\.?|roughly|about|around)(?![a-zA-Z])(?:\s*\})?",
-     r"\\approx "),
-    (r"\\leqslant|\\leq(?![a-z])|<=", r"\\le "), (r"\\geqslant|\\geq(?![a-z])|>=", r"\\ge "), (r"\\lt(?![a-z])", "<"),
-    (r"\\gt(?![a-z])", ">"), (r"\\neq|\\not\s*=|!=", r"\\ne "), (r"\\%", "%"), (r"\\(l|c|)dots", "..."),
-    (r"\\cdot|\\times|\\ast", "*"),
-    (r"\\(bullet)", "*"), (r"\\div(?![a-z])", "/"), (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"),
-    (r"\\infin(?![a-z])|\binfinity\b", r"\\infty"),
-    (r"\\varnothing|\\empty(?!set)|⦃\s*⦄", r"\\emptyset"), (r"\\var(phi|epsilon|theta)", r"\\\1"),
-    (r"\\i?math(?![a-z])", "i"),
-    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|pi|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1"),
-    (r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)", ":"),
-    (r"\*\*", "^"), (r"(?<=\d)[eE]([+-]?\d+)(?![\w.])", r"*10^{\1}"), (r"\\(overline|bar)\{([A-Z]{2})\}", r"\2")]]
-WORDS = {"allreals": r"(-\infty,\infty)", "allrealnumbers": r"(-\infty,\infty)", r"\mathbb{R}": r"(-\infty,\infty)",
-         "nosolution": r"\emptyset", "nosolutions": r"\emptyset", "norealsolution": r"\emptyset",
-         "norealsolutions": r"\emptyset", "therearenosolutions": r"\emptyset", "emptyset": r"\emptyset",
-         **{word: str(n) for n, word in enumerate((
-             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-             "seventeen eighteen nineteen twenty").split())}}
-UNITS = {**{name: name for name in """centimeter meter kilometer millimeter foot inch yard mile second minute hour day
-    week month year kilogram gram pound ounce liter dollar cent degree radian square cubic percent per""".split()},
-    "cm": "centimeter", "centimetre": "centimeter", "m": "meter", "metre": "meter", "km": "kilometer", "h": "hour",
-    "kilometre": "kilometer", "mm": "millimeter", "ft": "foot", "feet": "foot", "in": "inch", "inche": "inch",
-    "yd": "yard", "mi": "mile", "sec": "second", "s": "second", "min": "minute", "hr": "hour", "kg": "kilogram",
-    "g": "gram", "lb": "pound", "oz": "ounce", "sq": "square", "cube": "cubic", "litre": "liter", "ml": "milliliter",
-    "mph": "mile per hour", "rad": "radian", "deg": "degree"}
-SHORT_UNITS = set("am pm a.m p.m o'clock way box bus car hat hit hop men boy kid dog cat cow pig egg pie row toy bag "
-                  "jar pen cup yen rpm mpg".split())  # words of four letters and more are units whatever they are
-PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.A)
-LEADING = re.compile(r"^(\\text\s*\{\s*)?(the (final )?answer is|therefore|thus|so|\\approx)[\s,:]*(?(1)\})", re.I)
-NO_UNITS = set("hundred thousand million billion trillion dozen times modulo choose where when with".split())
-
-
-def singular(word):
-    word = word.strip(".").lower()
-    return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def split_unit(text):
-    r"""('5', ['square', 'meter']) for '5\text{ m}^2' or '5 square meters'; the unit is [] if there is none."""
-    match = re.fullmatch(r"(.*[\d})°%a-zA-Z])\s*\\text\s*\{\s*([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
-    if match and re.search(r"\d|\\pi|\\sqrt", match[1]) and not re.search(r"\\text", match[1]) \
-            and not re.fullmatch(r"\s*(and|or|if|to)\s*", match[2]):
-        number, words, power = match.groups()
-    else:
-        match = re.fullmatch(r"(.*[\d})°%])\s*((?:[a-zA-Z'.]{2,}|/)(?:[\s/]+[a-zA-Z'.]+)*|[mgshL]\s*/\s*[a-z]+)\s*"
-                             r"(?:\^\s*\{?\s*([23])\s*\}?)?", text, re.S)
-        if not match or not re.search(r"\d", match[1]) or "\\text" in match[2]:
-            return text, []
-        number, words, power = match.groups()
-        words = re.sub(r"\s+", " ", words)
-        if not all(singular(w) in UNITS or singular(w) in SHORT_UNITS or
-                   len(w) > 3 and w[1:].islower() and w.lower() not in NO_UNITS
-                   for w in re.findall(r"[a-zA-Z'.]+", words)):
-            return text, []
-    unit = [u for w in re.findall(r"[a-zA-Z'.]+", words) for u in UNITS.get(singular(w), "?").split()]
-    if power:
-        unit = [{"2": "square", "3": "cubic"}[power]] + unit
-    return number.strip(), unit
-
-
-def split_letter(text):
-    """('5', ['meter']) for '5 m', which split_unit takes for a product; the unit is [] if there is no such letter."""
-    match = re.fullmatch(r"(.*[\d})])\s*([mgshL])", text, re.S)
-    return (match[1], [UNITS.get(match[2], "?")]) if match else (text, [])
-
-
-@functools.lru_cache(4096)
-def normalize(text):
-    """(canonical text, unit words): one spelling for what LaTeX and people spell in many ways."""
-    if PLAIN_NUMBER.fullmatch(text):
-        return text, []
-    text = text.translate(SYMBOLS).strip().strip("*")
-    for pattern, replacement in SPELLINGS:
-        text = pattern.sub(replacement, text)
-    text = text.strip()
-    for _ in range(4):
-        inner = re.match(r"\\boxed\s*(?=\{)", text)
-        if inner and balanced(text, inner.end()) is not None:
-            text = text[:inner.start()] + balanced(text, inner.end())
-        if text.startswith("{") and balanced(text, 0) == text[1:-1]:
-            text = text[1:-1]
-        text = text.strip().rstrip(".,;:\\").lstrip(",;:").strip() if not re.fullmatch(r"\.\d+", text) else text
-    text = LEADING.sub("", text)
-    text, unit = split_unit(text)
-    text = text.rstrip(".,; ")
-    if re.fullmatch(r"\\text\{[^{}]*\}", text):
-        text = text[6:-1].strip().rstrip(".,;")
-    if not re.search(r"[(\[⦃¶]", text) or re.search(r",\s", text):
-        text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)", lambda m: m[0].replace(",", ""), text)
-    if "°" in text:
-        text = re.sub(r"(?<=[\d})])\s*°", r"\\frac{\\pi}{180}" if TRIGONOMETRIC.search(text) else "", text)
-    text = re.sub(r"\s+", " ", text).strip()
-    word = re.sub(r"\\text|[{}\s.]", "", text).lower()
-    return WORDS.get(word, WORDS.get(text, text)), unit
-
-
-def canonical(text):
-    if PLAIN_NUMBER.fullmatch(text):
-        return text
-    return squeeze(normalize(text)[0])
-
-
-def squeeze(text):
-    """Without the blanks, but for those between two words and between two numbers: 3 1/2 is not 31/2."""
-    return re.sub(r"(?<![a-zA-Z\d])\s+|\s+(?![a-zA-Z\d])|(?<=\d)\s+(?=[a-zA-Z])|(?<=[a-zA-Z])\s+(?=\d)", "", text)
-
-
-def split_top(text, separators):
-    """Split at the separators (a compiled pattern) that stand outside all brackets."""
-    parts, depth, last, i = [], 0, 0, 0
-    while i < len(text):
-        if text[i] in "([{⦃":
-            depth += 1
-        elif text[i] in ")]}⦄":
-            depth -= 1
-        elif depth == 0:
-            match = separators.match(text, i)
-            if match:
-                parts.append(text[last:i])
-                last = i = match.end()
-                continue
-        i += 1
-    return [p.strip() for p in parts + [text[last:]]]
-
-
-LETTER = re.compile(r"[a-zA-Z]")
-LONG_DECIMAL = re.compile(r"(?=[\d.]{6})\d*\.\d*[1-9]")  # of five digits or more: a rounded value, perhaps
-TRIGONOMETRIC = re.compile(r"\\(sin|cos|tan|cot|sec|csc)(?![a-z])")
-COMMA = re.compile(r"\s*[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|"
-                   r"\s*\\text\{\s*,?\s*(?:and|or)\s*\}|\s+(?:and|or)(?![a-zA-Z])")
-UNION = re.compile(r"\\cup(?![a-zA-Z])|\s+U\s+")
-RELATION = re.compile(r"=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])|\\in(?![a-zA-Z])|\\equiv|\\approx")
-VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?(?:\s*\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?'*|\\text\{[^{}]*\}")
-MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})?(.*?)\\end\{\1\}\s*[)\]]?", re.S)
-
-
-CELL = re.compile("&")
-APPROXIMATELY = re.compile(r"\\approx(?![a-zA-Z])")
-LETTER_ALONE = re.compile(r"\(?([A-Za-z])\)?")
-RATIO = re.compile(r"(\d+)\s*:\s*(\d+)")
-NAME = re.compile(r"[A-Za-z .'-]{2,}")
-CHOICE = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)(?:\s*\}\s*|\s+)(\S.*)")  # \text{(B)} 12
-BASED = re.compile(r"(?:\\text\{)?([0-9A-Z]+)\}?_\s*\{?\s*(\d+|\\text\{\s*\w+\s*\})\s*\}?")  # 1010_2
-
-
-def every(verdicts):
-    """All of them, in three-valued logic."""
-    verdicts = list(verdicts)
-    return False if False in verdicts else None if None in verdicts else True
-
-
-def some(verdicts):
-    """At least one of them, in three-valued logic."""
-    verdicts = list(verdicts)
-    return True if True in verdicts else None if None in verdicts else False
-
-
-def matching(gold, pred, equal):
-    """Equal as unordered collections of what `equal` compares, in three-valued logic."""
-    if len(gold) != len(pred):
-        return False
-    left, doubt = list(pred), False
-    for g in sorted(gold, key=left.count, reverse=True) if len(gold) > 20 else gold:
-        if g in left:
-            left.remove(g)
-            continue
-        verdicts = []
-        for p in left:
-            verdicts.append(equal(g, p))
-            if verdicts[-1]:
-                break
-        if True in verdicts:
-            left.pop(verdicts.index(True))
-        elif None in verdicts:
-            doubt = True
-        else:
-            return False
-    return None if doubt else True
-
-
-MAX_WORK = 4000  # parts that are compared for one pair of answers, at most
-WORK = threading.local()
-
-
-class TooMuch(Exception):
-    """More parts to compare than MAX_WORK."""
-
-
-@functools.lru_cache(8192)
-def same(gold, pred):
-    """True, False or None (not sure): is `pred` the answer `gold`? It raises nothing and takes bounded time."""
-    WORK.left = MAX_WORK
-    try:
-        return same_answer(gold, pred)
-    except (RecursionError, TooMuch):
-        return None
-
-
-def same_answer(gold, pred):
-    if gold.strip() == pred.strip():
-        return True
-    (gold_text, gold_unit), (pred_text, pred_unit) = normalize(gold), normalize(pred)
-    if not pred_text:
-        return False
-    # 5 m: five meters where the other side has a unit, else five times m
-    if gold_unit and not pred_unit:
-        pred_text, pred_unit = split_letter(pred_text)
-    elif pred_unit and not gold_unit:
-        gold_text, gold_unit = split_letter(gold_text)
-    known = [u for u in (gold_unit, pred_unit) if u and "?" not in u]
-    if len(known) == 2 and {*known[0]} - {"per"} != {*known[1]} - {"per"}:
-        return False
-    verdict = same_part(gold_text, pred_text)
-    raw = [re.sub(r"\s+", "", t.strip("$ ")) for t in (gold, pred)]
-    if verdict is not True and all(re.fullmatch(r"-?\d+(,-?\d+)+", t) for t in raw):  # 100,200: a list after all?
-        if sorted(raw[0].split(",")) == sorted(raw[1].split(",")):
-            return True
-    return verdict
-
-
-def same_part(gold, pred):
-    """`same` for texts that are normalized, by the first of COMPARERS that these two are for."""
-    WORK.left -= 1
-    if WORK.left < 0:
-        raise TooMuch
-    gold, pred = gold.strip(), pred.strip()
-    if gold == pred or squeeze(gold) == squeeze(pred):
-        return True
-    if not gold or not pred:
-        return False
-    if PLAIN_NUMBER.fullmatch(gold) and PLAIN_NUMBER.fullmatch(pred):
-        return same_number(gold, pred, 0)
-    for compare in COMPARERS:
-        verdict = compare(gold, pred)
-        if verdict is not NotImplemented:
-            return verdict
-
-
-def same_choice(gold, pred):
-    """(B) 12 is B and is 12; (C) is C; n is n."""
-    letters = [LETTER_ALONE.fullmatch(t) for t in (gold, pred)]
-    if all(letters):
-        return letters[0][1] == letters[1][1]
-    choices = [CHOICE.fullmatch(t) for t in (gold, pred)]
-    if all(choices):
-        return choices[0][1] == choices[1][1]
-    if not any(choices):
-        return NotImplemented
-    choice, other = (choices[0], pred) if choices[0] else (choices[1], gold)
-    return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
-
-
-def same_percent(gold, pred):
-    r"""73\% is 73 (a unit) and 0.73."""
-    if not (gold.endswith("%") or pred.endswith("%")) or RELATION.search(gold + pred) or "," in gold + pred:
-        return NotImplemented
-    g, p = gold.rstrip("% "), pred.rstrip("% ")
-    verdict = same_part(g, p)
-    if gold.endswith("%") and pred.endswith("%") or verdict is not False:
-        return verdict
-    return same_part(f"\\frac{{{g}}}{{100}}", p) if gold.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
-
-
-def same_based(gold, pred):
-    """1010_2, which is 1010 too where the base was asked for."""
-    bases = [BASED.fullmatch(t) for t in (gold, pred)]
-    if all(bases):
-        (digits, base), (other_digits, other_base) = (
-            (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
-        return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
-    return bases[0] is not None and bases[0][1] == pred if any(bases) else NotImplemented
-
-
-def same_ratio(gold, pred):
-    """Times; ratios, if the reference is in lowest terms; 1:4 is 1/4."""
-    ratios = [RATIO.fullmatch(t) for t in (gold, pred)]
-    if all(ratios):
-        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
-        return (a, b) == (c, d) or math.gcd(a, b) == 1 and (c or d) and a * d == b * c or False
-    if any(ratios):
-        (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
-        if "/" in other or "frac" in other or b == "1":
-            return same_part(f"\\frac{{{a}}}{{{b}}}", other)
-    return NotImplemented
-
-
-def same_shape(gold, pred):
-    """Answers that plainly are of different kinds differ."""
-    shapes = {shape(gold), shape(pred)}
-    return False if len(shapes) == 2 and None not in shapes else NotImplemented
-
-
-def same_matrix(gold, pred):
-    """Entry by entry; a row or a column may be written as a point."""
-    matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
-    if all(matrices):
-        rows = [[split_top(row, CELL) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
-        if [len(r) for r in rows[0]] != [len(r) for r in rows[1]]:
-            return False
-        return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
-    if not any(matrices):
-        return NotImplemented
-    matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
-    point, body = bracketed(other), matrix[2].strip().strip("¶")
-    if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):
-        entries = re.split("[&¶]", body)
-        return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
-    return None
-
-
-def same_pieces(gold, pred):
-    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts as well."""
-    gold, pred = as_pieces(gold), as_pieces(pred)
-    if not (gold and pred):
-        return NotImplemented
-    if len(gold) != len(pred):
-        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
-        return None if any(len(k) == 2 for k in kinds) else False
-
-    def equal(g, p):
-        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
-            return False
-        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
-    return matching(gold, pred, equal)
-
-
-def same_relation(gold, pred):
-    """Equations, and what they state; other relations are left to math-verify."""
-    sides = [split_top(t, RELATION) for t in (gold, pred)]
-    if len(sides[0]) == len(sides[1]) == 1:
-        return NotImplemented
-    if any(len(split_top(t, COMMA)) > 1 for t in (gold, pred)):    # x = 1 or x = 2; x = 1, y = 2
-        return True if same_list(gold, pred) is True else False if any(map(untrue, split_top(pred, COMMA))) else None
-    if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
-        return False if is_constant(gold) or is_constant(pred) else None
-    if len(sides[0]) == 1:
-        return stated(pred, gold)
-    if len(sides[1]) == 1:
-        if not has_variables(gold):                                # 0.56 = 56\%: the reference is to be trusted
-            return some(same_part(side, pred) for side in sides[0])
-        return stated(gold, pred) if VARIABLE.fullmatch(sides[0][0]) else None
-    if all(map(is_constant, sides[1])):                            # 0 = 0
-        return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
-    if all(VARIABLE.fullmatch(s[0]) for s in sides):
-        verdict = every(same_part(sides[0][-1], side) for side in sides[1][1:])
-        if re.sub(r"\s|[{}]", "", sides[0][0]) != re.sub(r"\s|[{}]", "", sides[1][0]):
-            return False if verdict is False else None
-        return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict
-    return None if len(sides[0]) == len(sides[1]) == 2 else False
-
-
-def untrue(equation):
-    """Whether it has sides that are numbers and differ."""
-    numbers = [side for side in split_top(equation, RELATION) if is_constant(side)]
-    return any(same_part(numbers[0], n) is False and not rounds(numbers[0], n) for n in numbers[1:])
-
-
-def stated(equation, other):
-    r"""Does `x = 2 \cdot 3 = 6` state `other`? All sides but the label must be it: `71 = 72` states nothing. A rounded
-    value may follow: of `12\sqrt2 \approx 16.97` one of the two must be it."""
-    head, *rest = [split_top(part, RELATION) for part in split_top(equation, APPROXIMATELY)]
-    if VARIABLE.fullmatch(head[-1]) and not rest and not VARIABLE.fullmatch(head[0]):  # 5 = x
-        head.reverse()
-    if not is_constant(head[0]):
-        if not VARIABLE.fullmatch(head[0]) and value_or_none(other) is None:
-            return None
-        head = head[1:]
-        while VARIABLE.fullmatch((head + [""])[0]) and (len(head) > 1 or rest):
-            head = head[1:]
-    chains = []
-    for group in [head, *rest]:
-        for i, side in enumerate(group):
-            if not chains or i == 0 or "." in side and rounds(group[i - 1], side):
-                if chains and rounds(chains[-1][-1], side) is False:
-                    return False
-                chains.append([])
-            chains[-1].append(side)
-    return some(every(same_part(other, side) for side in chain) for chain in chains) if chains else None
-
-
-def rounds(exact, rounded):
-    """Whether the one value is the other, rounded or cut to the digits that are written; None if unreadable."""
-    g, p = value_or_none(exact), value_or_none(rounded)
-    if g is None or p is None:
-        return None
-    decimals, zeros = re.search(r"\.(\d+)", rounded), re.search(r"0*$", rounded)
-    unit = Fraction(1, 10 ** len(decimals[1])) if decimals else 10 ** len(zeros[0])
-    try:
-        if not decimals and 10 * unit > abs(p):
-            unit = 1
-        return abs(g - p) <= Fraction(unit) / 2 or abs(p) <= abs(g) < abs(p) + unit and abs(g - p) < unit
-    except OverflowError:
-        return None
-
-
-def same_list(gold, pred):
-    """Points and sets in brackets, and lists without: {1, 2} and 1, 2 in any order; \\pm 1 is two."""
-    lists = [split_top(t, COMMA) for t in (gold, pred)]
-    brackets = [bracketed(t) for t in (gold, pred)]
-    signed = [[w for t in items for w in plus_minus(t)] for items in lists]
-    if any(brackets) and any(bracketed(items[0]) and len(items) > len(before) for items, before in zip(signed, lists)):
-        return matching(*signed, same_part)                                      # (\pm 1, 2)
-    if all(brackets):
-        (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
-        if (g_open, g_close) != (p_open, p_close):
-            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 else False
-        if g_open == "⦃":
-            return matching(g_items, p_items, same_part)
-        return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
-    if any(brackets):
-        bracket, other, items = (brackets[0], pred, lists[1]) if brackets[0] else (brackets[1], gold, lists[0])
-        if bracket[0] == "⦃":
-            return matching(bracket[1], [w for item in items for w in plus_minus(item)], same_part)
-        if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
-            return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
-        return False
-    gold_items, pred_items = signed
-    if len(gold_items) == len(pred_items) == 1:
-        return NotImplemented
-    if len(gold_items) == 1:                                                     # 1/2, or 0.5
-        return every(same_part(gold, item) for item in pred_items)
-    if len(gold_items) == len(pred_items) and all(NAME.fullmatch(w) for w in gold_items) \
-            and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):             # names: a ranking
-        return every(same_part(g, p) for g, p in zip(gold_items, pred_items))
-    return matching(gold_items, pred_items, same_part)
-
-
-def same_expression(gold, pred):
-    verdict = same_value(gold, pred)
-    return same_words(gold, pred) if verdict is None else verdict
-
-
-def shape(text):
-    """What a text certainly is, if that is plain to see: answers of different shapes differ."""
-    if MATRIX.fullmatch(text):
-        return "matrix"
-    if len(split_top(text, UNION)) > 1 and all(bracketed(part) for part in split_top(text, UNION)):
-        return "union"
-    if re.fullmatch(r"\d+\s*:\s*\d+", text):
-        return "ratio"
-    if re.fullmatch(r"[A-Za-z' -]*[A-Za-z]{3}[A-Za-z' -]*", text):
-        return "words"
-    return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
-
-
-def plus_minus(text):
-    r"""['1+x', '1-x'] for '1\pm x'."""
-    if text.count(r"\pm") == 1:
-        return [text.replace(r"\pm", sign) for sign in "+-"]
-    return [text]
-
-
-def bracketed(text):
-    """(open, items, close) of a text that is one pair of brackets around a list, else None."""
-    if len(text) > 1 and text[0] in "([⦃" and text[-1] in ")]⦄":
-        depth = 0
-        for i, c in enumerate(text):
-            depth += (c in "([{⦃") - (c in ")]}⦄")
-            if depth == 0:
-                items = split_top(text[1:-1], COMMA)
-                return (text[0], items, text[-1]) if i == len(text) - 1 and (len(items) > 1 or text[0] == "⦃") else None
-    return None
-
-
-def as_pieces(text):
-    r"""Pieces of a union, [(open, low, high, close) | ('⦃', element)], for an interval, a union, x \in ..., or a simple
-    inequality; None for anything else."""
-    text = re.sub(r"^[a-zA-Z]\s*\\in(?![a-z])\s*", "", text)
-    text = re.sub(r"^(?:[a-zA-Z]\s*\\ne(?![a-z])|\(-\\infty,\\infty\)\s*\\(?:setminus|backslash)\s*⦃)\s*([^,⦃⦄]+)⦄?$",
-                  r"(-\\infty,\1)\\cup(\1,\\infty)", text)
-    set_of = re.fullmatch(r"⦃\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)(.*)⦄", text)
-    text = set_of[1].strip() if set_of else text
-    pieces = []
-    for part in split_top(text, re.compile(UNION.pattern + r"|(?<=\s)or(?=\s)|\\text\{\s*or\s*\}|\\lor(?![a-z])")):
-        bracket = bracketed(part)
-        parts, signs = split_top(part, RELATION), [m.group() for m in RELATION.finditer(part)]
-        if bracket and bracket[0] == "⦃":
-            pieces += [("⦃", item) for item in bracket[1]]
-        elif bracket and len(bracket[1]) == 2:
-            pieces.append((bracket[0], *bracket[1], bracket[2]))
-        elif len(parts) == 2 and len(signs) == 1 and signs[0] in ("<", ">", r"\le", r"\ge"):
-            low, high = parts if signs[0] in ("<", r"\le") else parts[::-1]
-            strict = signs[0] in "<>"
-            if VARIABLE.fullmatch(low) and not VARIABLE.fullmatch(high):
-                pieces.append(("(", r"-\infty", high, ")" if strict else "]"))
-            elif VARIABLE.fullmatch(high) and not VARIABLE.fullmatch(low):
-                pieces.append(("(" if strict else "[", low, r"\infty", ")"))
-            else:
-                return None
-        elif len(parts) == 3 and len(signs) == 2 and VARIABLE.fullmatch(parts[1]):
-            if set(signs) <= {">", r"\ge"}:
-                parts, signs = parts[::-1], signs[::-1]
-            elif not set(signs) <= {"<", r"\le"}:
-                return None
-            pieces.append(("(" if signs[0] in "<>" else "[", parts[0], parts[2], ")" if signs[1] in "<>" else "]"))
-        else:
-            return None
-    return pieces
-
-
-def has_variables(text):
-    """Letters but e and i outside of commands."""
-    return re.search(r"[a-df-hj-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
-
-
-def is_constant(text):
-    """Whether it is an expression that can be read and has the same value at all points."""
-    first = value_or_none(text)
-    return first is not None and (not LETTER.search(text) or value_or_none(text, 1) == first)
-
-
-def value_or_none(text, trial=0):
-    try:
-        return value(text, trial)
-    except (Unclear, OverflowError, ZeroDivisionError):
-        return None
-
-
-def same_value(gold, pred):
-    """Expressions by value, at three points if they have variables; None where one cannot be read."""
-    positive = r"\sqrt" in gold + pred and "|" not in gold + pred  # \sqrt{ab} is \sqrt{a}\sqrt{b}
-    points = POSITIVE_POINTS if positive else POINTS
-    verdicts = []
-    for trial in points if LETTER.search(gold + pred) else points[:1]:
-        try:
-            verdicts.append(same_number(gold, pred, trial))
-        except ZeroDivisionError:
-            verdicts.append(None)
-        except TooLarge:  # what cannot be compared exactly is refused: math-verify would round it
-            return None if has_variables(gold + pred) else False
-        except Unclear:
-            return None
-        if verdicts[-1] is False:
-            break
-    return every(verdicts)
-
-
-def same_number(gold, pred, trial):
-    """Equal at one point: exactly if both are exact, else as far as two precisions tell. None: a decimal is near."""
-    try:
-        g, p = value(gold, trial), value(pred, trial)
-        if type(g) is type(p) is Fraction:
-            size, equal = max(abs(g), abs(p)), g == p
-        else:
-            size, equal = max(abs(complex(g)), abs(complex(p))), None
-        near = abs(g - p) <= size / 10**5
-    except OverflowError:
-        g, p, size, equal, near = None, None, math.inf, None, False
-    if equal is None:  # floats tell what is far apart, unless they are so small or large that they tell nothing
-        doubtful = near or not 1e-6 < size < math.inf or not (g and p)
-        equal = doubtful and same_at_any_precision(gold, pred, trial)
-    if equal or not near:
-        return equal
-    return None if any(LONG_DECIMAL.search(b) and rounds(a, b) for a, b in ((gold, pred), (pred, gold))) else False
-
-
-def same_at_any_precision(gold, pred, trial):
-    """Whether the difference of two values shrinks as the precision grows: sin pi is 0 for a reason, e^{-40} small."""
-    digits, differences = 50, []
-    with PRECISE:
-        while len(differences) < 2:
-            numbers = precise(digits)
-            readers = [Reader(text, trial, numbers) for text in (gold, pred)]
-            g, p = (numbers.context.convert(reader.read()) for reader in readers)
-            differences.append(abs(g - p))
-            noise = numbers.context.mpf(10) ** (150 - digits)
-            digits = 500 << (max(reader.bits for reader in readers) // 1600).bit_length()  # the exact parts have fewer
-            if len(differences) < 2 and digits * (gold + pred).count("\\") > MAX_BITS:
-                raise TooLarge("to be told from what it nearly is")
-    low, high = differences
-    return bool(high <= noise * max(low, max(abs(g), abs(p)) / 10**50))
-
-
-def same_words(gold, pred):
-    """Texts by their letters; None if they are more than words."""
-    drop = r"\\text|[\s{}.,;:!?'()]" if re.search(r"\d|\\(?!text)", gold + pred) else r"\\text|[^a-z]"
-    plain = [re.sub(drop, "", t.lower()) for t in (gold, pred)]
-    wordy = [bool(re.search(r"[a-zA-Z]{2}", re.sub(r"\\(?!text)[a-zA-Z]+|\\text", "", t))) for t in (gold, pred)]
-    if all(wordy):
-        if plain[0] == plain[1] and plain[0]:
-            return True
-        return False if not any(re.search(r"[\\^_=+*/]", re.sub(r"\\text", "", t)) for t in (gold, pred)) else None
-    return None
-
-
-COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_pieces, same_relation,
-             same_list, same_expression)
-
-
-FUNCTIONS = set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split())
-GREEK = set("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega "
-            "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split())
-ATOMS = FUNCTIONS | GREEK | {"frac", "sqrt", "pi", "binom", "lfloor", "lceil"}
-NUMERAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:\s*\\overline\s*\{(\d{1,50})\})?")
-COMMAND = re.compile(r"\\([a-zA-Z]+)")
-INDEX = re.compile(r"\s*_\s*(\{\w+\}|\w)")
-MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|\s+(\d+)\s*/\s*(\d+)(?![\d.])")
-MAX_BITS = 1 << 18  # of an exact number: enough for 20,000! and 2^-200000
-MAX_NESTING = 40
-POINTS, POSITIVE_POINTS = (0, 1, 2), (0, 3, 4)  # where expressions are compared: fixed random values of their variables
-
-
-class Unclear(ValueError):
-    """`value` cannot read this."""
-
-
-class TooLarge(Unclear):
-    """`value` reads this, but it has more bits than it may."""
-
-
-class Floats:
-    """Complex arithmetic of 53 bits, for what is not exact."""
-    number = argument = staticmethod(complex)
-    pi, e, i = complex(math.pi), complex(math.e), 1j
-    functions = {name: getattr(cmath, name.replace("arc", "a").replace("ln", "log"))
-                 for name in "sin cos tan arcsin arccos arctan sinh cosh tanh exp ln sqrt".split()}
-
-
-class Precise:
-    """The same in `digits` decimal digits. Not to be used by two threads at once: PRECISE is its lock."""
-
-    def __init__(self, digits):
-        import mpmath  # sympy's, with math-verify; rarely needed
-        self.context = context = mpmath.ctx_mp.MPContext()
-        context.dps = digits
-        self.pi, self.e, self.i = context.mpc(context.pi), context.mpc(context.e), context.mpc(0, 1)
-        self.functions = {name: getattr(context, name.replace("arc", "a")) for name in Floats.functions}
-
-    def number(self, x):
-        return self.context.mpc(self.context.convert(x))
-
-    def argument(self, x):
-        """The same for a function; TooLarge where not even the first digit of exp(x) would be known."""
-        x = self.number(x)
-        if x and self.context.mag(x) > 100:
-            raise TooLarge
-        return x
-
-
-PRECISE, precise = threading.Lock(), functools.lru_cache(4)(Precise)
-
-
-class Reader:
-    """Recursive descent through arithmetic in LaTeX or plain notation, computing as it goes: Fractions as long as that
-    is exact, else what `numbers` calculates with. `bits`: of the largest exact number that it met."""
-
-    def __init__(self, text, trial, numbers):
-        self.text, self.trial, self.numbers, self.position, self.depth, self.bits = text, trial, numbers, 0, 0, 0
-
-    def read(self):
-        result = self.sum()
-        if self.peek():
-            raise Unclear(self.text)
-        return result
-
-    def peek(self):
-        while self.text.startswith(" ", self.position):
-            self.position += 1
-        return self.text[self.position:self.position + 1]
-
-    def take(self, expected):
-        if self.peek() != expected:
-            raise Unclear(self.text)
-        self.position += 1
-
-    def match(self, pattern):
-        match = pattern.match(self.text, self.position)
-        if match:
-            self.position = match.end()
-        return match
-
-    def command(self):
-        match = COMMAND.match(self.text, self.position)
-        return match[1] if match else ""
-
-    def exact(self, number):
-        if type(number) is Fraction:
-            bits = max(number.numerator.bit_length(), number.denominator.bit_length())
-            self.bits = max(self.bits, bits)
-            if bits > MAX_BITS:
-                raise TooLarge(self.text)
-        return number
-
-    def times(self, a, b):
-        for zero in a, b:
-            if type(zero) is Fraction and zero == 0:  # exactly, whatever the other is
-                return zero
-        return self.exact(a * b)
-
-    def over(self, top, bottom):
-        if bottom == 0:
-            raise ZeroDivisionError
-        return self.exact(top / bottom)
-
-    def sum(self):
-        self.depth += 1
-        if self.depth > MAX_NESTING:
-            raise Unclear("nested too deeply")
-        total = self.product()
-        while self.peek() in ("+", "-"):
-            sign = self.text[self.position]
-            self.position += 1
-            term = self.product()
-            total = self.exact(total + term if sign == "+" else total - term)
-        self.depth -= 1
-        return total
-
-    def product(self):
-        product = self.signed()
-        while True:
-            c = self.peek()
-            if c == "*":
-                self.position += 1
-                product = self.times(product, self.signed())
-            elif c == "/":
-                self.position += 1
-                product = self.over(product, self.signed())
-            elif c and self.starts_atom(c):
-                product = self.times(product, self.power())
-            else:
-                return product
-
-    def starts_atom(self, c):
-        return self.command() in ATOMS if c == "\\" else c.isalnum() and c.isascii() or c in "({[."
-
-    def signed(self):
-        negative = False
-        while self.peek() in ("-", "+"):
-            negative ^= self.text[self.position] == "-"
-            self.position += 1
-        return -self.power() if negative else self.power()
-
-    def power(self):
-        base = self.atom()
-        while True:
-            c = self.peek()
-            if c == "!":
-                self.position += 1
-                base = self.factorial(base)
-            elif c == "^":
-                self.position += 1
-                base = self.exact(raised(base, self.exponent(), self.numbers))
-            else:
-                return base
-
-    def factorial(self, n):
-        if type(n) is not Fraction or n.denominator != 1 or n < 0 or self.peek() == "!":
-            raise Unclear("factorial")
-        if n > 2 and n * math.log2(n) > MAX_BITS:
-            raise TooLarge(self.text)
-        return self.exact(Fraction(math.factorial(int(n))))
-
-    def exponent(self):
-        if self.peek() == "-":
-            self.position += 1
-            return -self.exponent()
-        return self.argument() if self.peek() == "{" else self.atom()
-
-    def argument(self):
-        """What a LaTeX command takes: a group in braces, or one digit, letter or command."""
-        if self.peek().isdigit():
-            self.position += 1
-            return Fraction(int(self.text[self.position - 1]))
-        return self.atom()
-
-    def group(self, opening, closing):
-        self.take(opening)
-        inner = self.sum()
-        self.take(closing)
-        return inner
-
-    def atom(self):
-        c = self.peek()
-        if c.isdigit() or c == ".":
-            return self.numeral()
-        if c in ("(", "[", "{"):
-            return self.group(c, {"(": ")", "[": "]", "{": "}"}[c])
-        if c == "|":
-            return abs(self.group("|", "|"))
-        if c == "\\":
-            return self.named()
-        word = re.compile("[a-zA-Z]{1,3}").match(self.text, self.position)
-        if not word or len(word[0]) > 2:
-            raise Unclear("words")
-        self.position += 1
-        return self.numbers.i if c == "i" else self.numbers.e if c == "e" else self.variable(c)
-
-    def numeral(self):
-        match = self.match(NUMERAL)
-        if not match:
-            raise Unclear(self.text)
-        number, period = match.groups()
-        result = Fraction(number.rstrip("."))
-        if period:
-            if "." not in number:
-                raise Unclear("an overline")
-            result += Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(number.partition(".")[2]))
-        mixed = MIXED.match(self.text, self.position) if "." not in number else None
-        if mixed:
-            top, bottom = [int(g) for g in mixed.groups() if g]
-            if 0 < top < bottom and self.text[mixed.end():mixed.end() + 1] not in ("^", "!"):
-                self.position = mixed.end()
-                result += Fraction(top, bottom)
-        if self.peek() == "_":
-            raise Unclear("a number in some base")
-        return self.exact(result)
-
-    def named(self):
-        name = self.match(COMMAND)
-        name = name[1] if name else ""
-        if name == "frac":
-            return self.over(self.argument(), self.argument())
-        if name == "sqrt":
-            degree = self.group("[", "]") if self.peek() == "[" else Fraction(2)
-            return root(self.argument(), degree, self.numbers)
-        if name == "pi":
-            return self.numbers.pi
-        if name == "binom":
-            return self.binomial(self.argument(), self.argument())
-        if name in ("lfloor", "lceil"):
-            inner = self.sum()
-            self.peek()
-            closing = self.match(COMMAND)
-            if not closing or closing[1] != name.replace("l", "r", 1) or type(inner) is not Fraction:
-                raise Unclear("rounding")
-            return Fraction(math.floor(inner) if name == "lfloor" else math.ceil(inner))
-        if name in FUNCTIONS:
-            return self.function(name)
-        if name not in GREEK:
-            raise Unclear(name)
-        return self.variable(name)
-
-    def binomial(self, n, k):
-        if not all(type(v) is Fraction and v.denominator == 1 and v >= 0 for v in (n, k)):
-            raise Unclear("binomial")
-        n, k = int(n), int(k)
-        if min(k, abs(n - k)) * n.bit_length() > MAX_BITS:
-            raise TooLarge(self.text)
-        return self.exact(Fraction(math.comb(n, k)))
-
-    def function(self, name):
-        base = order = None
-        while self.peek() in ("^", "_"):
-            if self.text[self.position] == "_":
-                self.position += 1
-                base = self.argument()
-            else:
-                self.position += 1
-                order = self.exponent()
-                if order == -1:                  # \sin^{-1} is the inverse function
-                    if name not in ("sin", "cos", "tan"):
-                        raise Unclear("inverse or reciprocal")
-                    name, order = "arc" + name, None
-        if self.peek() in ("(", "{", "["):
-            inner = self.atom()
-        else:
-            if not self.starts_atom(self.peek()) or self.command() in FUNCTIONS:
-                raise Unclear(self.text)
-            inner = self.power()
-            while (c := self.peek()) and c not in "([" and self.starts_atom(c) and self.command() not in FUNCTIONS:
-                inner = self.times(inner, self.power())
-        result = applied(name, inner, base, self.numbers)
-        return result if order is None else raised(result, order, self.numbers)
-
-    def variable(self, name):
-        index = self.match(INDEX)
-        if index:
-            name += "_" + index[1].strip("{}")
-        code = zlib.crc32(f"{name}/{self.trial}".encode())
-        return Fraction(code % 1997 + 503, 1009) * (-1 if self.trial not in POSITIVE_POINTS and code >> 20 & 1 else 1)
-
-
-def applied(name, x, base, numbers):
-    """A function of FUNCTIONS; ZeroDivisionError where it has no value."""
-    if base is None and type(x) is Fraction and x == 0 and name in ("sin", "tan", "arcsin", "arctan", "sinh", "tanh"):
-        return x
-    x, functions = numbers.argument(x), numbers.functions
-    try:
-        if name in ("cot", "sec", "csc"):
-            return 1 / functions[{"cot": "tan", "sec": "cos", "csc": "sin"}[name]](x)
-        result = functions["ln" if name == "log" else name](x)
-        return result if base is None else result / functions["ln"](numbers.number(base))
-    except ValueError:
-        raise ZeroDivisionError from None
-
-
-def raised(base, exponent, numbers):
-    if type(exponent) is Fraction and exponent.denominator == 1:
-        n = int(exponent)
-        if type(base) is Fraction:
-            if base == 0 and n < 0:
-                raise ZeroDivisionError
-            bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-            if abs(n) * bits > MAX_BITS and abs(base) not in (0, 1):
-                raise TooLarge
-            return base ** n
-        if abs(n) > 10**6:
-            raise TooLarge
-        if base == 0:
-            raise Unclear("a power of zero")
-        return base ** n
-    if type(exponent) is Fraction and type(base) is Fraction and base >= 0:
-        if exponent.numerator == 1:
-            return root(base, 1 / exponent, numbers)
-        return numbers.number(base) ** numbers.number(exponent)
-    base = numbers.number(base)
-    if base == 0 or base.imag == 0 and base.real < 0:
-        raise Unclear("which root")
-    return base ** numbers.argument(exponent)
-
-
-def root(base, degree, numbers):
-    if type(degree) is not Fraction or degree.denominator != 1 or not 2 <= degree <= 100:
-        raise Unclear("root")
-    if type(base) is Fraction and base >= 0 and degree == 2:
-        top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
-        if top * top == base.numerator and bottom * bottom == base.denominator:
-            return Fraction(top, bottom)
-    base = numbers.number(base)
-    if degree == 2:
-        return numbers.functions["sqrt"](base)
-    one_by = 1 / numbers.number(degree)
-    if base.imag == 0 and base.real < 0 and degree % 2:
-        return -((-base) ** one_by)
-    return base ** one_by
-
-
-@functools.lru_cache(8192)
-def value(text, trial):
-    """Value of an expression in LaTeX or plain notation at the `trial`-th point: a Fraction if exact, else complex.
-
-    Raises Unclear for what it cannot read with certainty, ZeroDivisionError where the expression is not defined,
-    OverflowError beyond the range of floats.
-    """
-    return Reader(text, trial, Floats).read()
-
-
-def math_main(fd):
-    """Nursery: imports math-verify once, then forks a worker for every channel that it is sent."""
-    import math_verify  # noqa: F401
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    channel = socket.socket(fileno=fd)
-    send(channel, "ready")
-    while True:
-        try:
-            _, descriptor = receive(channel, want_descriptor=True)
-        except EOFError:
-            os._exit(0)
-        pid = os.fork()
-        if pid == 0:
-            channel.close()
-            math_worker(socket.socket(fileno=descriptor))
-        os.close(descriptor)
-        send(channel, pid)
-
-
-def math_worker(channel):
-    from math_verify import LatexExtractionConfig, parse, verify
-    import logging
-    logging.disable(logging.CRITICAL)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-    config = [LatexExtractionConfig()]
-    while True:
-        try:
-            gold, pred = receive(channel)
-        except EOFError:
-            os._exit(0)
-        try:
-            sides = [parse("\\boxed{" + side + "}", config, parsing_timeout=None) for side in (gold, pred)]
-            reply = bool(verify(*sides, timeout_seconds=None)) if all(sides) else False
-        except MemoryError:
-            os._exit(MEMORY)
-        except RecursionError:
-            reply = False
-        send(channel, reply)
-
-
-class Nursery:
-    """The process that has math-verify loaded, started when the first answer needs it; it dies with its workers."""
-
-    def __init__(self):
-        self.lock, self.process = threading.Lock(), None
-
-    def fork(self):
-        """(pid, channel) of a new worker."""
-        with self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self.process, self.channel = spawn(LOAD_MATH)
-                receive(self.channel, 120)
-            ours, theirs = socket.socketpair()
-            with theirs:
-                send(self.channel, "fork", [theirs.fileno()])
-            return receive(self.channel, 60), ours
-
-    def close(self):
-        if self.process:
-            self.process.kill()
-
-
-class MathWorker:
-    def __init__(self, nursery):
-        self.nursery, self.channel = nursery, None
-
-    def equal(self, gold, pred, limit_s):
-        """True, False, "timeout" or "memory"."""
-        if self.channel is None:
-            self.pid, self.channel = self.nursery.fork()
-        try:
-            send(self.channel, [gold, pred])
-            return receive(self.channel, limit_s)
-        except (TimeoutError, EOFError, ConnectionError) as error:
-            os.kill(self.pid, signal.SIGKILL)
-            self.channel.close()
-            self.channel = None
-            return "timeout" if isinstance(error, TimeoutError) else "memory"
-
-
-def equal_answers(gold, pred, settings, worker):
-    """True, False, "timeout" or "memory"."""
-    if len(pred) > MAX_ANSWER:
-        return False
-    verdict = same(gold, pred)
-    return worker.equal(gold, pred, settings.timeout_s) if verdict is None else verdict
-
-
-def grade_math(completion, row, settings, worker):
-    pred = extract_answer(completion)
-    if pred is None or not pred.strip():
-        return 0.0, False, None, "no answer"
-    gold, meant = row["gold"], pred
-    choices = row.get("choices") or {}
-    if choices and canonical(gold) not in choices:  # "(C)" or "C. 16" stands for what choice C says
-        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", normalize(pred[:MAX_ANSWER])[0])
-        letter = re.fullmatch(r"\(?([A-Z])\)?(?:[.:)]?\s.*)?", plain, re.S)
-        meant = choices.get(letter[1], pred) if letter else pred
-    verdict = equal_answers(gold, meant, settings, worker)
-    correct = verdict is True
-    return float(correct), correct, canonical(meant[:MAX_ANSWER]), {True: "ok", False: "wrong"}.get(verdict, verdict)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# The filter.
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-GRADERS = {"math": grade_math, "code": grade_code, "grid": grade_grid}
-REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, correct: float(correct),
-           "signed": lambda score, correct: 1.0 if correct else -1.0}
-
-
-class Grader:
-    """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
-
-    def __init__(self, settings):
-        sys.set_int_max_str_digits(0)  # of rows; what programs write is read by read_json
-        self.settings, self.local = settings, threading.local()
-        self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
-        self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)
-        self.ready, self.helpers = set(), []
-        self.offer, self.nursery = ("namespaces", "landlock", "seccomp"), Nursery()
-        self.reused = 0
-
-    def sandbox(self):
-        if not hasattr(self.local, "sandbox"):
-            self.local.sandbox = Sandbox(self.offer)
-            self.helpers.append(self.local.sandbox)
-        return self.local.sandbox
-
-    def worker(self):
-        if not hasattr(self.local, "worker"):
-            self.local.worker = MathWorker(self.nursery)
-        return self.local.worker
-
-    def one(self, completion, row):
-        """(score, correct, pred, verdict). What the text makes grading raise is its verdict; what the row's own code
-        raises is BadRow; a helper process that fails is GraderError."""
-        try:
-            if row["kind"] == "code":
-                self.try_dataset_code(row["tests"])
-                return grade_code(completion, row, self.settings, self.sandbox(), self.runs)
-            if row["kind"] == "math":
-                return grade_math(completion, row, self.settings, self.worker())
-            return grade_grid(completion, row)
-        except (BadRow, GraderError, OSError):
-            raise
-        except Exception:
-            traceback.print_exc()
-            return 0.0, False, None, "ungraded"
-
-    def try_dataset_code(self, tests):
-        """Raises BadRow if a row's setup, template, check or expressions fail without any program."""
-        code = [tests.get(name) for name in ("setup", "template", "check")]
-        code += tests["inputs"] if tests["type"] == "assert" else []
-        if not any(code) or code == [None, "{program}", None]:
-            return
-        key = hashlib.sha256(json.dumps(code).encode()).digest()
-        fault = self.trials.get(key)
-        if fault is None:
-            verdict, *why = run_dataset_code(self.sandbox(), TRIAL, tests, max(5.0, tests.get("time_limit_s") or 0),
-                                             int(tests.get("memory_limit_mb") or self.settings.memory_mb))
-            fault = "" if verdict == "ok" else why[0] if why else f"tests: setup, template or check: {verdict}"
-            self.trials.put(key, fault, 200 + len(fault))
-        if fault:
-            raise BadRow(fault)
-
-    def self_test(self, kind):
-        """Grade a known-good and a known-bad sample of this kind; GraderError if either comes out wrong."""
-        if kind == "code":
-            sandbox = self.sandbox()
-            level = sandbox.level
-            safe = "seccomp" in level and len(level) == 2
-            print(f"reward.py: sandbox: {', '.join(level) or 'none'}{''.join('; no ' + n for n in sandbox.notes)}",
-                  file=sys.stderr)
-            if not safe and not self.settings.unsafe:
-                raise GraderError("this machine offers less than the floor for untrusted code (seccomp, and either "
-                                  "namespaces or landlock); --unsafe runs it all the same")
-        good, bad = SELF_TEST[kind]
-        for completion, right in (good, True), (bad, False):
-            result = self.one(completion, SELF_TEST_ROWS[kind])
-            if result[1] is not right:
-                raise GraderError(f"self-test: {kind} sample {completion!r} was graded {result}")
-
-    def submit(self, row):
-        """Start grading a row: a function that waits for it and returns the rewarded row."""
-        kind = row["kind"]
-        if kind not in self.ready:
-            self.pool.submit(self.self_test, kind).result()
-            self.ready.add(kind)
-        if kind == "code" and self.settings.max_tests and row["tests"]["type"] != "check":
-            row = {**row, "tests": {**row["tests"], **{k: row["tests"][k][:self.settings.max_tests] for k in
-                                                       ("inputs", "outputs", "weights") if row["tests"].get(k)}}}
-            if row["tests"].get("weights") and not any(row["tests"]["weights"]):
-                raise BadRow(f"--max-tests {self.settings.max_tests} leaves no test of positive weight")
-        reference = json.dumps([kind, row.get("gold"), row.get("tests"), row.get("choices")])
-        reference = hashlib.sha256(reference.encode()).digest()
-        if kind == "code" and row["tests"]["type"] in ("call", "assert"):
-            row = {**row, "tests": with_expected(row["tests"])}
-        futures = []
-        for completion in row["completions"]:
-            key = hashlib.sha256(reference + completion.encode("utf-8", "surrogatepass")).digest()
-            future = self.cache.get(key)
-            self.reused += future is not None
-            if future is None:
-                future = self.pool.submit(self.one, completion, row)
-                self.cache.put(key, future, 1500)  # a prediction has at most 1,000 characters
-            futures.append(future)
-        return futures
-
-    def finish(self, row, futures):
-        results = [future.result() for future in futures]
-        scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
-        votes = self.votes(row["kind"], preds, correct)
-        rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
-        return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
-                "verdicts": verdicts}
-
-    def votes(self, kind, preds, correct):
-        """Classes of equal predictions, numbered by first appearance; -1 for none. Math: right ones are one class; others
-        join the first class whose first member they equal. All that takes at most --timeout-s a row (and one comparison, of
-        bounded work); answers that were not compared by then are as equal as their texts."""
-        votes, firsts, by_text, end = [], [], {}, time.monotonic() + self.settings.timeout_s
-
-        def alike(i, j):
-            if correct[i] or correct[j] or kind != "math":
-                return correct[i] and correct[j]
-            left = end - time.monotonic()
-            verdict = same(preds[i], preds[j]) if left > 0 else False
-            left = end - time.monotonic()
-            return left > 0 and self.worker().equal(preds[i], preds[j], left) is True if verdict is None else verdict
-        for i, pred in enumerate(preds):
-            number = -1 if pred is None else by_text.get((pred, correct[i]))
-            if number is None:
-                number = by_text[pred, correct[i]] = next((c for c, first in enumerate(firsts) if alike(first, i)), len(firsts))
-            if number == len(firsts):
-                firsts.append(i)
-            votes.append(number)
-        return votes
-
-    def close(self):
-        for helper in self.helpers:
-            helper.process.kill()
-        self.nursery.close()
-
-
-SELF_TEST = {"math": ("so \\boxed{\\frac{1}{2}}", "so \\boxed{\\frac{1}{3}}"),
-             "code": ("```python\nprint(int(input()) + 1)\n```", "```python\nimport sys\nsys.exit(0)\n```"),
-             "grid": ("[[1, 2], [3, 4]]", "[[1, 2], [3, 5]]")}
-SELF_TEST_ROWS = {"math": {"kind": "math", "gold": "0.5"}, "grid": {"kind": "grid", "gold": [[1, 2], [3, 4]]},
-                  "code": {"kind": "code", "tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}}
-
-
-def read_ahead(stream, arrived):
-    """Reader thread: (number, row) into the bounded queue `arrived`; at the end None, or the exception that ended it."""
-    end = None
-    try:
-        for number, row in read_rows(stream, "reward"):
-            if row["kind"] not in GRADERS:
-                raise at_row(number, row, f"kind: expected one of {', '.join(GRADERS)}, found {row['kind']!r}")
-            arrived.put((number, row))
-    except BaseException as error:  # whatever it is, the main thread ends with it
-        end = error
-    arrived.put((None, end))
-
-
-def run(settings, out):
-    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow."""
-    start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
-    grader = Grader(settings)
-    arrived, pending = queue.Queue(maxsize=8), collections.deque()
-    threading.Thread(target=read_ahead, args=(sys.stdin.buffer, arrived), daemon=True).start()
-    gone = select.poll()
-    gone.register(out, select.POLLERR)
-    ended = failure = None
-    try:
-        while not (ended and not pending):
-            # take in what has arrived (a bounded number of rows ahead), give out what is ready, in order
-            while not ended and len(pending) < 4 * settings.workers + 4:
-                try:
-                    number, row = arrived.get(timeout=0 if pending else 0.25)
-                except queue.Empty:
-                    break
-                if number is None:
-                    ended, failure = True, row
-                    break
-                try:
-                    pending.append((number, row, grader.submit(row)))
-                except BadRow as error:
-                    ended, failure = True, at_row(number, row, error)
-            if pending:
-                number, row, futures = pending[0]
-                unfinished = concurrent.futures.wait(futures, timeout=0.02 if not ended else 0.25).not_done
-                if not unfinished:
-                    try:
-                        rewarded = grader.finish(row, futures)
-                    except BadRow as error:
-                        raise at_row(number, row, error) from None
-                    out.write(json.dumps(rewarded).encode() + b"\n")
-                    out.flush()
-                    pending.popleft()
-                    counts.update(rewarded["verdicts"])
-                    samples += len(futures)
-                    written += 1
-            if gone.poll(0):
-                raise BrokenPipeError
-        if failure:
-            raise failure
-        if not written:
-            nothing_came()
-    finally:
-        grader.close()
-        seconds = time.monotonic() - start
-        print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
-              f"{grader.reused} seen before, {settings.workers} workers on "
-              f"{len(os.sched_getaffinity(0))} cores" + "".join(f", {v} {c}" for v, c in counts.most_common()), file=sys.stderr)
-
-
-def arguments(argv=None):
-    parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
-                                     description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--reward", choices=list(REWARDS), default="fraction", help="what `rewards` holds")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="samples graded at the same time")
-    parser.add_argument("--timeout-s", type=float, default=5.0,
-                        help="seconds of processor time per test (code whose row has no time_limit_s), and per answer (math)")
-    parser.add_argument("--memory-mb", type=int, default=1024, help="address space of a program whose row has no limit")
-    parser.add_argument("--max-tests", type=int, default=0, help="use the first so many tests of a program; 0: all")
-    parser.add_argument("--stop-early", action="store_true", help="stdin tests: stop a program at its first failed test; "
-                        "for --reward binary or signed. Votes of such programs compare what was run")
-    parser.add_argument("--unsafe", action="store_true", help="run code even where the sandbox is below the floor")
-    parser.add_argument("--benchmark", action="store_true", help="measure speeds instead; math rows from standard input")
-    settings = parser.parse_args(argv)
-    if settings.workers < 1 or settings.timeout_s <= 0 or settings.memory_mb < 16 or settings.max_tests < 0:
-        parser.error("expected --workers >= 1, --timeout-s > 0, --memory-mb >= 16, --max-tests >= 0")
-    return settings
-
-
-def main():
-    settings = arguments()
-    status = 0
-    try:
-        if settings.benchmark:
-            from tests.benchmark_reward import benchmark
-            return benchmark(settings)
-        out = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)
-        run(settings, out)
-    except (BadRow, GraderError) as error:
-        print(f"reward.py: {error}", file=sys.stderr)
-        status = 2
-    except BrokenPipeError:
-        print("reward.py: the reader of standard output is gone", file=sys.stderr)
-        status = 1
-    except KeyboardInterrupt:
-        status = 130
-    except Exception:  # a bug of ours: say all there is to say, and end
-        traceback.print_exc()
-        status = 1
-    sys.stderr.flush()
-    os._exit(status)  # the reader thread may be blocked in standard input
-
+# ==== The sandbox process ====
 
 if __name__ == "__main__":
     main()

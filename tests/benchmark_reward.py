@@ -67,20 +67,19 @@ def benchmark_math(rows, settings):
     """Math rows, one solution each, against math-verify alone: on their own answers and on the next row's."""
     from math_verify import parse, verify
     logging.disable(logging.CRITICAL)
-    nursery = reward.Nursery()
-    worker = reward.MathWorker(nursery)
-    worker.equal("x", "x", 120)  # math-verify is loaded
+    grader = reward.Grader(settings)
+    grader.worker().equal("x", "x", 120)  # math-verify is loaded
     for what, shift in ("their own", 0), ("the next row's", 1):
         pairs = [(gold, rows[(i + shift) % len(rows)][1]) for i, (gold, _) in enumerate(rows)]
         theirs, ours = [], []
         reward.same.cache_clear(), reward.normalize.cache_clear()
         slow = per_second(lambda i: theirs.append(verify(parse(f"${pairs[i][0]}$"), parse(pairs[i][1]))), len(pairs))
         fast = per_second(lambda i: ours.append(
-            reward.grade_math(pairs[i][1], {"gold": pairs[i][0]}, settings, worker)[1]), len(pairs))
+            reward.grade_math(pairs[i][1], {"gold": pairs[i][0]}, grader)[1]), len(pairs))
         print(f"math answers a second, {what}: math-verify alone {slow:.0f}, here {fast:.0f} ({fast / slow:.1f}x); "
               f"accepted {sum(theirs)} and {sum(ours)} of {len(pairs)}")
         for (gold, text), one, other in zip(pairs, theirs, ours):
             if one is not other:
                 answer = reward.extract_answer(text)
                 print(f"  differ: reference {gold!r}, answer {answer!r}: math-verify {one}, here {other}")
-    nursery.close()
+    grader.close()

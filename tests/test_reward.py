@@ -507,6 +507,36 @@ def test_grids(grader):
 # The filter
 # ----------------------------------------------------------------------------------------------------------------------
 
+KEYWORD = """
+def grade_keyword(completion, row, grader):
+    found = row["gold"] in completion
+    return float(found), found, completion.strip() or None, "ok" if found else "wrong"
+
+
+GRADERS["keyword"] = grade_keyword
+"""
+
+
+def test_a_new_kind_is_a_function_and_an_entry(tmp_path):
+    """Pasted behind GRADERS it is all there is to do: rewards, votes, what is kept, and bad rows among others."""
+    path = copied(tmp_path)
+    with open(os.path.join(path, "reward.py")) as file:
+        text = file.read()
+    end = next(node.end_lineno for node in ast.parse(text).body
+               if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "GRADERS")
+    lines = text.splitlines(keepends=True)
+    with open(os.path.join(path, "reward.py"), "w") as file:
+        file.write("".join([*lines[:end], KEYWORD, *lines[end:]]))
+    rows = [{"task_id": word, "kind": "keyword", "gold": word, "completions": ["no", "a cat", "no", "", "cats"]}
+            for word in ("cat", "no")] + [math_row("7", r"\boxed{7}")]
+    status, out, err = filter_rows(rows, "--reward", "signed", cwd=path)
+    assert status == 0, err
+    assert [row["rewards"] for row in out] == [[-1, 1, -1, -1, 1], [1, -1, 1, -1, -1], [1]]
+    assert [row["votes"] for row in out] == [[0, 1, 0, -1, 1], [0, 1, 0, -1, 2], [0]]
+    status, _, err = filter_rows([{**rows[0], "kind": "keywords"}], cwd=path)
+    assert status == 2 and "expected one of math, code, grid, keyword" in err
+
+
 def test_filter_adds_its_keys_and_keeps_the_rest():
     row = math_row("1", r"\boxed{1}", r"\boxed{2}", "?", extra={"kept": [1]}, prompt="p")
     for flag, rewards in ("fraction", [1.0, 0.0, 0.0]), ("binary", [1.0, 0.0, 0.0]), ("signed", [1.0, -1.0, -1.0]):
@@ -873,7 +903,7 @@ def test_one_budget_for_all_tests(grader):
     """Tests that die just below their limit, again and again, take no longer than a completion may."""
     tests = {**CALL, "inputs": [[i] for i in range(40)], "outputs": list(range(40)), "time_limit_s": 0.2}
     sandbox = grader.sandbox()
-    given = reward.with_expected(tests)
+    given = reward.prepared_tests(tests, 0)
     program = f"import os\ndef f(x):\n    {spin(0.15)}    os._exit(1)"
     _, seconds, _ = sandbox.run(reward.CALL, 0.2, reward.budget_s(0.2, 40), 1024, given["room"], 40, program, given["inputs_json"], "f", "")
     assert reward.budget_s(0.2, 40) == pytest.approx(2.8) and seconds < 2.8 + 0.3
@@ -922,11 +952,11 @@ def test_no_completion_ends_a_run():
 
 def test_what_grading_raises_is_a_verdict(grader, monkeypatch):
     """Also where nobody thought of it; what the machine fails in is an error all the same."""
-    monkeypatch.setattr(reward, "grade_grid", lambda completion, row: 1 / 0)
+    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: 1 / 0)
     row = {"kind": "grid", "gold": [[1]], "completions": ["[[1]] never seen"]}
     grader.ready.add("grid")
     assert grade(grader, row)["verdicts"] == ["ungraded"]
-    monkeypatch.setattr(reward, "grade_grid", lambda completion, row: open("/nonexistent"))
+    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: open("/nonexistent"))
     with pytest.raises(OSError):
         grade(grader, {**row, "completions": ["[[1]] nor this"]})
 

@@ -805,8 +805,8 @@ def k_schedule(text, step):
 # ---------------------------------------------------------------------------------------------------------- the rows
 # What the stages say to each other: JSON lines, a row is one prompt with its n samples. A stage adds keys and drops
 # none, and keys that are not described here pass through. Every stage reads with `read_rows`, which checks the keys
-# that this stage reads, and that all lists of samples are equally long. A null is the same as no key. The README's two
-# tables are this description. A new key that a stage shall check: one line of ROW (or of TESTS).
+# that this stage reads, and that all lists of samples are equally long. A null is the same as no key. The README's table
+# is ROW, that of results/rows.md is TESTS. A new key that a stage shall check: one line of one of them.
 
 MAX_DEPTH = 200  # levels of lists and objects in a row: json and all that walks a row go down by recursion
 
@@ -990,7 +990,7 @@ ROW = {
     "prompt": RowKey(TEXT, "generate", "train sft", "evaluate", "before the chat template"),
     "gold": RowKey(By("kind", {"math": WORDS, "grid": GRID}), "generate", "reward", "", "the reference answer"),
     "tests": RowKey(By("kind", {"code": Object("an object", TESTS, ("inputs", "outputs", "weights"))}), "generate",
-                    "reward", "", "how programs are tested: see below"),
+                    "reward", "", "how programs are tested: results/rows.md"),
     "choices": RowKey(MapOf(TEXT, "an object of texts"), "generate", "", "reward",
                       "math: what the letters stand for that an answer may be"),
     "completions": RowKey(each(TEXT), "generate", "reward train sft", "evaluate", "the texts of the n samples"),

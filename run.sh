@@ -463,7 +463,7 @@ questions_c() {
 # bfloat16 checkpoint, with a tiny random model of the same architecture, three steps, a few local rows from DATA (default
 # ../shared/data); with SAMPLE_GPUS=0,1 through a server and with TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run
 # at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods, every completion at its limit) are
-# estimates, computed as the README says.
+# estimates, computed as results/hardware.md says.
 
 # servers named by the user may be on other machines, which see no /dev/shm of this one
 WEIGHTS_DIR=${WEIGHTS_DIR-$([ ! -d /dev/shm ] || [[ ${ENGINE_FLAGS:-} == *--servers* ]] || echo /dev/shm)}

@@ -1,4 +1,5 @@
-"""README.md: its commands run, its examples work as pasted, its row is a row."""
+"""README.md and the pages under results/ that it points to: their commands run, their examples work as pasted, their links
+lead somewhere, and their numbers are those of the runs."""
 
 import ast
 import json
@@ -14,16 +15,22 @@ from transformers import Gemma2Config, LlamaConfig, Qwen2Config
 import train
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.S) for line in block.strip().splitlines()]
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-PRESETS = re.findall(r"^\| `bash run.sh (\S+)` \|", TEXT, re.M)
+WRITTEN_BY_RUNS = ("table.md", "answers.md", "claims.md")
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [
+    ROOT / "README.md", *sorted(path for path in (ROOT / "results").rglob("*.md") if path.name not in WRITTEN_BY_RUNS)]}
+README, HARDWARE = PAGES["README.md"], PAGES["results/hardware.md"]
+TEXT = " ".join(" ".join(PAGES.values()).split())  # of all pages; a line may end anywhere in a number with its interval
+BLOCKS = [block.replace("\\\n", "").strip() for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, re.S)]
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+PRESETS = re.findall(r"^\| `bash run.sh (\S+)` \|", HARDWARE, re.M)
 SHARED = ROOT.parent / "shared" / "data"
 
 
 def test_the_readme_names_what_run_sh_knows():
     script = (ROOT / "run.sh").read_text()
     assert PRESETS == re.search(r'^PRESETS="(.*)"', script, re.M)[1].split()
+    assert not [preset for preset in PRESETS if not re.search(rf"`(bash run.sh )?{preset}`", README)]
     assert COMMANDS[:2] == ["bash run.sh", "bash run.sh test"]
     assert "bash run.sh test" in (ROOT / ".ci" / "run").read_text()
     unknown = subprocess.run(["bash", "run.sh", "nonsense"], cwd=ROOT, capture_output=True, text=True)
@@ -41,13 +48,48 @@ def committed(name):
 
 
 def test_the_numbers_are_those_of_the_results():
-    """Every mean with an interval stands in a table that a command wrote, every claim in claims.md."""
-    tables = "".join(committed(f"{table}/table.md") for table in ("mini", "mini-tang", "mini-pkpo", "mini-maxk", "mini-vote"))
-    tables += committed("mini-tuned/answers.md")
-    cells = re.findall(r"[\d.]+ \[[\d.]+, [\d.]+\](?: ±[\d.]+)?", TEXT)
-    assert len(cells) > 100 and not [cell for cell in cells if cell not in tables]
+    """Every mean or difference with its interval stands in a table that a command wrote, every claim in claims.md."""
+    tables = committed("mini-tuned/answers.md") + "".join(committed(f"{table}/table.md") for table in (
+        "mini", "mini-tang", "mini-pkpo", "mini-maxk", "mini-vote", "questions/a", "questions/b", "questions/c"))
+    cells = re.findall(r"(?<![±\d.])[-+]?[\d.]+ \[[-+]?[\d.]+, [-+]?[\d.]+\](?: ±[\d.]+)?", TEXT)
+    assert len(cells) > 230 and not [cell for cell in cells if cell not in tables]
     claims = re.findall(r"^- .*standard errors$", committed("mini/claims.md"), re.M)
     assert len(claims) == 6 and not [claim for claim in claims if claim not in TEXT]
+
+
+@pytest.mark.parametrize("page, start, end", [
+    ("README.md", "- Measured on one NVIDIA H200", "\n- "), ("results/benchmarks/README.md", "## On a GPU", "Not verified")])
+def test_the_numbers_of_a_gpu_are_those_of_its_check(page, start, end):
+    said = PAGES[page].split(start)[1].split(end)[0].replace("Qwen2.5", "")
+    numbers = [number.rstrip(".") for number in re.findall(r"\d+[.,][\d.]+", said)]
+    measured = committed("benchmarks/check-nvidia-h200.txt")
+    assert len(numbers) >= 9 and not [number for number in numbers if number not in measured]
+
+
+def test_the_readme_is_short_and_no_line_is_long():
+    assert len((ROOT / "README.md").read_bytes()) < 25_000
+    for name, page in PAGES.items():
+        prose = re.sub(r"^```.*?^```", "", page, flags=re.S | re.M).splitlines()
+        assert not [line for line in prose if len(line) > 120 and not line.startswith("|")], name
+
+
+def anchor(heading):
+    """The address of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_links_lead_somewhere():
+    links = [(name, link) for name, page in PAGES.items() for link in re.findall(r"\]\(([^)\s]+)\)", page)]
+    for name, link in links:
+        if link.startswith("https://"):
+            continue
+        file, _, part = link.partition("#")
+        target = ((ROOT / name).parent / file).resolve() if file else ROOT / name
+        assert target.exists(), f"{name}: {link}"
+        if part:
+            assert part in map(anchor, re.findall(r"^#+ (.*)$", target.read_text(), re.M)), f"{name}: {link}"
+    reached = {((ROOT / name).parent / link.partition("#")[0]).resolve() for name, link in links}
+    assert not [name for name in PAGES if name != "README.md" and (ROOT / name).resolve() not in reached]
 
 
 def shape(kind, hidden, intermediate, layers, heads, keys, vocabulary, **more):
@@ -82,12 +124,12 @@ def test_the_memory_is_what_train_py_computes(model):
     found = [sum(train.memory(MODELS[model], args, ranks, alone if ranks == 1 else sharded).values())
              for args, ranks in [(plain, 1), (spare, 1), (plain, 4), (plain, 8), (small, 8), (small, 16)]]
     found.append(2 * parameters(model))  # the sampler's weights
-    [stated] = re.findall(rf"^\| {re.escape(model)} \|(.*) \|$", TEXT, re.M)
+    [stated] = re.findall(rf"^\| {re.escape(model)} \|(.*) \|$", HARDWARE, re.M)
     assert [cell.strip() for cell in stated.split("|")] == [f"{size / 1e9:,.0f} GB" for size in found]
 
 
 def step_seconds(model, gpus, samples, prompt, completion, flop, value=0, prompts=0):
-    """Seconds of sampling, training, publishing and reloading of one step on `gpus` GPUs each, as the README says."""
+    """Seconds of sampling, training, publishing and reloading of one step on `gpus` GPUs each, as results/hardware.md says."""
     size = parameters(model)
     decode = math.ceil(samples / (128 * gpus)) * completion * 2 * 2 * size / 3.35e12
     update = size * (samples * (prompt + completion) * flop / gpus + prompts * prompt * value) / (0.4 * 989e12)
@@ -122,7 +164,7 @@ def test_the_hours_are_computed_as_it_says():
             seconds += count * together(reload + decode, update + publish)
             without += count * together(decode, update)
         expected[preset] = float(f"{seconds / 3600:.2g}"), round(100 * (1 - without / seconds))
-    stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+ \| \d+ %) \|$", TEXT, re.M))
+    stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+ \| \d+ %) \|$", HARDWARE, re.M))
     assert {name: (float(text.split()[0]), int(text.split()[2])) for name, text in stated.items()} == expected
 
 
@@ -134,11 +176,12 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def miniature(place, shell):
-    """Runs a command of the README in miniature."""
+    """Runs a command of these pages in miniature; none may write a page, results/ is where they are."""
     def run(command):
         done = shell(f"export SMOKE=1 RUNS={place}/runs RESULTS={place}/results; "
                      + command.replace("runs/", f"{place}/runs/"), timeout=1500)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert not [file for file in (place / "results").rglob("*.md") if file.name not in WRITTEN_BY_RUNS]
         return done.stdout
     return run
 
@@ -170,8 +213,7 @@ def test_first_command_and_the_stages_one_shot(miniature, place):
 def test_open_questions(miniature, place):
     """The one that screens its prompts; the others are the small tables' machinery with other names."""
     needs_installed_environment()
-    page = (ROOT / "results" / "questions" / "README.md").read_text(encoding="utf-8")
-    assert all(f"bash run.sh questions-{letter}" in page for letter in "abc")
+    assert all(f"bash run.sh questions-{letter}" in PAGES["results/questions/README.md"] for letter in "abc")
     miniature("SEEDS=0 bash run.sh questions-b")
     assert (place / "results" / "questions" / "b" / "table.md").exists()
 
@@ -255,8 +297,31 @@ def test_new_reward_example(tmp_path, shell):
     assert json.loads(done.stdout)["rewards"] == [1.0, 0.375]
 
 
+@pytest.mark.slow
+def test_a_model_and_data_of_ones_own(tiny, tmp_path, shell):
+    """The loop and the evaluation along training: as pasted but for the model and the sizes."""
+    loop, along = (next(block for block in BLOCKS if block.startswith(f"python generate.py --{how} runs/mine"))
+                   for how in ("run", "along"))
+    for name in "train", "test":
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(
+            {"question": f"What is {a} + 1 ({name})?", "answer": f"It is {a + 1}.\n#### {a + 1}"}) + "\n" for a in range(4)))
+    small = {"MODEL": str(tiny), "jsonl --steps 100": "jsonl --steps 2 --prompts-per-step 2", "mine --steps 100": "mine --steps 2",
+             "--keep-every 20": "--keep-every 1", "--max-tokens 512": "--max-tokens 4", "python ": f"python {ROOT}/"}
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    commands = f"{loop}\n{along}"
+    for text, smaller in small.items():
+        assert text in commands
+        commands = commands.replace(text, smaller)
+    done = shell(f"cd {tmp_path}; set -e; {commands}")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "runs" / "mine" / "metrics.jsonl").read_text().splitlines()) == 2
+    rows = [json.loads(line) for line in (tmp_path / "runs" / "mine" / "along.jsonl").read_text().splitlines()]
+    assert sorted({row["policy_step"] for row in rows}) == [0, 1, 2] and len(rows) == 3 * 4
+    assert "pass@k" in done.stdout and (tmp_path / "results" / "mine" / "along_step.png").exists()
+
+
 def test_the_row_is_a_row():
-    [row] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.S)]
+    [row] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGES["results/rows.md"], re.S)]
     n = len(row["completions"])
     assert all(len(row[key]) == n for key in ("token_ids", "logprobs", "finish_reasons", "scores", "correct", "preds", "votes",
                                               "rewards", "verdicts", "advantages"))

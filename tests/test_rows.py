@@ -22,7 +22,6 @@ import train
 from advantages import A_SAMPLE, ROW, SAMPLING, TESTS, BadRow, By, ListOf, read_rows
 from conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
 STAGES = ("reward", "advantages", "train", "sft", "evaluate")
 
 
@@ -36,13 +35,15 @@ def words(kind):
     return kind.words
 
 
-def tables():
-    """The two tables of the README, from the description."""
+def table_of_keys():
     yield "| key | type | added by | needed by | also read by | |"
     yield "|---|---|---|---|---|---|"
     for key, entry in ROW.items():
         yield (f"| `{key}` | {words(entry.type)} | {entry.writer} | {', '.join(entry.needed.split())} | "
                f"{', '.join(entry.used.split())} | {entry.meaning} |")
+
+
+def table_of_tests():
     yield "| `tests`: | type | needed | |"
     yield "|---|---|---|---|"
     for key, entry in TESTS.items():
@@ -50,12 +51,11 @@ def tables():
         yield f"| `{key}` | {words(entry.type)} | {needed} | {entry.meaning} |"
 
 
-def test_the_readmes_tables_are_the_description():
-    lines = README.splitlines()
-    for table in ("\n".join(tables()).split("\n| `tests`:")):
-        expected = table.splitlines() if table.startswith("| key") else ("| `tests`:" + table).splitlines()
-        start = lines.index(expected[0])
-        assert lines[start:start + len(expected) + 1] == [*expected, ""]
+@pytest.mark.parametrize("page, table", [("README.md", table_of_keys), ("results/rows.md", table_of_tests)])
+def test_the_tables_are_the_description(page, table):
+    lines, expected = (ROOT / page).read_text().splitlines(), list(table())
+    start = lines.index(expected[0])
+    assert [*lines, ""][start:start + len(expected) + 1] == [*expected, ""]
 
 
 # ----------------------------------------------------------------------------------- what the stages read and write

@@ -267,7 +267,7 @@ def pasted(tmp_path, script, name, example):
 
 
 def test_examples_are_short():
-    assert len(EXAMPLES) == 3 and all(example.count("\n") < 20 for example in EXAMPLES)
+    assert len(EXAMPLES) == 4 and all(example.count("\n") < 20 for example in EXAMPLES)
 
 
 def test_new_estimator_example(tmp_path, shell):
@@ -288,8 +288,18 @@ def test_new_dataset_example(tmp_path, shell, tiny):
     assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True], [True]]
 
 
-def test_new_reward_example(tmp_path, shell):
-    where = pasted(tmp_path, "reward.py", "REWARDS", EXAMPLES[2])
+def test_new_kind_of_reward_example(tmp_path, shell):
+    where = pasted(tmp_path, "reward.py", "GRADERS", EXAMPLES[2])
+    row = json.dumps({"task_id": "k", "kind": "keyword", "gold": "cat", "completions": ["a cat", "a dog", "", "a cat"]})
+    (where / "row.jsonl").write_text(row)
+    done = shell(f"cd {where} && python reward.py < row.jsonl")
+    assert done.returncode == 0, done.stderr
+    rewarded = json.loads(done.stdout)
+    assert rewarded["rewards"] == [1.0, 0.0, 0.0, 1.0] and rewarded["votes"] == [0, 1, -1, 0]
+
+
+def test_what_is_optimised_example(tmp_path, shell):
+    where = pasted(tmp_path, "reward.py", "REWARDS", EXAMPLES[3])
     row = json.dumps({"task_id": "g", "kind": "grid", "gold": [[1, 2], [3, 4]], "completions": ["1 2\n3 4", "1 2\n3 5"]})
     (where / "row.jsonl").write_text(row)
     done = shell(f"cd {where} && python reward.py --reward half < row.jsonl")

@@ -197,15 +197,36 @@ def fenced(code):
     return "```python\n" + code.replace("\r\n", "\n").strip("\n") + "\n```"
 
 
-def last_boxed(text):
-    r"""Content of the last \boxed{...} (204 MATH solutions hold several), braces balanced."""
-    start = text.rfind("\\boxed{")
-    depth = 0
-    for end in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth == 0:
-            return text[start + len("\\boxed{"):end]
-    raise ValueError("no balanced \\boxed{...} in 'solution'")
+def boxed(text):
+    r"""[(start, end, content)] of every \boxed{...} in a text, braces balanced."""
+    found = []
+    for match in re.finditer(r"\\boxed(?=\{)", text):
+        depth = 0
+        for end in range(match.end(), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if depth == 0:
+                found.append((match.start(), end + 1, text[match.end() + 1:end]))
+                break
+    return found
+
+
+def boxed_answer(problem, solution, answer):
+    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes each of
+    them, "$x = \boxed{1}$ or $x = \boxed{2}$", the last box is half an answer (9 of the 7,500 training rows): all are."""
+    boxes = boxed(solution)
+    if not answer and not boxes:
+        raise ValueError("no balanced \\boxed{...} in 'solution'")
+    if not boxes or answer and answer.strip() != boxes[-1][2].strip():
+        return answer
+    start, _, last = boxes.pop()
+    values = [last]
+    while boxes and re.search(r"\ball\b|separated by", problem):
+        before, end, content = boxes.pop()
+        if not re.fullmatch(r"\$?,?\s(?:and|or)\s[^.]{0,20}", solution[end:start]):
+            break
+        values.insert(0, content)
+        start = before
+    return ", ".join(values)
 
 
 def from_math(row):
@@ -214,7 +235,7 @@ def from_math(row):
     Two of the 7,500 training rows end in an empty \boxed{}: no answer can be right, so they do not fit.
     """
     level, solution = re.fullmatch(r"(?:Level )?([1-5])", str(row["level"])), field(row, "solution")
-    gold = row.get("answer") or last_boxed(solution)
+    gold = boxed_answer(field(row, "problem"), solution, row.get("answer"))
     if not gold.strip():
         raise ValueError("no answer: empty \\boxed{}")
     return {"task_id": field(row, "unique_id"), "level": level and int(level[1]), "kind": "math",

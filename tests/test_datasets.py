@@ -90,6 +90,17 @@ def test_math_row():
             generate.from_math({**MATH, "solution": solution})
 
 
+@pytest.mark.parametrize("asked,solution,answer,gold", [
+    ("Find all $x$.", "So $x = \\boxed{1}$ or $x = \\boxed{\\frac{1}{2}}.$", "\\frac{1}{2}", "1, \\frac{1}{2}"),
+    ("Find all points.", "They are $\\boxed{(1,2)}$ and $\\boxed{(3,4)}$.", None, "(1,2), (3,4)"),
+    ("List them, separated by commas.", "$\\boxed{1}$, or $\\boxed{2}$ or $\\boxed{3}$", "3", "1, 2, 3"),
+    ("Find either.", "So $x = \\boxed{1}$ or $x = \\boxed{2}$.", "2", "2"),
+    ("Find all $x$.", "Now $y = \\boxed{1}$. Hence $x = \\boxed{2}$.", "2", "2"),
+    ("Find all $x$.", "$x = \\boxed{1}$ or $x = \\boxed{2}$", "1, 2", "1, 2")])
+def test_math_answers_are_whole_where_all_are_asked_for(asked, solution, answer, gold):
+    assert generate.from_math({**MATH, "problem": asked, "solution": solution, "answer": answer})["gold"] == gold
+
+
 def test_math_splits_follow_the_id(tmp_path):
     path = written(tmp_path, [MATH, {**MATH, "unique_id": "test/prealgebra/2.json"}])
     assert [r["task_id"] for r in generate.load_prompts("math", "train", path)] == ["train/prealgebra/1.json"]

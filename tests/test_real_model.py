@@ -78,8 +78,8 @@ def differences(path, rows):
     return torch.cat(found)
 
 
-# Nats a token between sampler and trainer: mean, largest. In bfloat16 twice what was measured (0.030, 0.17).
-AGREE = {"float32": (1e-5, 1e-4), "bfloat16": (0.06, 0.4)}
+# Nats a token between sampler and trainer: mean, largest. In bfloat16 twice what was measured (0.045, 0.37).
+AGREE = {"float32": (1e-5, 1e-4), "bfloat16": (0.09, 0.75)}
 
 
 @pytest.mark.parametrize("dataset, dtype, engine, ranks", [
@@ -87,7 +87,7 @@ AGREE = {"float32": (1e-5, 1e-4), "bfloat16": (0.06, 0.4)}
     pytest.param("mbpp", "bfloat16", "vllm", 1, marks=needs_vllm), pytest.param("math", "float32", "vllm", 2, marks=needs_vllm)])
 def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, ranks):
     model, run = request.getfixturevalue("real_model" if dtype == "float32" else "real_model_bf16"), tmp_path / "run"
-    lr = "2e-5" if dtype == "float32" else "1e-4"  # one step is to be seen above the rounding
+    lr = "2e-5" if dtype == "float32" else "5e-4"  # one step is to be seen above the rounding
     done = in_shell(loop(model, run, dataset, dtype, engine, ranks, lr=lr, more="--weights-dir /dev/shm --keep-policies 1 --keep-every 1"))
     assert "reloads of these are compared byte for byte" in done.stderr
     log = metrics_of(run)

@@ -805,8 +805,8 @@ def k_schedule(text, step):
 # ---------------------------------------------------------------------------------------------------------- the rows
 # What the stages say to each other: JSON lines, a row is one prompt with its n samples. A stage adds keys and drops
 # none, and keys that are not described here pass through. Every stage reads with `read_rows`, which checks the keys
-# that this stage reads, and that all lists of samples are equally long. A null is the same as no key. The README's table
-# is ROW, that of results/rows.md is TESTS. A new key that a stage shall check: one line of one of them.
+# that this stage reads, and that all lists of samples are equally long. A null is the same as no key. The README's
+# table is ROW, that of results/rows.md is TESTS. A new key that a stage shall check: one line of one of them.
 
 MAX_DEPTH = 200  # levels of lists and objects in a row: json and all that walks a row go down by recursion
 
@@ -963,11 +963,13 @@ TESTS = {
                    True, "what each test expects"),
     "check": Key(By("type", {"check": WORDS}), True,
                  "source of `def check(candidate)`, which raises if the program is wrong"),
-    "entry_point": Key(By("type", {"call": WORDS, "assert": WORDS, "check": WORDS}), True, "the function that is called"),
+    "entry_point": Key(By("type", {"call": WORDS, "assert": WORDS, "check": WORDS}), True,
+                       "the function that is called"),
     "setup": Key(TEXT, False, "source that runs before the program"),
     "template": Key(Scalar("text with {program} in it", frozenset({str}), rule=lambda text: "{program}" in text), False,
                     "what is run, with the completion's program for {program}"),
-    "extract": Key(FLAG, False, "false: the whole completion is the program, else its last fenced block that defines the function"),
+    "extract": Key(FLAG, False,
+                   "false: the whole completion is the program, else its last fenced block that defines the function"),
     "weights": Key(ListOf(Scalar("a number, 0 or more", frozenset({int, float}), 0, 1e38),
                           "a list with one number a test, not all 0", 1, any), False,
                    "how much each test counts in the score; 0: it is run and does not count"),
@@ -1184,8 +1186,8 @@ def nothing_came():
 
 
 def lines_while_read(rows_out):
-    """Lines of standard input. BrokenPipeError as soon as the reader of `rows_out` is gone, also while there is no input:
-    generate.py, which waits for train.py's weights, learns through here that train.py has died."""
+    """Lines of standard input. BrokenPipeError as soon as the reader of `rows_out` is gone, also while there is no
+    input: generate.py, which waits for train.py's weights, learns through here that train.py has died."""
     ready, tail = select.poll(), b""
     ready.register(0, select.POLLIN)
     ready.register(rows_out, 0)  # reports only errors

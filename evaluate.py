@@ -61,8 +61,8 @@ class InputError(ValueError):
 # ---------------------------------------------------------------- from rows to a few numbers per problem
 
 def read_jsonl(path, stage=None):
-    """Yield (line number from 1, row as a dict) of a JSON lines file, which may be compressed (.gz, as RUN/rollouts is);
-    `stage`: as in advantages.read_rows."""
+    """Yield (line number from 1, row as a dict) of a JSON lines file, which may be compressed (.gz, as RUN/rollouts
+    is); `stage`: as in advantages.read_rows."""
     try:
         with open(path, "rb") as file:
             packed = file.peek(2)[:2] == b"\x1f\x8b"
@@ -346,8 +346,8 @@ def mixed(methods):
     for name in others:
         shared = len(np.intersect1d(problems[first], problems[name]))
         if not shared == len(problems[first]) == len(problems[name]):
-            notes.append(f"problems differ: {name} has {len(problems[name])}, {first} has {len(problems[first])}, they share "
-                         f"{shared}")
+            notes.append(f"problems differ: {name} has {len(problems[name])}, {first} has {len(problems[first])}, they "
+                         f"share {shared}")
     return notes
 
 
@@ -818,7 +818,8 @@ def read_curves(path):
         if not STEP.fit([row.get("step")]) or rows and row["step"] <= rows[-1]["step"]:
             raise InputError(f"{path}: row {number}: expected an integer step above the last, found {row.get('step')}")
         if wrong := [key for key, value in row.items() if type(value) not in (int, float, type(None))]:
-            raise InputError(f"{path}: row {number}: {wrong[0]}: expected a number or null, found {shown(row[wrong[0]])}")
+            raise InputError(f"{path}: row {number}: {wrong[0]}: expected a number or null, found "
+                             f"{shown(row[wrong[0]])}")
         rows.append(row)
     if not rows:
         raise InputError(f"{path}: expected at least one row, found none")
@@ -923,8 +924,9 @@ def along_line(entries, column, kl):
 
 
 def rollout_line(seeds, level, j, window, against_kl):
-    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the groups
-    of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without groups."""
+    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the
+    groups of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without
+    groups."""
     found, last = [], max(seed["steps"].max() for seed in seeds)
     for seed in seeds:
         chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
@@ -990,7 +992,8 @@ def environment():
             return None
 
     changes = git("status", "--porcelain", "--untracked-files=no")
-    packages = {package: installed(package) for package in ("torch", "transformers", "vllm", "numpy", "scipy", "matplotlib")}
+    packages = {package: installed(package)
+                for package in ("torch", "transformers", "vllm", "numpy", "scipy", "matplotlib")}
     return {"git_commit": git("rev-parse", "HEAD"),
             "git_uncommitted_changes": None if changes is None else bool(changes),
             "versions": {"python": platform.python_version(), **packages},
@@ -1118,7 +1121,8 @@ def draw_rollouts(args, folders, names, place):
             if known.any():
                 seed["kl"] = np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
             if seed["damaged"]:
-                print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, which could not be read: "
+                print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, which could not be "
+                      "read: "
                       + "; ".join(seed["damaged"]), file=sys.stderr)
     levels = sorted_levels(seed["levels"] for seeds in read.values() for seed in seeds)
     for file, against_kl in (("rollouts_step", False), ("rollouts_kl", True)):
@@ -1131,7 +1135,8 @@ def draw_rollouts(args, folders, names, place):
             figure.append((f"{label}{column}, %", {name: line for name, line in lines.items() if line}, {}))
         if any(lines for _, lines, _ in figure):
             plot_lines(place(file), figure, names, (CURVES["kl_ref"] if against_kl else "step") +
-                       f"\n(training groups, means over {args.smooth} steps)", len(args.rollouts) if any(levels) else None)
+                       f"\n(training groups, means over {args.smooth} steps)",
+                       len(args.rollouts) if any(levels) else None)
     return said
 
 
@@ -1209,7 +1214,8 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     candidates = chosen_on or methods
     if not any(":" in name or common_steps(files) for name, files in candidates.items()):
         if chosen_on:
-            print("evaluate.py: --choose-on has no effect: no method has several steps or variants to choose from there",
+            print("evaluate.py: --choose-on has no effect: no method has several steps or variants to choose from "
+                  "there",
                   file=sys.stderr)
         return [], [], {}
     wanted = wanted_columns(args, columns, shown)
@@ -1275,7 +1281,8 @@ def report(args, rows, chosen_on, curves, place):
         write_csv(place("table.csv"), estimates, levels)
         draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks)
     results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns),
-               "k": ks, "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
+               "k": ks,
+               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
                "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
                "not_alike": unlike, "along": steps, "best": chosen}
     return markdown(tables, notes), results | ({"metrics": estimates[reference]} if len(methods) == 1 else {})
@@ -1316,7 +1323,8 @@ def paper_tables(args, methods, columns, curves, chosen):
         swept = {method: run for method, run in picked.items()
                  if method in paper["rows"] and method not in methods and run in methods}
         table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()},
-                                  columns, curves | {method: curves[run] for method, run in swept.items() if run in curves})
+                                  columns, curves | {method: curves[run] for method, run in swept.items()
+                                                     if run in curves})
         tables.append(table)
         notes += [f"{key}: {method} is {run}, chosen on other problems." for method, run in swept.items()] + [note]
     return tables, notes

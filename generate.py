@@ -3,15 +3,18 @@
 One pass over a dataset, with fixed weights (evaluation, or rollouts to a file):
     python generate.py --model DIR --dataset rules --split test --limit 400 --num-samples 128 > completions.jsonl
 The dataset's own solutions as completions (the SFT warm-up goes through the same pipe):
-    python generate.py --model DIR --reference --split sft --prompts-per-step 128 --steps 700 | python train.py --loss sft ...
+    python generate.py --model DIR --reference --split sft --prompts-per-step 128 --steps 700 |
+        python train.py --loss sft ...
 The sampling side of the loop: step s is sampled once train.py has published weights of a step >= s - max_staleness
 in RUN/policy, which are then reloaded in place:
-    python generate.py --run RUN --steps 150 --max-staleness 0 | python reward.py | python advantages.py | python train.py
-Evaluation along training, of the checkpoints that train.py --keep-every N keeps, also while it is at work; the same command
-goes on where it was stopped:
+    python generate.py --run RUN --steps 150 --max-staleness 0 |
+        python reward.py | python advantages.py | python train.py
+Evaluation along training, of the checkpoints that train.py --keep-every N keeps, also while it is at work; the same
+command goes on where it was stopped:
     python generate.py --along RUN --split test --limit 100 --resume e.jsonl | python reward.py >> e.jsonl
 
-Prompt order and sampling noise are functions of (seed, step), so a run that is stopped and started again draws the same.
+Prompt order and sampling noise are functions of (seed, step), so a run that is stopped and started again draws the
+same.
 Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 """
 
@@ -77,9 +80,9 @@ RULE_TEMPLATE = f"""def rule(item):
 
 
 def rule_priors():
-    """The two rule distributions, as lists of (weight, [(rule, bit mask over ITEMS), ...]): a family is drawn by weight,
-    then a rule uniformly in it. `task` (240 rules) is what RL and evaluation use; SFT mixes it half and half with
-    `broad` (702 others), so that the base model covers more than the task."""
+    """The two rule distributions, as lists of (weight, [(rule, bit mask over ITEMS), ...]): a family is drawn by
+    weight, then a rule uniformly in it. `task` (240 rules) is what RL and evaluation use; SFT mixes it half and half
+    with `broad` (702 others), so that the base model covers more than the task."""
     no = lambda x: ALL_ITEMS ^ HOLDS[x]
     pairs = [(x, y) for g, h in itertools.combinations(ATTRIBUTES, 2) for x in g for y in h]
     triples = [xyz for groups in itertools.combinations(ATTRIBUTES, 3) for xyz in itertools.product(*groups)]
@@ -152,11 +155,13 @@ def rules_prompt(seed, split, index):
             break
     outputs = [mask >> j & 1 for j in range(len(ITEMS))]
     unseen = [outputs[j] for j in range(len(ITEMS)) if j not in shown]
-    weight = {value: unseen.count(1 - value) or 1 for value in (0, 1)}  # right positives and negatives weigh one half each
+    # right positives and negatives weigh one half each
+    weight = {value: unseen.count(1 - value) or 1 for value in (0, 1)}
     row = {
         "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
         "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
-        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not count
+        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not
+        # count
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
                   "inputs": CALLED_ON, "outputs": outputs,
                   "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},
@@ -168,9 +173,9 @@ def rules_prompt(seed, split, index):
 
 
 # ------------------------------------------------------------------------------------------------------ the datasets
-# from_<dataset>: a row as it lies on the hub -> {task_id, level, kind, prompt, gold, tests, reference, extras}. Adapters
-# raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and counts those.
-# Dataset text is data: it is parsed as JSON or as literals, never evaluated.
+# from_<dataset>: a row as it lies on the hub -> {task_id, level, kind, prompt, gold, tests, reference, extras}.
+# Adapters raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and
+# counts those. Dataset text is data: it is parsed as JSON or as literals, never evaluated.
 
 def digest(text):
     """Identity of a row that has none of its own: 12 hex digits of its text, the same wherever the row stands."""
@@ -211,8 +216,9 @@ def boxed(text):
 
 
 def boxed_answer(problem, solution, answer):
-    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes each of
-    them, "$x = \boxed{1}$ or $x = \boxed{2}$", the last box is half an answer (9 of the 7,500 training rows): all are."""
+    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes each
+    of them, "$x = \boxed{1}$ or $x = \boxed{2}$", the last box is half an answer (9 of the 7,500 training rows): all
+    are."""
     boxes = boxed(solution)
     if not answer and not boxes:
         raise ValueError("no balanced \\boxed{...} in 'solution'")
@@ -296,11 +302,13 @@ def as_test(text, entry_point):
     try:
         tested, (operator,), (expected,) = statement.test.left, statement.test.ops, statement.test.comparators
         if isinstance(expected, ast.Call) and expected.func.id == "set" and not expected.keywords:
-            expected = ast.Set(expected.args[0].elts) if expected.args and expected.args[0].elts else ast.parse("set()").body[0].value
+            members = expected.args[0].elts if expected.args else []
+            expected = ast.Set(members) if members else ast.parse("set()").body[0].value
         value = ast.literal_eval(expected)
     except (AttributeError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
-    called = {node.func.id for node in ast.walk(tested) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    called = {node.func.id for node in ast.walk(tested)
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     direct = isinstance(tested, ast.Call) and isinstance(tested.func, ast.Name) and tested.func.id == entry_point
     if more or not isinstance(operator, ast.Eq) or entry_point not in called or isinstance(value, bool) and not direct:
         return None
@@ -317,7 +325,8 @@ def assert_tests(asserts, code, setup=""):
     tests = {"entry_point": entry_point, "template": "{program}\n" + setup}
     pairs = [as_test(text, entry_point) for text in asserts]
     if all(pairs):
-        return {"type": "assert", **tests, "inputs": [left for left, _ in pairs], "outputs": [right for _, right in pairs]}
+        return {"type": "assert", **tests, "inputs": [left for left, _ in pairs],
+                "outputs": [right for _, right in pairs]}
     lines = "\n".join(text.strip() for text in asserts).split("\n")
     check = "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)
     with warnings.catch_warnings():
@@ -333,7 +342,8 @@ def assert_tests(asserts, code, setup=""):
         bound |= {node.id} if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else set()
     unknown = loaded - bound
     if unknown:
-        raise ValueError(f"asserts that are not all `expression == literal` use what only the program defines: {unknown}")
+        raise ValueError(f"asserts that are not all `expression == literal` use what only the program defines: "
+                         f"{unknown}")
     return {"type": "check", **tests, "check": check}
 
 
@@ -564,7 +574,8 @@ def arc_id(row):
 
 
 def from_rows(row):
-    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a dataset."""
+    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a
+    dataset."""
     graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
     if field(row, "kind") not in graded_by:
         raise ValueError(f"field 'kind': expected one of {', '.join(graded_by)}, got {row['kind']!r:.60}")
@@ -689,7 +700,8 @@ DATASETS = {
     "arc_agi_1": dict(adapter=from_arc, hub="lordspline/arc-agi", config=None, splits={
         # the public training tasks are the easy public set; seed 9 gives exactly 320 and 80 of the 400
         part: ("training", seeded(part, 0.2, lambda row: arc_id(row) + "/9")) for part in ("train", "test")}),
-    "rows": dict(adapter=from_rows, hub=None, config=None, splits={"train": ([], None), "test": ([], None)}),  # --data-files
+    # --data-files
+    "rows": dict(adapter=from_rows, hub=None, config=None, splits={"train": ([], None), "test": ([], None)}),
 }
 
 
@@ -815,8 +827,9 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
 # ------------------------------------------------------------------------------------------------ prompts, in order
 
 def prompt_ids(tokenizer, prompt, system):
-    """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the template
-    has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that, too."""
+    """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the
+    template has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that,
+    too."""
     if tokenizer.chat_template is None:
         ids, plain = (tokenizer(prompt["prompt"], add_special_tokens=special)["input_ids"] for special in (True, False))
         # some tokenizers end every text: what follows such an end would be another text
@@ -842,7 +855,8 @@ def prompt_batches(args, tokenizer, first_step):
     else:
         one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against)
         one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
-        order = functools.lru_cache(2)(lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
+        order = functools.lru_cache(2)(lambda epoch: np.random.default_rng([args.seed,
+                                                                            epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
     if args.steps is None:
         yield 0, one_pass
@@ -863,7 +877,8 @@ def with_reference(prompts):
     """Drop the prompts whose row brings no solution, with a count on standard error."""
     found = [prompt for prompt in prompts if prompt["reference"]]
     if len(found) < len(prompts):
-        print(f"generate.py: dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution",
+        print(f"generate.py: dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference "
+              "solution",
               file=sys.stderr)
     if not found:
         raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
@@ -882,8 +897,8 @@ def short_prompts(prompts, tokenizer, args):
 
 
 def check_checkpoint(path):
-    """ValueError in one line if `path` is a path on this machine, and no directory with a model in it; a name on the hub has
-    at most one slash inside. Also for train.py."""
+    """ValueError in one line if `path` is a path on this machine, and no directory with a model in it; a name on the
+    hub has at most one slash inside. Also for train.py."""
     path = str(path)
     if os.path.isdir(path):
         if not os.path.exists(os.path.join(path, "config.json")):
@@ -892,13 +907,14 @@ def check_checkpoint(path):
             raise ValueError(f"{path} is not a checkpoint: it has no weights (*.safetensors)")
     elif os.path.exists(path):
         raise ValueError(f"{path} is not a checkpoint: it is no directory")
-    elif path.startswith((".", "/", "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
+    elif path.startswith((".", "/",
+                          "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
         raise ValueError(f"{path}: no such directory")
 
 
 def load_tokenizer(path):
-    """The tokenizer of a checkpoint or hub name. ValueError in one line where there is none: transformers makes an empty one
-    of a directory without its files. Also for train.py."""
+    """The tokenizer of a checkpoint or hub name. ValueError in one line where there is none: transformers makes an
+    empty one of a directory without its files. Also for train.py."""
     from transformers import AutoTokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
@@ -919,8 +935,8 @@ def check_device(name):
 
 
 def end_ids(path, tokenizer):
-    """The token ids that end a completion: all that the generation config or the tokenizer names. ValueError if there is none:
-    every completion would run to its limit."""
+    """The token ids that end a completion: all that the generation config or the tokenizer names. ValueError if there
+    is none: every completion would run to its limit."""
     from transformers import AutoConfig, GenerationConfig
     try:
         found = GenerationConfig.from_pretrained(path).eos_token_id
@@ -928,12 +944,14 @@ def end_ids(path, tokenizer):
         found = AutoConfig.from_pretrained(path).eos_token_id
     ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
     if not ids:
-        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its tokenizer")
+        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its "
+                         "tokenizer")
     return sorted(ids)
 
 
 def sampling_seed(seed, step, place):
-    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are batched."""
+    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are
+    batched."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()[:6], "big")
 
 
@@ -941,8 +959,8 @@ def sampling_seed(seed, step, place):
 # ENGINES[name](path, args) -> Engine
 
 class Engine(NamedTuple):
-    """sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish; a sample is (text, token_ids,
-        logprobs under the sampling distribution, finish_reason)
+    """sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish; a sample is (text,
+        token_ids, logprobs under the sampling distribution, finish_reason)
     load(path) puts the weights of another checkpoint of the same model into the running engine
     score(token_ids) is the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
     digests() is {parameter's name: SHA-256 of the bytes that the engine computes with}
@@ -955,8 +973,8 @@ class Engine(NamedTuple):
 
 
 def transformers_engine(path, args):
-    """Plain PyTorch sampling with a KV cache, for CPU and small GPUs. A group is sampled as a prefix tree: the prompt is
-    computed once, samples share a row of the batch until they differ, and finished samples leave it."""
+    """Plain PyTorch sampling with a KV cache, for CPU and small GPUs. A group is sampled as a prefix tree: the prompt
+    is computed once, samples share a row of the batch until they differ, and finished samples leave it."""
     import torch
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
@@ -1104,22 +1122,24 @@ def vllm_engine(path, args):
         return sum(at[token].logprob for at, token in zip(out.prompt_logprobs[1:], token_ids[1:]))
 
     def digests():
-        return {name: digest for worker in llm.collective_rpc("compute_weight_checksums") for name, digest in worker.items()}
+        return {name: digest for worker in llm.collective_rpc("compute_weight_checksums") for name,
+                digest in worker.items()}
 
     # left to the interpreter's end, vLLM's engine may be waited for before it is told to stop
     return Engine(sample, load, score, digests, llm.llm_engine.engine_core.shutdown)
 
 
 def share_of_memory(args):
-    """The share of a GPU's memory for vLLM, which refuses to start if less is free. On a shared GPU: what train.py, which
-    holds its weights, moments and reference by now, leaves, less a little for its own passes' start."""
+    """The share of a GPU's memory for vLLM, which refuses to start if less is free. On a shared GPU: what train.py,
+    which holds its weights, moments and reference by now, leaves, less a little for its own passes' start."""
     if args.gpu_memory_utilization or not args.share_gpu:
         return args.gpu_memory_utilization or 0.9
     import torch
     free, total = torch.cuda.mem_get_info()
     if free < 0.1 * total:
-        raise ValueError(f"train.py leaves {free / 1e9:.0f} of the GPU's {total / 1e9:.0f} GB: too little to sample on the "
-                         "same GPU. A smaller model, --adam-bits 8 or --reference-model none (train.py), or a GPU for each")
+        raise ValueError(f"train.py leaves {free / 1e9:.0f} of the GPU's {total / 1e9:.0f} GB: too little to sample on "
+                         "the same GPU. A smaller model, --adam-bits 8 or --reference-model none (train.py), or a GPU "
+                         "for each")
     return math.floor(100 * (free / total - 0.03)) / 100
 
 
@@ -1294,9 +1314,9 @@ SAY_AFTER, GIVE_UP_AFTER = 10, 300  # seconds that generate.py waits for weights
 def wait_for_weights(run, step, max_staleness, rows):
     """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
     more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
-    checkpoint when it starts, so they are waited out too. None if the run is complete before its last step
-    (train.py --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever
-    begins there."""
+    checkpoint when it starts, so they are waited out too. None if the run is complete before its last step (train.py
+    --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever begins
+    there."""
     reader = select.poll()
     reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
     started, said = time.monotonic(), False
@@ -1313,14 +1333,16 @@ def wait_for_weights(run, step, max_staleness, rows):
         if waited > SAY_AFTER and not said:
             said = True
             if not trainer_at_work(run):
-                print(f"generate.py: waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet",
+                print(f"generate.py: waiting for a train.py to publish weights in {run / 'policy'}; none is at work "
+                      "there yet",
                       file=sys.stderr)
         if waited > GIVE_UP_AFTER and not (run / "lock").exists():
             raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
 
 
-# Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens, whose
-# logits are large; that the weights are the right ones is what the digests show, and the probe that they are in use.
+# Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens,
+# whose logits are large; that the weights are the right ones is what the digests show, and the probe that they are in
+# use.
 PROBE_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
 
 
@@ -1368,18 +1390,19 @@ def checkpoint_digests(path, names):
 
 def check_digests(path, found, known):
     """Compare the engine's bytes ({name: digest}) with the checkpoint's. `known`: {name: (the checkpoint's digest, the
-    engine's)} when they were last compared, None for a new engine, which has just read the files. What was byte for byte
-    the checkpoint's then has to be it again; what the engine keeps in another form (divided over GPUs, padded) has to
-    change if and only if the checkpoint's changed. Raises ValueError, returns what is known now."""
+    engine's)} when they were last compared, None for a new engine, which has just read the files. What was byte for
+    byte the checkpoint's then has to be it again; what the engine keeps in another form (divided over GPUs, padded) has
+    to change if and only if the checkpoint's changed. Raises ValueError, returns what is known now."""
     names = {name: name.rsplit(":", 1)[-1] for name, digest in found.items() if digest != NOTHING}
     wanted = checkpoint_digests(path, set(names.values()))
     now = {name: (wanted[short], found[name]) for name, short in names.items() if wanted[short]}
     if known is None:
         exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
-        print(f"generate.py: the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of these are "
-              f"compared byte for byte, of {len(now) - exact} others by whether they change", file=sys.stderr)
+        print(f"generate.py: the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of "
+              f"these are compared byte for byte, of {len(now) - exact} others by whether they change", file=sys.stderr)
         if not now:
-            raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be verified")
+            raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be "
+                             "verified")
         return now
     for name, (of_checkpoint, own) in now.items():
         old_checkpoint, old_own = known[name]
@@ -1407,9 +1430,9 @@ def trainer_at_work(run):
 
 
 def kept_checkpoints(run, at_steps, rows):
-    """Yield RUN/kept/policy-<step> in the order of steps: those of `at_steps`, which are waited for while a train.py is at
-    work there; or, without it, all that there are and, while a train.py is at work, those to come. Raises ValueError for
-    one that will not come, BrokenPipeError if the next stage ends."""
+    """Yield RUN/kept/policy-<step> in the order of steps: those of `at_steps`, which are waited for while a train.py is
+    at work there; or, without it, all that there are and, while a train.py is at work, those to come. Raises ValueError
+    for one that will not come, BrokenPipeError if the next stage ends."""
     reader = select.poll()
     reader.register(rows, 0)
     last, seen, strange, said = -1, time.monotonic(), set(), False
@@ -1435,12 +1458,13 @@ def kept_checkpoints(run, at_steps, rows):
             raise BrokenPipeError
         elif not said and not at_work:
             said = True
-            print(f"generate.py: no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints", file=sys.stderr)
+            print(f"generate.py: no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints",
+                  file=sys.stderr)
 
 
 def read_done(path, args, sampling, prompts):
-    """{(policy_step, task_id)} of the rows in the file that this command's rows are appended to; a last line that was cut
-    off is removed from it. Raises ValueError for rows that this command would not have written."""
+    """{(policy_step, task_id)} of the rows in the file that this command's rows are appended to; a last line that was
+    cut off is removed from it. Raises ValueError for rows that this command would not have written."""
     known, done, whole = {prompt["task_id"] for prompt in prompts}, set(), 0
     with open(path, "a+b") as file:
         file.seek(0)
@@ -1455,16 +1479,19 @@ def read_done(path, args, sampling, prompts):
                 found = {"n": len(row["completions"])} | {key: row[key] for key in ("dataset", "split", "sampling")}
                 key = int(row["policy_step"]), row["task_id"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}: row {number}: not a row of an evaluation along training ({error!r})") from None
+                raise ValueError(f"{path}: row {number}: not a row of an evaluation along training "
+                                 f"({error!r})") from None
             if found != expected or key[1] not in known:
-                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: {found}, here {expected}"
+                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: {found}, here "
+                                 f"{expected}"
                                  + (", and it is not among these prompts" if key[1] not in known else ""))
             done.add(key)
     return done
 
 
 class Sampler:
-    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the first."""
+    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the
+    first."""
 
     def __init__(self, args):
         self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
@@ -1501,8 +1528,8 @@ class Sampler:
 
 
 def generate(args, rows):
-    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With --along
-    there is one batch, which is sampled from each checkpoint."""
+    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With
+    --along there is one batch, which is sampled from each checkpoint."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -1542,7 +1569,8 @@ def generate(args, rows):
                 else:
                     sampler.use(path)
                     groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
-                shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path), "sampling": sampling,
+                shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
+                          "sampling": sampling,
                           "reload_s": sampler.reload_s}
                 for i, group in groups:
                     write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
@@ -1566,10 +1594,12 @@ def reference_sample(tokenizer, prompt, ends):
 def check_arguments(parser, args):
     """Refuse what cannot work and flags that would have no effect."""
     def given(*names):
-        return [name for name in names if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
+        return [name for name in names
+                if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
 
     if [args.model, args.run, args.along].count(None) != 2:
-        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept checkpoints)")
+        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
+                     "checkpoints)")
     if args.along and (args.steps is not None or args.reference):
         parser.error("--along samples one pass over the prompts from each checkpoint: not with --steps or --reference")
     if args.at_steps is not None and (min(args.at_steps) < 0 or args.at_steps != sorted(set(args.at_steps))):
@@ -1579,19 +1609,22 @@ def check_arguments(parser, args):
     if args.run and (args.top_p < 1 or args.top_k):
         parser.error("--top-p below 1 and --top-k bias the probability ratio: not with --run")
     if args.run and args.temperature != 1:
-        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with --run")
+        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with "
+                     "--run")
     if args.dataset == "rules":
         if args.split not in ("train", "test", "sft"):
             parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")
         if (args.steps is None) == (args.limit is None):
             parser.error("--dataset rules is endless: give either --steps or --limit")
     elif args.split not in DATASETS[args.dataset]["splits"]:
-        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not {args.split!r}")
+        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not "
+                     f"{args.split!r}")
     if args.dataset == "rows" and args.data_files is None:
         parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
     unused = given("--data-files", "--against") if args.dataset == "rules" else []
     if args.reference:
-        unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens", "--engine")
+        unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens",
+                        "--engine")
     if not args.run:
         unused += given("--max-staleness")
     if not args.along:
@@ -1600,7 +1633,8 @@ def check_arguments(parser, args):
         unused += given("--prompts-per-step")
     if unused:
         parser.error(f"no effect in this mode: {' '.join(unused)}")
-    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0), ("top_k", 0),
+    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
+                      ("top_k", 0),
                       ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
         if getattr(args, name) is not None and getattr(args, name) < low:
             parser.error(f"--{name.replace('_', '-')} must be at least {low}")
@@ -1644,36 +1678,45 @@ def choose_engine(parser, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > completions.jsonl", allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > "
+                                           "completions.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     where = parser.add_argument_group("weights")
     where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
-    where.add_argument("--run", type=Path, help="run directory: follow the weights that train.py publishes in RUN/policy")
+    where.add_argument("--run", type=Path,
+                       help="run directory: follow the weights that train.py publishes in RUN/policy")
     where.add_argument("--along", type=Path, metavar="RUN",
-                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a run that "
-                            "is still at work too")
+                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a "
+                            "run that is still at work too")
     where.add_argument("--at-steps", type=int, nargs="+", metavar="STEP",
                        help="with --along: of these steps, waited for while RUN is trained; default: all that are kept")
     where.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
                        "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
     where.add_argument("--max-staleness", type=int, default=0,
-                       help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps training)")
+                       help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps "
+                            "training)")
     where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
                        help="auto: vllm on a GPU where it is installed, else transformers")
     where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     where.add_argument("--device", help="transformers engine; default: cuda where there is one")
     where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
     where.add_argument("--gpu-memory-utilization", type=float,
-                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves free")
-    where.add_argument("--share-gpu", action="store_true", help="vllm: gives the GPU's memory back while train.py works")
+                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves "
+                            "free")
+    where.add_argument("--share-gpu", action="store_true",
+                       help="vllm: gives the GPU's memory back while train.py works")
     where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
-    where.add_argument("--server-requests", type=int, default=64, help="vllm-server: requests under way at each address")
-    where.add_argument("--server-attempts", type=int, default=15, help="vllm-server: tries of a request, in about 5 minutes")
+    where.add_argument("--server-requests", type=int, default=64,
+                       help="vllm-server: requests under way at each address")
+    where.add_argument("--server-attempts", type=int, default=15,
+                       help="vllm-server: tries of a request, in about 5 minutes")
     data = parser.add_argument_group("prompts")
     data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
-    data.add_argument("--data-files", nargs="+", help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
-    data.add_argument("--against", help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
+    data.add_argument("--data-files", nargs="+",
+                      help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
+    data.add_argument("--against",
+                      help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
     data.add_argument("--split", default="train")
     data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
     data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
@@ -1688,7 +1731,8 @@ def main():
     draw.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
     draw.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
     draw.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
-    draw.add_argument("--batch-tokens", type=int, default=2**19, help="transformers engine: most tokens in the KV cache")
+    draw.add_argument("--batch-tokens", type=int, default=2**19,
+                      help="transformers engine: most tokens in the KV cache")
     args = parser.parse_args()
     check_arguments(parser, args)
     if not args.reference:

@@ -1,19 +1,23 @@
 """Stage 4 of 4: the off-policy clipped update. Reads rows with advantages, updates the policy, publishes its weights.
 
-    ... | python advantages.py --estimator pkpo_s_loo_minus_one --k 8 | python train.py --model DIR --run RUN --steps 150
-    python generate.py --model DIR --reference --split sft --steps 700 | python train.py --loss sft --model DIR --run RUN --steps 700
+    ... | python advantages.py --estimator pkpo_s_loo_minus_one --k 8 |
+        python train.py --model DIR --run RUN --steps 150
+    python generate.py --model DIR --reference --split sft --steps 700 |
+        python train.py --loss sft --model DIR --run RUN --steps 700
     ... | torchrun --standalone --nproc-per-node 8 -- train.py ...      # sharded over 8 GPUs (FSDP2)
     python train.py --init tiny --model DIR        # writes a new random model and stops
     python train.py --benchmark --model DIR        # what a step costs, beside TRL where that is installed
 
 A step is the rows that share `step`. Its gradient is the papers' sum convention, averaged over the P prompts:
     (1/P) sum_p sum_i A_i grad log pi(y_i | x_p)
-After step s the weights are published as RUN/policy-<s+1> and the link RUN/policy is flipped to them; every --save-every
-steps the directory also holds trainer.pt, from which the same command resumes. RUN/metrics.jsonl has one line a step,
-RUN/rollouts/ every row. The on-policy loss is close to zero at all times (its gradient is not): watch the rewards.
+After step s the weights are published as RUN/policy-<s+1> and the link RUN/policy is flipped to them; every
+--save-every steps the directory also holds trainer.pt, from which the same command resumes. RUN/metrics.jsonl has one
+line a step, RUN/rollouts/ every row. The on-policy loss is close to zero at all times (its gradient is not): watch the
+rewards.
 
 Tang et al. 2025: arXiv 2503.19595. Walder and Karkhanis 2025: 2505.15201. Bagirov et al. 2025: 2510.23393.
-Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct completions, T tokens, V vocabulary, H hidden.
+Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct completions, T tokens, V vocabulary,
+H hidden.
 """
 
 import argparse
@@ -64,8 +68,8 @@ from generate import check_checkpoint, check_device, load_tokenizer
 # most logits held at a time: the loss's memory does not grow with T * V. Each slice reads the whole output layer
 LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
 CHECKED_AT_ONCE = 2**26  # bytes of a file that a thread checks
-AFTER_DAMAGE = ("Every checkpoint is complete before it has its name, so the disk or a copy damaged it: remove {} to resume "
-                "from the one before, if there is one, or start another --run")
+AFTER_DAMAGE = ("Every checkpoint is complete before it has its name, so the disk or a copy damaged it: remove {} to "
+                "resume from the one before, if there is one, or start another --run")
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
 
@@ -73,11 +77,13 @@ RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.i
 
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
-    and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention, activation
-    checkpointing, several ranks) every completion carries its own copy of the prompt. Both give the same numbers.
+    and its keys and values are shared by the group's completions. Without share_prompt (sliding-window attention,
+    activation checkpointing, several ranks) every completion carries its own copy of the prompt. Both give the same
+    numbers.
 
-    dtype torch.bfloat16: products are computed in bfloat16 (autocast), entered anew for every pass, because it keeps its
-    bfloat16 copies of the weights until it is left: a pass after an update would still see the weights before it."""
+    dtype torch.bfloat16: products are computed in bfloat16 (autocast), entered anew for every pass, because it keeps
+    its bfloat16 copies of the weights until it is left: a pass after an update would still see the weights before
+    it."""
 
     logits_at_once = None  # the device's
 
@@ -98,9 +104,12 @@ class Policy(torch.nn.Module):
         # ranks must enter the layers equally often, so with several of them the microbatch is not divided further
         for some in by_length(completions) if RANKS == 1 else [range(len(completions))]:
             lengths = [len(completions[u]) for u in some]
-            targets = self.tensor([completions[u] + [0] * (max(lengths) - len(completions[u])) for u in some])  # (b, long)
-            hidden = (self.after_prompts(*read, self.tensor([group[u] for u in some]), targets) if self.share_prompt else
-                      self.with_prompts([prompts[group[u]] for u in some], [completions[u] for u in some]))  # (b, long, H)
+            # (b, long)
+            targets = self.tensor([completions[u] + [0] * (max(lengths) - len(completions[u])) for u in some])
+            hidden = (self.after_prompts(*read, self.tensor([group[u] for u in some]), targets)
+                      if self.share_prompt else
+                      # (b, long, H)
+                      self.with_prompts([prompts[group[u]] for u in some], [completions[u] for u in some]))
             real = self.tensor(lengths)[:, None] > torch.arange(max(lengths), device=targets.device)
             lp, ent = self.select(hidden[real], targets[real], entropy)  # tokens of padding are not computed
             for u, a, b in zip(some, lp.split(lengths), ent.split(lengths)):
@@ -112,8 +121,8 @@ class Policy(torch.nn.Module):
         return torch.tensor(x, device=self.model.device)
 
     def read_prompts(self, prompts):
-        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; and the
-        mask, None where nothing is padded."""
+        """The decoder's output on G prompts, padded on the left so that a prompt's last column is its last token; and
+        the mask, None where nothing is padded."""
         longest = max(map(len, prompts))
         ids = self.tensor([[0] * (longest - len(ids)) + ids for ids in prompts])
         mask = self.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
@@ -123,7 +132,8 @@ class Policy(torch.nn.Module):
 
     def after_prompts(self, read, mask, of, targets):
         """(b, long, H) states that predict targets (b, long) after the prompts number `of` (b,)."""
-        hidden, more = read.last_hidden_state[of, -1:], targets.shape[1] - 1  # the prompt's end predicts the first token
+        # the prompt's end predicts the first token
+        hidden, more = read.last_hidden_state[of, -1:], targets.shape[1] - 1
         if not more:
             return hidden
         cache = DynamicCache(config=self.model.config)
@@ -138,8 +148,8 @@ class Policy(torch.nn.Module):
         return torch.cat([hidden, rest.last_hidden_state], 1)
 
     def with_prompts(self, prompts, completions):
-        """(b, long, H) states that predict the completions, of whole sequences. They are padded on the right, which needs
-        no mask: no token attends to what comes after it."""
+        """(b, long, H) states that predict the completions, of whole sequences. They are padded on the right, which
+        needs no mask: no token attends to what comes after it."""
         whole = [prompt + ids[:-1] for prompt, ids in zip(prompts, completions)]
         wide, long = max(map(len, whole)), max(map(len, completions))
         ids = self.tensor([ids + [0] * (wide - len(ids)) for ids in whole])
@@ -148,8 +158,8 @@ class Policy(torch.nn.Module):
         return hidden.gather(1, place[..., None].expand(-1, -1, hidden.shape[-1]))
 
     def select(self, hidden, targets, entropy):
-        """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is more
-        than one slice, their logits are computed again in the backward pass instead of being kept."""
+        """(N, H), (N,) -> log-probabilities (N,) and entropies (N,), a slice of the logits at a time. Where there is
+        more than one slice, their logits are computed again in the backward pass instead of being kept."""
         def piece(hidden, targets):
             logits = self.model.get_output_embeddings()(hidden)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -185,8 +195,8 @@ def plain_attention_if_capped(model):
 
 
 def by_length(completions):
-    """Indices of the completions in lists of similar length, so that little of a list is padding: at most a fifth of a long
-    completion, and more of short ones, for which another pass through the layers costs more than their padding."""
+    """Indices of the completions in lists of similar length, so that little of a list is padding: at most a fifth of a
+    long completion, and more of short ones, for which another pass through the layers costs more than their padding."""
     lists = []
     for u in sorted(range(len(completions)), key=lambda u: len(completions[u])):
         if not lists or len(completions[u]) > 1.25 * len(completions[lists[-1][0]]) + 8:
@@ -198,8 +208,8 @@ def by_length(completions):
 # ------------------------------------------------------------------------------------------------------- the batch
 
 def rows_from(arriving, first, run):
-    """(number, row) of read_rows, without the rows of steps that RUN had already done when this process started: a file,
-    or a pipe without weights to follow, starts again from step 0. BadRow if there is nothing else."""
+    """(number, row) of read_rows, without the rows of steps that RUN had already done when this process started: a
+    file, or a pipe without weights to follow, starts again from step 0. BadRow if there is nothing else."""
     number, done, used = 0, 0, False
     for number, row in arriving:
         if not used and row["step"] < first:
@@ -217,8 +227,8 @@ def rows_from(arriving, first, run):
 
 
 def read_step(arriving, step, sft, vocabulary):
-    """The rows of `step`, in order of arrival; None at the end of the input. Raises BadRow for a row that cannot be used
-    and for an input that ends in mid-step."""
+    """The rows of `step`, in order of arrival; None at the end of the input. Raises BadRow for a row that cannot be
+    used and for an input that ends in mid-step."""
     rows = []
     for number, row in arriving:
         try:
@@ -261,19 +271,22 @@ def check_row(row, first, sft, vocabulary):
         raise BadRow(f"sampled with {words}: the ratio is defined for temperature 1, top_p 1 and top_k 0 (off)")
 
 
-FOREIGN = 1.0  # nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
+# nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
+FOREIGN = 1.0
 
 
 def say_mismatch(step, mismatch):
-    """Say so, at every step, if the rows' log-probabilities are far from the policy's: they are of another model. It is no
-    error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is learned."""
+    """Say so, at every step, if the rows' log-probabilities are far from the policy's: they are of another model. It is
+    no error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is
+    learned."""
     if RANK == 0 and mismatch is not None and mismatch > FOREIGN:
-        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the policy's "
-              "(mean over the samples used): did another model draw them?", file=sys.stderr)
+        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the "
+              "policy's (mean over the samples used): did another model draw them?", file=sys.stderr)
 
 
 class Batch:
-    """The B = P * n samples of a step, flat and group after group, with padded (B, T) tensors on the policy's device."""
+    """The B = P * n samples of a step, flat and group after group, with padded (B, T) tensors on the policy's
+    device."""
 
     def __init__(self, rows, sft, device):
         def flat(key):
@@ -295,10 +308,11 @@ class Batch:
         return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
 
     def microbatches(self, samples, policy, budget):
-        """This rank's [(list of samples, weight)]: the distinct (prompt, completion) pairs of a list hold at most `budget`
-        tokens, with the prompt counted once a list where the policy shares it, else as often as it is computed, and with
-        the padding. Identical completions of a group stay together: they are computed once. The weight is 1; or 0 on a rank
-        that repeats a list because the others have one more, as all must take part in every pass."""
+        """This rank's [(list of samples, weight)]: the distinct (prompt, completion) pairs of a list hold at most
+        `budget` tokens, with the prompt counted once a list where the policy shares it, else as often as it is
+        computed, and with the padding. Identical completions of a group stay together: they are computed once. The
+        weight is 1; or 0 on a rank that repeats a list because the others have one more, as all must take part in every
+        pass."""
         def whole(i):
             return len(self.prompts[self.group[i]]) + len(self.tokens[i])
 
@@ -322,8 +336,8 @@ class Batch:
         return mine + [(micro[0], 0.0)] * (-(-len(micro) // RANKS) - len(mine))
 
     def logprobs(self, policy, samples, entropy=False):
-        """(b, T) log-probabilities (and entropies) of `samples` under `policy`: each distinct completion of a group goes
-        through the model once, and its result to every copy."""
+        """(b, T) log-probabilities (and entropies) of `samples` under `policy`: each distinct completion of a group
+        goes through the model once, and its result to every copy."""
         groups, distinct = {}, {}
         copies = [distinct.setdefault((self.group[i], tuple(self.tokens[i])), len(distinct)) for i in samples]
         group = [groups.setdefault(g, len(groups)) for g, _ in distinct]
@@ -345,12 +359,13 @@ class Batch:
 def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
     """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts.
 
-    lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those under
-    which the samples were drawn; advantage (b,); mask (b, T).
+    lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those
+    under which the samples were drawn; advantage (b,); mask (b, T).
     --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
         truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
     --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
-    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left out
+    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left
+    out
         where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
     """
     A = advantage[:, None]
@@ -400,8 +415,9 @@ def minibatches(batch, step, epoch, args):
 
 
 def off_policy_advantages(batch, groups, samples, lp, args):
-    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities lp
-    (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by --importance-max."""
+    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities
+    lp (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by
+    --importance-max."""
     rows = [batch.rows[g] for g in groups]
     low, high = -args.log_ratio_max, math.log(args.importance_max)
     if args.loss == "ppo":
@@ -429,7 +445,8 @@ class Value(torch.nn.Module):
         device, width = self.head.weight.device, max(map(len, prompts))
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts], device=device)
         with autocast(device, self.dtype):
-            hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state  # padding on the right needs no mask
+            # padding on the right needs no mask
+            hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state
         last = hidden[range(len(prompts)), [len(ids) - 1 for ids in prompts]]
         return torch.nn.functional.linear(last.float(), self.head.weight.float(), self.head.bias.float())
 
@@ -441,9 +458,10 @@ def value_losses(value, old, target, clip):
 
 
 class Adam8bit(torch.optim.Optimizer):
-    """AdamW with a byte for each moment, 2.03 bytes a parameter instead of 8: 256 numbers share a scale, and each is one of
-    at most 256 levels that lie close together near 0 (dynamic block-wise quantization, Dettmers et al., arXiv 2110.02861).
-    Kept are the first moment and the root of the second, which has half the range and here no level 0 to divide by."""
+    """AdamW with a byte for each moment, 2.03 bytes a parameter instead of 8: 256 numbers share a scale, and each is
+    one of at most 256 levels that lie close together near 0 (dynamic block-wise quantization, Dettmers et al., arXiv
+    2110.02861). Kept are the first moment and the root of the second, which has half the range and here no level 0 to
+    divide by."""
 
     BLOCK, AT_ONCE = 256, 2**24
 
@@ -466,7 +484,8 @@ class Adam8bit(torch.optim.Optimizer):
         """(N,) float32 -> (N,) codes and (N / 256,) scales."""
         blocks = torch.nn.functional.pad(x, (0, -len(x) % self.BLOCK)).view(-1, self.BLOCK)
         scale, levels = blocks.abs().amax(1), self.levels(name, x.device)
-        codes = torch.bucketize(blocks / scale.clamp(min=1e-38)[:, None], (levels[1:] + levels[:-1]) / 2, out_int32=True)
+        codes = torch.bucketize(blocks / scale.clamp(min=1e-38)[:, None], (levels[1:] + levels[:-1]) / 2,
+                                out_int32=True)
         return codes.to(torch.uint8).flatten()[:len(x)], scale
 
     def unpack(self, name, codes, scale):
@@ -484,14 +503,16 @@ class Adam8bit(torch.optim.Optimizer):
                 state["step"] += 1
                 rate, bias = lr / (1 - beta1 ** state["step"].item()), math.sqrt(1 - beta2 ** state["step"].item())
                 weights, gradient = local(p).view(-1), local(p.grad).reshape(-1)
-                for start in range(0, len(weights), self.AT_ONCE):  # the moments are whole for a part of a layer at a time
+                # the moments are whole for a part of a layer at a time
+                for start in range(0, len(weights), self.AT_ONCE):
                     end = start + self.AT_ONCE
                     part, blocks = slice(start, end), slice(start // self.BLOCK, end // self.BLOCK)
                     w, g = weights[part], gradient[part]
                     (m, m_scale), (v, v_scale) = ((codes[part], scale[blocks]) for codes, scale in
                                                   (state["exp_avg"], state["exp_avg_rms"]))
                     mean = self.unpack("exp_avg", m, m_scale).lerp_(g, 1 - beta1)
-                    rms = self.unpack("exp_avg_rms", v, v_scale).square_().mul_(beta2).addcmul_(g, g, value=1 - beta2).sqrt_()
+                    rms = self.unpack("exp_avg_rms", v, v_scale).square_()
+                    rms = rms.mul_(beta2).addcmul_(g, g, value=1 - beta2).sqrt_()
                     w.mul_(1 - lr * group["weight_decay"]).addcdiv_(mean, rms / bias + eps, value=-rate)
                     for name, moment, codes, scale in ("exp_avg", mean, m, m_scale), ("exp_avg_rms", rms, v, v_scale):
                         new_codes, new_scale = self.pack(name, moment)
@@ -525,7 +546,8 @@ def sft_step(batch, step, policy, optimizer, args):
 
 
 def rl_step(batch, step, policy, reference, value, optimizers, args):
-    """All updates of one step: --ppo-epochs passes over its groups, an update for every minibatch. Returns its metrics."""
+    """All updates of one step: --ppo-epochs passes over its groups, an update for every minibatch. Returns its
+    metrics."""
     everything, budget, n = range(len(batch.tokens)), args.microbatch_tokens, len(batch.rows[0]["completions"])
     estimator = batch.rows[0]["estimator"]
     off_policy = estimator in advantages.USES_LOG_RATIO
@@ -611,7 +633,8 @@ def rl_step(batch, step, policy, reference, value, optimizers, args):
 
 
 def update(optimizer, module, step, batch, samples, args):
-    """Clip the gradient, set the learning rate of `step`, update, free the gradient. Returns the norm before clipping."""
+    """Clip the gradient, set the learning rate of `step`, update, free the gradient. Returns the norm before
+    clipping."""
     norm = whole(torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf))
     refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
     for group in optimizer.param_groups:
@@ -646,8 +669,8 @@ def lr_factor(step, args):
 def row_metrics(rows, step, solved, seen):
     """What the rows say about the policy that drew them; `solved` and `seen` (sets of task_ids) are updated."""
     k = rows[0]["k"]
-    rewards, scores, correct, votes, signal = (
-        np.array([row[key] for row in rows]) for key in ("rewards", "scores", "correct", "votes", "advantages"))  # (P, n)
+    rewards, scores, correct, votes, signal = (  # (P, n) each
+        np.array([row[key] for row in rows]) for key in ("rewards", "scores", "correct", "votes", "advantages"))
     seen |= {row["task_id"] for row in rows}
     solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
     surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
@@ -668,9 +691,9 @@ def row_metrics(rows, step, solved, seen):
 
 
 # ---------------------------------------------------------------------------------------------------- several ranks
-# Under torchrun every rank has all rows of a step and does the same arithmetic on them; the passes through the models are
-# divided (Batch.microbatches; the value model's are not), and parameters, gradients and Adam's moments are sharded (FSDP2).
-# Rank 0 reads the pipe and writes the run's directory.
+# Under torchrun every rank has all rows of a step and does the same arithmetic on them; the passes through the models
+# are divided (Batch.microbatches; the value model's are not), and parameters, gradients and Adam's moments are sharded
+# (FSDP2). Rank 0 reads the pipe and writes the run's directory.
 
 def start_ranks(args):
     """Join the other ranks, each with a device of its own."""
@@ -691,8 +714,8 @@ def all_ranks(device_type):
 
 
 def shard(module, args):
-    """Divide the parameters of `module` over the ranks, layer by layer: one layer at a time is whole on the device. Those
-    that train are float32, the others stay as they are."""
+    """Divide the parameters of `module` over the ranks, layer by layer: one layer at a time is whole on the device.
+    Those that train are float32, the others stay as they are."""
     def prepared(part):
         for parameter in part.parameters():
             if parameter.requires_grad and not isinstance(parameter, DTensor):
@@ -770,16 +793,16 @@ def like(x, parameter):
 
 
 # ------------------------------------------------------------------------------------------- weights for the sampler
-# Every update ends in a normal Hugging Face checkpoint. Each rank casts and writes the rows that it holds, a
-# piece at a time, so that nothing is gathered, nowhere a second copy of the weights is made, and the ranks write at once.
+# Every update ends in a normal Hugging Face checkpoint. Each rank casts and writes the rows that it holds, a piece at a
+# time, so that nothing is gathered, nowhere a second copy of the weights is made, and the ranks write at once.
 
 PIECE = 2**23  # numbers that are cast and written at a time
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64"}  # of safetensors
 
 
 def weights_home(args, model):
-    """Where weights are published: RUN, or a folder of this run below --weights-dir. Raises ValueError for a place that has
-    not the room for --keep-policies of them and two more."""
+    """Where weights are published: RUN, or a folder of this run below --weights-dir. Raises ValueError for a place that
+    has not the room for --keep-policies of them and two more."""
     if args.weights_dir is None:
         return args.run
     if not args.weights_dir.is_dir():
@@ -791,8 +814,9 @@ def weights_home(args, model):
     needed = (args.keep_policies + 2) * size
     free = shutil.disk_usage(home).free + sum(file.stat().st_size for file in home.rglob("*") if file.is_file())
     if free < needed:
-        raise ValueError(f"--weights-dir {args.weights_dir} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed "
-                         f"({args.keep_policies + 2} times the weights): name another place, or leave the flag out")
+        raise ValueError(f"--weights-dir {args.weights_dir} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are "
+                         f"needed ({args.keep_policies + 2} times the weights): name another place, or leave the flag "
+                         "out")
     return home
 
 
@@ -800,16 +824,18 @@ def saved_tensors(model):
     """{name: tensor} as a checkpoint holds them: once where two names share one. Raises ValueError for a model of which
     transformers arranges the tensors otherwise than its checkpoint does."""
     if get_model_conversion_mapping(model, add_legacy=False):
-        raise ValueError(f"train.py cannot write checkpoints of a {model.config.model_type}: transformers rearranges its tensors")
+        raise ValueError(f"train.py cannot write checkpoints of a {model.config.model_type}: transformers rearranges "
+                         "its tensors")
     left_out = set(model.all_tied_weights_keys) | set(model._keys_to_ignore_on_save or ())
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in left_out}
 
 
 def write_weights(directory, tensors, dtype):
-    """Write {name: tensor} into `directory` as safetensors in `dtype`: a file a rank, and an index if there are several. A
-    rank holds some rows of every tensor, which lie together in its file: each writes its own, and nothing is gathered.
-    The ranks begin with different files, because a file is written by one process at a time."""
-    files = [f"model-{i + 1:05d}-of-{RANKS:05d}.safetensors" if RANKS > 1 else "model.safetensors" for i in range(RANKS)]
+    """Write {name: tensor} into `directory` as safetensors in `dtype`: a file a rank, and an index if there are
+    several. A rank holds some rows of every tensor, which lie together in its file: each writes its own, and nothing is
+    gathered. The ranks begin with different files, because a file is written by one process at a time."""
+    files = [f"model-{i + 1:05d}-of-{RANKS:05d}.safetensors" if RANKS > 1 else "model.safetensors"
+             for i in range(RANKS)]
     inside, size = {file: [] for file in files}, dict.fromkeys(files, 0)  # names; numbers
     for name, tensor in tensors.items():
         file = min(files, key=size.get)
@@ -821,7 +847,8 @@ def write_weights(directory, tensors, dtype):
         header, end = {"__metadata__": {"format": "pt"}}, 0
         for name in inside[file]:
             start, end = end, end + tensors[name].numel() * kinds[name].itemsize
-            header[name] = {"dtype": NAMES[kinds[name]], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+            header[name] = {"dtype": NAMES[kinds[name]], "shape": list(tensors[name].shape),
+                            "data_offsets": [start, end]}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         starts |= {name: 8 + len(text) + header[name]["data_offsets"][0] for name in inside[file]}
@@ -831,7 +858,8 @@ def write_weights(directory, tensors, dtype):
                 out.truncate(8 + len(text) + end)
     if RANKS > 1 and RANK == 0:
         total = sum(tensor.numel() * kinds[name].itemsize for name, tensor in tensors.items())
-        index = {"metadata": {"total_size": total}, "weight_map": {name: file for file in files for name in inside[file]}}
+        index = {"metadata": {"total_size": total},
+                 "weight_map": {name: file for file in files for name in inside[file]}}
         (directory / "model.safetensors.index.json").write_text(json.dumps(index))
     together()
     for file in files[RANK:] + files[:RANK]:
@@ -843,7 +871,8 @@ def write_weights(directory, tensors, dtype):
 
 
 def own_part(tensor):
-    """The numbers that this rank has of a tensor, flat, and the place of the first; of one that all ranks have rank 0's."""
+    """The numbers that this rank has of a tensor, flat, and the place of the first; of one that all ranks have rank
+    0's."""
     if not isinstance(tensor, DTensor):
         return tensor.reshape(-1)[:None if RANK == 0 else 0], 0
     if tensor.placements != (Shard(0),):
@@ -875,12 +904,13 @@ def other_files(model, tokenizer, dtype):
         if model.can_generate():
             model.generation_config.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        return {str(file.relative_to(scratch)): file.read_bytes() for file in Path(scratch).rglob("*") if file.is_file()}
+        return {str(file.relative_to(scratch)): file.read_bytes() for file in Path(scratch).rglob("*")
+                if file.is_file()}
 
 
 def publish(home, step, policy, others, args):
-    """Write the weights after `step` updates as <home>/policy-<step>, complete before it has its name, and flip RUN/policy
-    to it. Returns the new directory."""
+    """Write the weights after `step` updates as <home>/policy-<step>, complete before it has its name, and flip
+    RUN/policy to it. Returns the new directory."""
     final, new = home / f"policy-{step:06d}", home / "policy.new"
     probed = probe(policy)
     try:
@@ -954,8 +984,8 @@ def replace_link(link, target):
 
 
 def save_state(published, step, state, args):
-    """Make RUN/policy-<step> a checkpoint from which the same command resumes: `published`, where it lies on another file
-    system, and trainer.pt, complete before it has its name."""
+    """Make RUN/policy-<step> a checkpoint from which the same command resumes: `published`, where it lies on another
+    file system, and trainer.pt, complete before it has its name."""
     target, new = args.run / published.name, args.run / "policy.new"
     try:
         if published.parent != args.run:
@@ -989,8 +1019,8 @@ def checksum(file):
 
 
 def write_checksums(directory):
-    """Write what the files of a checkpoint have to be into its checksums.json, {name: [bytes, checksum]}, the state that is
-    still called trainer.new included."""
+    """Write what the files of a checkpoint have to be into its checksums.json, {name: [bytes, checksum]}, the state
+    that is still called trainer.new included."""
     files = {str(file.relative_to(directory)): file for file in sorted(directory.rglob("*")) if file.is_file()}
     files["trainer.pt"] = files.pop("trainer.new")
     files.pop("checksums.json", None)
@@ -1020,9 +1050,9 @@ def to_keep(step, args):
 
 
 def keep(run, checkpoint):
-    """RUN/kept/policy-<step>: the files of a published checkpoint but its trainer.pt, for good, so that it can be evaluated
-    later or beside the training. Complete before it has its name. Hard links, which cost nothing, where the file system
-    has them."""
+    """RUN/kept/policy-<step>: the files of a published checkpoint but its trainer.pt, for good, so that it can be
+    evaluated later or beside the training. Complete before it has its name. Hard links, which cost nothing, where the
+    file system has them."""
     def link(source, target):
         try:
             os.link(source, target)
@@ -1045,8 +1075,8 @@ def check_room(run, model, args):
     if steps is None:
         text = f"--keep-every: {text}, for good; {free / 1e9:,.1f} GB are free"
     else:
-        text = (f"--keep-every: {len(steps)} {text}, {len(steps) * size / 1e9:,.3f} GB in {run / 'kept'}, {there} of them are "
-                f"there; {free / 1e9:,.1f} GB are free")
+        text = (f"--keep-every: {len(steps)} {text}, {len(steps) * size / 1e9:,.3f} GB in {run / 'kept'}, {there} of "
+                f"them are there; {free / 1e9:,.1f} GB are free")
         if (len(steps) - there) * size > free:
             raise ValueError(text)
     print(f"train.py: {text}", file=sys.stderr)
@@ -1058,9 +1088,9 @@ def probe_ids(model):
 
 @torch.no_grad()
 def check_logits(model, path):
-    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong. Both
-    are computed from one sequence in the model's own precision; what its rounding may do is a few units in the last place
-    of the largest logit, where another scale is a multiple."""
+    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong.
+    Both are computed from one sequence in the model's own precision; what its rounding may do is a few units in the
+    last place of the largest logit, where another scale is a multiple."""
     ids = torch.tensor([probe_ids(model)], device=model.device)
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
     found, _ = Policy(model, share_prompt=False).select(hidden, ids[0], False)
@@ -1072,8 +1102,8 @@ def check_logits(model, path):
 
 
 def checkpoint_activations(model):
-    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told that
-    they train, and not what is inside them: dropout stays off."""
+    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told
+    that they train, and not what is inside them: dropout stays off."""
     model.gradient_checkpointing_enable({"use_reentrant": False})
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
@@ -1102,13 +1132,15 @@ def resume(run, args):
     found, metrics = sorted(path.parent for path in run.glob("policy-??????/trainer.pt")), run / "metrics.jsonl"
     if not found:
         if metrics.exists() and metrics.stat().st_size:
-            raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from ({run}/policy-*/trainer.pt): "
+            raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from "
+                             f"({run}/policy-*/trainer.pt): "
                              f"start another --run, or remove {run}")
         return None
     verify_checksums(found[-1])
     state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard", "samples_every",
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
+             "samples_every",
              "weights_dir", "share_gpu"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
@@ -1125,8 +1157,9 @@ def resume(run, args):
 
 
 def metrics_before(step, path):
-    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are missing
-    are named; ValueError for a line that is none of train.py's, or a step that does not follow the one before."""
+    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are
+    missing are named; ValueError for a line that is none of train.py's, or a step that does not follow the one
+    before."""
     lines, steps, kept = path.read_bytes().splitlines(keepends=True) if path.exists() else [], [], []
     whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
     for number, row in read_rows(whole, None, source=f"{path}: "):
@@ -1259,7 +1292,8 @@ def train(args):
     state = read_state(checkpoint_path) if checkpoint_path else None
     policy, reference, value, others = build(args, checkpoint_path or args.model)
     modules = {"policy": policy} | ({"value": value} if value else {})
-    optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args) for name, module in modules.items()}
+    optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args)
+                  for name, module in modules.items()}
     home = from_rank_0(lambda: weights_home(args, policy.model))
     try:
         loop(state, policy, reference, value, modules, optimizers, others, home, locked, args)
@@ -1273,7 +1307,8 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
     run, sft = args.run, args.loss == "sft"
     first, solved, seen, grew = 0, set(), set(), 0  # grew: the last step after which more prompts were solved
     if state:
-        first, solved, seen, grew = state["step"], set(state["solved"]), set(state["seen"]), state.get("grew", state["step"])
+        first, solved, seen = state["step"], set(state["solved"]), set(state["seen"])
+        grew = state.get("grew", first)
         restore(state, modules, optimizers)
     elif args.share_gpu:
         for name, module in modules.items():
@@ -1305,7 +1340,8 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
         return
     (run / "rollouts").mkdir(exist_ok=True)
     tensorboard = open_tensorboard(run, first) if args.tensorboard and RANK == 0 else None
-    bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True, disable=RANK > 0)
+    bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True,
+               disable=RANK > 0)
     with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
         gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
         step, arriving = first, rows_from(read_rows(sys.stdin.buffer, "sft" if sft else "train"), first, run)
@@ -1332,7 +1368,8 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
                 write_rollouts(run / "rollouts" / f"step-{step:06d}.jsonl.gz", rows)
             work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
             metrics |= {"lr": args.lr * lr_factor(step, args), "tokens": tokens, "wait_s": arrived - started,
-                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s,  # of the step's first weights
+                        # of the step's first weights
+                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s,
                         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if args.device.startswith("cuda") else None}
             record(metrics_file, tensorboard, step, metrics)
             if args.samples_every and step % args.samples_every == 0 and RANK == 0:
@@ -1350,13 +1387,14 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
 
 
 def end(run, step, args):
-    """The run is over before its input is. What comes all the same is read, since no stage is to fail for want of a reader; a
-    sampler that waits for more weights is told by the link RUN/complete to the last ones."""
+    """The run is over before its input is. What comes all the same is read, since no stage is to fail for want of a
+    reader; a sampler that waits for more weights is told by the link RUN/complete to the last ones."""
     if RANK:
         return
     stalled = args.steps is None or step < args.steps
     print(f"train.py: {run} is complete: {step} steps"
-          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""), file=sys.stderr)
+          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""),
+          file=sys.stderr)
     if stalled:
         replace_link(run / "complete", f"policy-{step:06d}")
     unused = sum(not line.isspace() for line in sys.stdin.buffer)
@@ -1386,7 +1424,8 @@ def open_tensorboard(run, first):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("--tensorboard needs a package that is not in requirements.txt: pip install tensorboard") from None
+        raise ValueError("--tensorboard needs a package that is not in requirements.txt: pip install "
+                         "tensorboard") from None
     return SummaryWriter(run / "tensorboard", purge_step=first)
 
 
@@ -1406,15 +1445,17 @@ def log_samples(path, step, rows):
 
 
 # -------------------------------------------------------------------------------------------- memory, before the run
-# What a GPU will hold. Activations depend on the architecture, on precision and on how attention is computed, so no formula
-# is kept here: a pass of the model's own code over fake tensors, which have shapes but no numbers, is watched.
+# What a GPU will hold. Activations depend on the architecture, on precision and on how attention is computed, so no
+# formula is kept here: a pass of the model's own code over fake tensors, which have shapes but no numbers, is watched.
 
-SEQUENCE = 2048  # tokens of a sequence, half of them prompt. Where attention is fused, what a microbatch holds depends on it little
+# tokens of a sequence, half of them prompt. Where attention is fused, what a microbatch holds depends on it little
+SEQUENCE = 2048
 
 
 class Watch(TorchDispatchMode):
-    """The bytes of the storages that operations within this block have made: `now` alive, and `most` at any time. Between
-    keep() and its end also `kept`: those that the forward pass saves for the backward pass, parameters excluded."""
+    """The bytes of the storages that operations within this block have made: `now` alive, and `most` at any time.
+    Between keep() and its end also `kept`: those that the forward pass saves for the backward pass, parameters
+    excluded."""
 
     def __init__(self, parameters):
         super().__init__()
@@ -1453,8 +1494,8 @@ class Watch(TorchDispatchMode):
 
 
 def one_pass(policy, prompts, completions, entropy):
-    """The forward and backward pass of a microbatch: `completions` of one length, each of the prompt of the same number, or
-    all of the only one. Returns its Watch."""
+    """The forward and backward pass of a microbatch: `completions` of one length, each of the prompt of the same
+    number, or all of the only one. Returns its Watch."""
     for parameter in policy.parameters():  # accumulated gradients are counted elsewhere
         parameter.register_post_accumulate_grad_hook(lambda parameter: setattr(parameter, "grad", None))
     with Watch(policy.parameters()) as watch:
@@ -1470,7 +1511,8 @@ def one_pass(policy, prompts, completions, entropy):
 
 @contextlib.contextmanager
 def without_numbers():
-    """Tensors made in this block have no numbers. transformers would look at some for sequences packed into one: none are."""
+    """Tensors made in this block have no numbers. transformers would look at some for sequences packed into one: none
+    are."""
     with FakeTensorMode(), mock.patch("transformers.masking_utils.find_packed_sequence_indices", return_value=None), \
             mock.patch.object(logging.getLogger("torch._subclasses.fake_tensor"), "disabled", True):
         yield
@@ -1487,8 +1529,8 @@ def shares_prompt(config, ranks):
 
 
 def activations(config, args, ranks, length=SEQUENCE):
-    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs. ValueError for a model whose
-    code cannot run without numbers (mixtures of experts)."""
+    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs. ValueError for a
+    model whose code cannot run without numbers (mixtures of experts)."""
     dtype = getattr(torch, args.dtype)
     with without_numbers():
         model = fake_model(config, dtype if ranks > 1 else torch.float32)  # FSDP gathers layers in this dtype
@@ -1503,8 +1545,8 @@ def activations(config, args, ranks, length=SEQUENCE):
             return one_pass(policy, prompts if policy.share_prompt else prompts * len(completions), completions,
                             args.entropy_bonus > 0)
         except Exception as error:  # whatever a model's code makes of such tensors
-            raise ValueError(f"the activations of a {config.model_type} are not known beforehand: its code does not run on "
-                             f"tensors without numbers ({' '.join(str(error).split())[:200]})") from error
+            raise ValueError(f"the activations of a {config.model_type} are not known beforehand: its code does not "
+                             f"run on tensors without numbers ({' '.join(str(error).split())[:200]})") from error
 
 
 def held(config, args, ranks):
@@ -1513,7 +1555,8 @@ def held(config, args, ranks):
     moments = {32: 8, 8: 2 + 8 / Adam8bit.BLOCK}[bits]
     with without_numbers():
         count = fake_model(config).num_parameters()
-        found = {"weights, float32": 4 * count, "gradients, float32": 4 * count, f"Adam's moments, {bits} bits": moments * count}
+        found = {"weights, float32": 4 * count, "gradients, float32": 4 * count,
+                 f"Adam's moments, {bits} bits": moments * count}
         if args.loss != "sft" and args.reference_model != "none":
             other = AutoConfig.from_pretrained(args.reference_model) if args.reference_model else config
             found[f"reference, {args.dtype}"] = size * fake_model(other).num_parameters()
@@ -1523,15 +1566,16 @@ def held(config, args, ranks):
 
 
 def gathered(config, args, ranks, watch):
-    """Bytes that FSDP adds to a pass on each GPU: the parameters outside the layers whole, and their gradients, for all of the
-    pass; two layers, the one at work and the next; and a layer's gradients, also in float32, in which they are summed over
-    ranks (not with all activations kept: a layer has freed more when its gradients are there). Or, if that is more, the
-    same sum for what is outside the layers, at the end, when no activations are left."""
+    """Bytes that FSDP adds to a pass on each GPU: the parameters outside the layers whole, and their gradients, for all
+    of the pass; two layers, the one at work and the next; and a layer's gradients, also in float32, in which they are
+    summed over ranks (not with all activations kept: a layer has freed more when its gradients are there). Or, if that
+    is more, the same sum for what is outside the layers, at the end, when no activations are left."""
     if ranks == 1:
         return 0
     with without_numbers():
         model, size = fake_model(config), getattr(torch, args.dtype).itemsize
-        layer = max(sum(p.numel() for p in m.parameters()) for m in model.modules() if isinstance(m, GradientCheckpointingLayer))
+        layer = max(sum(p.numel() for p in m.parameters()) for m in model.modules()
+                    if isinstance(m, GradientCheckpointingLayer))
         outside = model.num_parameters() - sum(
             p.numel() for m in model.modules() if isinstance(m, GradientCheckpointingLayer) for p in m.parameters())
     at_the_end = (2 * size + 4 + 4 / ranks) * outside + (size + 4) * layer
@@ -1541,7 +1585,8 @@ def gathered(config, args, ranks, watch):
 
 def memory(config, args, ranks, watch):
     """{what: bytes on each of `ranks` GPUs} when an update holds most; watch: activations() of as many ranks."""
-    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks, watch), "activations": watch.kept,
+    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks, watch),
+                                        "activations": watch.kept,
                                         "logits, casts, one layer's work": watch.most - watch.kept}
 
 
@@ -1559,7 +1604,8 @@ def print_memory(args):
     """The table for 1 to 16 GPUs (--memory)."""
     config = AutoConfig.from_pretrained(args.model)
     alone, one_of_several = (activations(config, args, ranks, args.memory) for ranks in (1, 2))
-    print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone) for ranks in (1, 2, 4, 8, 16)},
+    print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone)
+                        for ranks in (1, 2, 4, 8, 16)},
                        args, args.memory))
 
 
@@ -1573,8 +1619,8 @@ def check_memory(config, args, ranks, total):
         less = {flag: stays(ranks, **change) for flag, change in changes.items()
                 if flag != "--reference-model none" or not (args.beta and args.kl_to == "reference")}
         ways = [f"{flag} ({size / 1e9:.0f} GB)" for flag, size in less.items() if size < stays(ranks)]
-        raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} GPUs, which "
-                         f"have {total / 1e9:.0f} GB. What helps: " + ", ".join(
+        raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} "
+                         f"GPUs, which have {total / 1e9:.0f} GB. What helps: " + ", ".join(
                              [f"more than {int(stays(1) / total)} GPUs under torchrun", *ways, "a smaller model"]))
     try:
         found = memory(config, args, ranks, activations(config, args, ranks))
@@ -1586,15 +1632,16 @@ def check_memory(config, args, ranks, total):
     if sum(found.values()) > 0.9 * total:
         ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]
         ways += ["--adam-bits 8"] * (args.adam_bits == 32) + ["more GPUs"]
-        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: {', '.join(ways)}",
+        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: "
+              f"{', '.join(ways)}",
               file=sys.stderr)
 
 
 # ----------------------------------------------------------------------------------------------- models from scratch
 
 def init_tiny(path, seed, architecture="tiny", dtype="float32"):
-    """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or one
-    of the papers' other architectures, Llama's with an output layer of its own as theirs is. Head dimension 32, the
+    """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or
+    one of the papers' other architectures, Llama's with an output layer of its own as theirs is. Head dimension 32, the
     smallest that vLLM loads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
@@ -1605,13 +1652,15 @@ def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    config = {"tiny": Qwen2Config, "qwen2-0.5b": Qwen2Config, "tiny-llama": LlamaConfig, "tiny-gemma2": Gemma2Config}[architecture](
+    config = {"tiny": Qwen2Config, "qwen2-0.5b": Qwen2Config, "tiny-llama": LlamaConfig,
+              "tiny-gemma2": Gemma2Config}[architecture](
         vocab_size=len(vocabulary), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, head_dim=32, max_position_embeddings=8192,
         tie_word_embeddings=architecture != "tiny-llama", initializer_range=0.05,
         bos_token_id=None, eos_token_id=1, pad_token_id=0)
     if architecture == "qwen2-0.5b":  # Qwen2.5-0.5B's shape, for measurements
-        config.update({"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "head_dim": 64,
+        config.update({"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+                       "head_dim": 64,
                        "num_attention_heads": 14, "layer_types": ["full_attention"] * 24, "initializer_range": 0.02})
     torch.manual_seed(seed)
     AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype)).save_pretrained(path)
@@ -1619,7 +1668,8 @@ def init_tiny(path, seed, architecture="tiny", dtype="float32"):
 
 
 def parse_arguments(argv=None):
-    parser = argparse.ArgumentParser(usage="%(prog)s --model MODEL --run RUN [flags] < advantages.jsonl", allow_abbrev=False,
+    parser = argparse.ArgumentParser(usage="%(prog)s --model MODEL --run RUN [flags] < advantages.jsonl",
+                                     allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
@@ -1629,40 +1679,47 @@ def parse_arguments(argv=None):
                         help="measure the loop and its stages on --model, beside TRL if it is installed")
     parser.add_argument("--memory", type=int, metavar="LENGTH",
                         help="print what each of 1 to 16 GPUs holds, for sequences of so many tokens, and stop")
-    parser.add_argument("--run", type=Path, help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
+    parser.add_argument("--run", type=Path,
+                        help="run directory: policy, metrics.jsonl, rollouts/; the same command resumes")
     parser.add_argument("--seed", type=int, default=0, help="of --init and of the order of minibatches")
     loss = parser.add_argument_group("loss")
     loss.add_argument("--loss", choices=["ppo", "pg", "sft"], default="ppo",
                       help="ppo: clipped surrogate; pg: policy gradient without a clip; sft: maximum likelihood")
     loss.add_argument("--ratio", choices=["sequence", "token"], default="sequence",
-                      help="probability ratio of whole completions (Tang et al. A.4, Bagirov et al.) or of tokens (GRPO)")
+                      help="probability ratio of whole completions (Tang et al. A.4, Bagirov et al.) or of tokens "
+                           "(GRPO)")
     loss.add_argument("--clip-low", type=float, default=0.2, help="the ratio is clipped to [1 - low, 1 + high]")
     loss.add_argument("--clip-high", type=float, default=0.2, help="0.2 in Tang et al. and Bagirov et al.")
     loss.add_argument("--log-ratio-max", type=float, default=20.0, help="log-ratios are cut to +- this before exp")
-    loss.add_argument("--ppo-epochs", type=int, default=1, help="passes over a step's rows (Bagirov et al.: 3 off-policy)")
+    loss.add_argument("--ppo-epochs", type=int, default=1,
+                      help="passes over a step's rows (Bagirov et al.: 3 off-policy)")
     loss.add_argument("--minibatch-prompts", type=int, help="whole groups per update; default: the whole step")
     loss.add_argument("--old-logprobs", choices=["sampler", "recomputed"], default="sampler",
-                      help="denominator of the ratio: the rows' log-probabilities, or the trainer's own before the step")
+                      help="denominator of the ratio: the rows' log-probabilities, or the trainer's own before the "
+                           "step")
     loss.add_argument("--importance-max", type=float, default=2.0,
                       help="truncation of the weight old / sampler (pg: current / sampler)")
     loss.add_argument("--loss-norm", choices=["sum", "sequence-mean", "constant"], default="sum",
-                      help="sum over tokens (the papers' sum_i A_i grad log pi), divided by the completion's length (GRPO) "
-                           "or by --max-tokens (Dr. GRPO); the last two with --ratio token")
+                      help="sum over tokens (the papers' sum_i A_i grad log pi), divided by the completion's length "
+                           "(GRPO) or by --max-tokens (Dr. GRPO); the last two with --ratio token")
     loss.add_argument("--max-tokens", type=int, default=10, help="the constant of --loss-norm constant")
-    loss.add_argument("--mask-truncated", action="store_true", help="completions cut at the length limit have no advantage")
-    loss.add_argument("--beta", type=float, default=0.0, help="coefficient of the KL in the loss (Bagirov et al.: 0.01)")
+    loss.add_argument("--mask-truncated", action="store_true",
+                      help="completions cut at the length limit have no advantage")
+    loss.add_argument("--beta", type=float, default=0.0,
+                      help="coefficient of the KL in the loss (Bagirov et al.: 0.01)")
     loss.add_argument("--kl-to", choices=["reference", "old"], default="reference",
                       help="of --beta: to the reference model or to the sampling policy (Bagirov et al.)")
     loss.add_argument("--reference-model", help="for the KL, logged always; default: --model; 'none': no reference")
     loss.add_argument("--entropy-bonus", type=float, default=0.0, help="baseline of PKPO: 0.001 to 0.1 there")
     value = parser.add_argument_group("value model (Tang et al. App. A.4)")
     value.add_argument("--value-lr", type=float,
-                       help="train a value model of the prompt: A_i = R_i - V(x). R_i is the reward with the rows' estimator "
-                            "rloo, and with any other estimator its value for the sample")
+                       help="train a value model of the prompt: A_i = R_i - V(x). R_i is the reward with the rows' "
+                            "estimator rloo, and with any other estimator its value for the sample")
     value.add_argument("--value-clip", type=float, default=0.2, help="alpha, clip of V around V_old")
     step = parser.add_argument_group("optimisation")
     step.add_argument("--steps", type=int, help="steps of the whole run; default: until the input ends")
-    step.add_argument("--stall-steps", type=int, metavar="N", help="end the run when in N steps no prompt was solved that had "
+    step.add_argument("--stall-steps", type=int, metavar="N",
+                      help="end the run when in N steps no prompt was solved that had "
                       "not been before (Walder and Karkhanis on ARC-AGI-1: 1,000)")
     step.add_argument("--lr", type=float, default=1e-3)
     step.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.98], help="of AdamW")
@@ -1670,7 +1727,8 @@ def parse_arguments(argv=None):
     step.add_argument("--adam-bits", type=int, choices=[32, 8], default=32, help="of each of Adam's two moments")
     step.add_argument("--warmup", type=int, default=5, help="steps of linear warm-up")
     step.add_argument("--schedule", choices=["constant", "linear", "cosine"], default="constant")
-    step.add_argument("--lr-final", type=float, default=0.1, help="share of --lr at the end of a linear or cosine schedule")
+    step.add_argument("--lr-final", type=float, default=0.1,
+                      help="share of --lr at the end of a linear or cosine schedule")
     step.add_argument("--clip-grad", type=float, default=1.0, help="largest gradient norm; 0: not clipped")
     machine = parser.add_argument_group("machine and files")
     machine.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -1679,7 +1737,8 @@ def parse_arguments(argv=None):
     machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
     machine.add_argument("--activation-checkpointing", action="store_true",
                          help="less memory, more work: layers are computed twice")
-    machine.add_argument("--save-every", type=int, default=10, help="steps between checkpoints that can be resumed from")
+    machine.add_argument("--save-every", type=int, default=10,
+                         help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-every", type=int, metavar="N",
                          help="keep the weights of every Nth step and of the last in RUN/kept, to be evaluated: see "
                               "generate.py --along")
@@ -1687,7 +1746,8 @@ def parse_arguments(argv=None):
     machine.add_argument("--weights-dir", type=Path, help="where the weights of each step are published: a memory file "
                          "system (/dev/shm) is fastest; default: --run, which holds what is resumed from in any case")
     machine.add_argument("--share-gpu", action="store_true",
-                         help="leave the GPU's free memory to generate.py --share-gpu whenever new weights are published")
+                         help="leave the GPU's free memory to generate.py --share-gpu whenever new weights are "
+                              "published")
     machine.add_argument("--tensorboard", action="store_true", help="write the metrics to RUN/tensorboard too")
     machine.add_argument("--samples-every", type=int, default=50,
                          help="steps between looks at 3 samples (RUN/samples.log); 0: never")
@@ -1717,8 +1777,9 @@ def main():
         print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
-        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command goes "
-              "on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup", file=sys.stderr)
+        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command "
+              "goes on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup",
+              file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -1758,7 +1819,8 @@ def check_arguments(parser, args):
     if args.beta and args.kl_to == "reference" and args.reference_model == "none":
         parser.error("--beta needs a reference model")
     at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "keep_every": 1,
-                "stall_steps": 1, "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0, "samples_every": 0, "beta": 0,
+                "stall_steps": 1, "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0,
+                "samples_every": 0, "beta": 0,
                 "entropy_bonus": 0, "weight_decay": 0, "clip_grad": 0, "lr_final": 0, "memory": 2}
     above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
     for name, low in (at_least | above).items():

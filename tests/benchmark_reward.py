@@ -1,4 +1,4 @@
-"""python reward.py --benchmark < rows.jsonl: how fast programs and math answers are graded, beside what else would do it."""
+"""python reward.py --benchmark < rows.jsonl: how fast programs and math answers are graded."""
 import logging
 import subprocess
 import sys

@@ -363,6 +363,12 @@ def test_prompts_go_through_the_chat_template(tiny, template, system, expected):
     assert tokenizer.decode(ids) == expected
 
 
+def test_a_kind_of_ones_own_has_no_system_prompt(tiny):
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = ROLES
+    assert tokenizer.decode(generate.prompt_ids(tokenizer, {"kind": "keyword", "prompt": "2+2?"}, None)) == "<user>2+2?<model>"
+
+
 def test_a_template_that_refuses_every_form_is_named(tiny):
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     tokenizer.chat_template = "{{ raise_exception('nothing suits me') }}"

@@ -732,8 +732,8 @@ maxk_table4() { # "pure RL": GRPO with the continuous reward, one PPO iteration 
     TABLE="--paper maxk-table4"; preset maxk-table4
 }
 
-# No paper's: the shortest way from the laptop to a real run. One GPU of 24 GB, in turns: 16 GB of it by train.py --memory; 1.4 hours at
-# most to train both, by the README's formula at a quarter of its card's speed.
+# No paper's: the shortest way from the laptop to a real run. One GPU of 24 GB, in turns: 16 GB of it by train.py --memory;
+# 1.4 hours at most to train both, by the formula of results/hardware.md at a quarter of its card's speed.
 gsm8k() {
     if [ "$GPUS" = 1 ]; then SHARE_GPU=${SHARE_GPU:-yes}; fi
     MODEL=${MODEL:-Qwen/Qwen2.5-0.5B-Instruct} ARCHITECTURE=tiny STEPS=${STEPS:-100}

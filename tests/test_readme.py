@@ -165,6 +165,8 @@ def test_the_hours_are_computed_as_it_says():
             without += count * together(decode, update)
         expected[preset] = float(f"{seconds / 3600:.2g}"), round(100 * (1 - without / seconds))
     stated = dict(re.findall(r"^\| `bash run.sh (\S+)` \|.* ([\d.]+ \| \d+ %) \|$", HARDWARE, re.M))
+    gsm8k = sum(step_seconds("Qwen2.5 0.5B", 1, 512, 512, 256, PLAIN)) * 4 * 200 / 3600
+    assert 1.1 < gsm8k < 1.4 and all("1.4 hours" in page for page in (README, HARDWARE, (ROOT / "run.sh").read_text()))
     assert {name: (float(text.split()[0]), int(text.split()[2])) for name, text in stated.items()} == expected
 
 

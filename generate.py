@@ -1525,9 +1525,10 @@ class Sampler:
             self.engine.close()
 
 
-def generate(args, rows):
+def generate(args, rows, at_end):
     """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With
-    --along there is one batch, which is sampled from each checkpoint."""
+    --along there is one batch, which is sampled from each checkpoint. The engine, which may take its time to end, is
+    closed by the ExitStack `at_end`, when the next stages have been told that no more rows come."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -1550,28 +1551,27 @@ def generate(args, rows):
     ends = end_ids(path, tokenizer)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    with contextlib.closing(Sampler(args)) as sampler:
-        for step, prompts in prompt_batches(args, tokenizer, first_step):
-            ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
-            done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
-            if not args.along:
-                checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
-                if checkpoints == [None]:
-                    return
-            for path in checkpoints:
-                places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
-                if not places:
-                    continue
-                if args.reference:
-                    groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
-                else:
-                    sampler.use(path)
-                    groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
-                shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
-                          "sampling": sampling,
-                          "reload_s": sampler.reload_s}
-                for i, group in groups:
-                    write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
+    sampler = at_end.enter_context(contextlib.closing(Sampler(args)))
+    for step, prompts in prompt_batches(args, tokenizer, first_step):
+        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
+        done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
+        if not args.along:
+            checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
+            if checkpoints == [None]:
+                return
+        for path in checkpoints:
+            places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
+            if not places:
+                continue
+            if args.reference:
+                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
+            else:
+                sampler.use(path)
+                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
+                      "sampling": sampling, "reload_s": sampler.reload_s}
+            for i, group in groups:
+                write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
 
 
 def write_row(rows, prompt, group, shared):
@@ -1663,8 +1663,6 @@ def choose_engine(parser, args):
         parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
     if args.share_gpu and (args.run is None or args.max_staleness):
         parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
-    if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
-        parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
     if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
         parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
     if args.engine == "vllm-server" and not args.servers:
@@ -1673,6 +1671,8 @@ def choose_engine(parser, args):
         parser.error("--server-requests and --server-attempts must be at least 1")
     if args.engine != "transformers" and args.temperature < 0.01:
         parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
+    if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
+        parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
 
 
 def main():
@@ -1739,8 +1739,8 @@ def main():
     rows_out = os.dup(1)
     os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
     try:
-        with open(rows_out, "w") as rows:
-            generate(args, rows)
+        with contextlib.ExitStack() as at_end, open(rows_out, "w") as rows:
+            generate(args, rows, at_end)
     except BrokenPipeError:
         sys.exit("generate.py: stopped, the next stage is gone")
     except (ValueError, OSError) as error:

@@ -219,7 +219,8 @@ def test_share_gpu_sleeps_before_the_last_rows_and_wakes_before_a_reload(tiny, m
         def __init__(self, path, **flags):
             calls.append(flags["enable_sleep_mode"])
             self.llm_engine = SimpleNamespace(add_request=lambda g, *rest: running.append(g), step=self.step,
-                                              has_unfinished_requests=lambda: bool(running))
+                                              has_unfinished_requests=lambda: bool(running),
+                                              engine_core=SimpleNamespace(shutdown=lambda: calls.append("end")))
 
         def step(self):
             c = SimpleNamespace(token_ids=[1], logprobs=[{1: SimpleNamespace(logprob=-1.0)}], finish_reason="stop")
@@ -235,11 +236,12 @@ def test_share_gpu_sleeps_before_the_last_rows_and_wakes_before_a_reload(tiny, m
                         SimpleNamespace(current_platform=SimpleNamespace(is_cpu=lambda: False)))
     monkeypatch.setitem(sys.modules, "vllm.sampling_params",
                         SimpleNamespace(RequestOutputKind=SimpleNamespace(FINAL_ONLY=2)))
-    sample, load, score, _ = generate.vllm_engine(tiny, settings(share_gpu=True))
+    sample, load, _, _, close = generate.vllm_engine(tiny, settings(share_gpu=True))
     for g, group in sample([([5], 1), ([6], 2)]):
         calls.append(g)
     load(tiny)
-    assert calls == [True, 0, "sleep", 1, "wake_up", "collective_rpc", "reset"]
+    close()
+    assert calls == [True, 0, "sleep", 1, "wake_up", "collective_rpc", "reset", "end"]
 
 
 def test_a_shared_gpu_is_divided_by_what_the_trainer_leaves(monkeypatch):
@@ -466,7 +468,7 @@ def test_servers_that_cannot_be_used_are_refused(tiny, tmp_path):
         through(tiny, StandIn(max_model_len=402))
     through(tiny, StandIn(max_model_len=403))
     one, two = StandIn(), StandIn()
-    sample, load, score, _ = through(tiny, one, two)
+    sample, load, score, *_ = through(tiny, one, two)
     with pytest.raises(ValueError, match="no such weights"):
         load("nowhere")
     load(tmp_path)
@@ -532,7 +534,7 @@ def server(paths, tmp_path_factory):
 def test_a_real_server_after_every_reload_and_after_its_death(server, paths, tmp_path, capsys):
     a, b = (untied(path, tmp_path / name, 1.5) for path, name in zip(paths, "ab"))
     args = settings(servers=[server.url], server_requests=4, server_attempts=15, num_samples=40)
-    sample, load, score, _ = generate.vllm_server_engine(a, args)
+    sample, load, score, *_ = generate.vllm_server_engine(a, args)
     old = b
     for path in (a, b, a):
         load(path)

@@ -768,18 +768,19 @@ fast_tests() {
 
 PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
+COMMANDS="check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS"
+
 COMMAND=${1:-}
-case $COMMAND in test | test-all) ;; *) [ $# -le 1 ] || die "${COMMAND:-an empty command} takes no more words, found: ${*:2}" ;; esac
+if [ $# -gt 0 ]; then
+    [[ -n $COMMAND && $COMMAND != *[[:space:]]* && " $COMMANDS " == *" $COMMAND "* ]] ||
+        die "unknown command '$COMMAND'; one of: $COMMANDS"
+    case $COMMAND in test | test-all) ;; *) [ $# = 1 ] || die "$COMMAND takes no more words, found: ${*:2}" ;; esac
+fi
 case $COMMAND in
-    "") [ $# = 0 ] || die "an empty command"; setup; headline ;;
+    "") setup; headline ;;
     check) setup; rm -rf "$RUNS/check"; python tests/check_machine.py "$RUNS/check" --out "$RESULTS/benchmarks" ;;
     test) setup; shift; if [ $# = 0 ]; then fast_tests; else python -m pytest -q -m "not slow" "$@"; fi ;;
     test-all) setup; shift; python -m pytest -q "$@" ;;
     mini) setup; for table in mini_tang mini_pkpo mini_maxk mini_vote; do $table; done ;;
-    mini-tang | mini-pkpo | mini-maxk | mini-vote | mini-tuned | questions-[abc] | gsm8k) setup; "${COMMAND//-/_}" ;;
-    *)
-        case " $PRESETS " in
-            *" $COMMAND "*) setup; "${COMMAND//-/_}" ;;
-            *) die "unknown command $COMMAND; one of: check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS" ;;
-        esac ;;
+    *) setup; "${COMMAND//-/_}" ;;
 esac

@@ -79,11 +79,19 @@ def test_some_methods_of_a_table():
         assert done.returncode == 2 and "ONLY: no method majority; there are base mean pass@k" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["mini", "foo"], ["tang-table1", "ONLY=x"], ["check", ""], ["", "test"], ["nonsense", "-k"]])
-def test_words_that_a_command_does_not_take_are_refused(words):
+@pytest.mark.parametrize("words, message", [
+    (["mini", "foo"], "mini takes no more words, found: foo"), (["gsm8k", "ONLY=x", "y"], "gsm8k takes no more words, found: ONLY=x y"),
+    (["tang-table1", ""], "tang-table1 takes no more words, found: "), ([""], "unknown command ''; one of: check test test-all mini "),
+    (["minis", "-k"], "unknown command 'minis'; one of: check "), (["mini mini-tang"], "unknown command 'mini mini-tang'; one of: check ")])
+def test_words_that_are_no_command_or_that_it_does_not_take_are_refused(words, message):
     done = subprocess.run(["bash", "run.sh", *words], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert f"run.sh: {words[0] or 'an empty command'} takes no more words, found: {words[1]}\n" == done.stderr
+    assert done.returncode == 2 and done.stderr.startswith(f"run.sh: {message}") and done.stderr.count("\n") == 1
+
+
+def test_every_command_is_a_function_or_stands_in_the_list_of_them():
+    commands = functions(r"echo $COMMANDS").stdout.split()
+    named = [command for command in commands if command not in ("check", "test", "test-all", "mini")]
+    assert len(named) > 20 and functions(f"declare -F {' '.join(named).replace('-', '_')}").returncode == 0
 
 
 STAND_IN_FOR_PYTEST = """

@@ -76,10 +76,12 @@ def real_model_bf16(real_checkpoints):
     return real_checkpoints / "bfloat16"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shell():
     """shell(command, **more): run in bash with pipefail in the repository's root; -> CompletedProcess."""
-    def run(command, timeout=300, **more):
-        return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True,
-                              timeout=timeout, **more)
-    return run
+    from warm_python import warm_python
+    with warm_python() as place:
+        def run(command, timeout=300):
+            return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True,
+                                  env=os.environ | {"PATH": f"{place}:{os.environ['PATH']}"}, timeout=timeout)
+        yield run

@@ -108,7 +108,7 @@ def close(got, expected, about="", **tolerance):
     np.testing.assert_allclose(got, expected, **{"rtol": 1e-12, "atol": 1e-13} | tolerance, err_msg=str(about))
 
 
-@pytest.mark.parametrize("n", range(1, 9))
+@pytest.mark.parametrize("n", [*range(1, 8), pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_subset_estimator_and_metric_equals_enumeration(kind, n):
     rng = np.random.default_rng(n)

@@ -99,7 +99,8 @@ def test_pass_curve_at_every_k(tmp_path):
 
 # ---------------------------------------------------------------- intervals
 
-@pytest.mark.parametrize("clusters, rows_per_cluster", [(400, 1), (100, 1), (40, 3), (12, 1)])
+@pytest.mark.parametrize("clusters, rows_per_cluster", [
+    (40, 3), (12, 1), *(pytest.param(many, 1, marks=pytest.mark.slow) for many in (100, 400))])
 def test_intervals_cover_the_truth(clusters, rows_per_cluster):
     """pass@4 from 8 samples a problem, p ~ Beta(1, 2), one p per cluster; the truth is 1 - E[(1 - p)^4] = 2/3."""
     rng, hits, trials = np.random.default_rng(1), 0, 500

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,12 @@ def rollout(run, step):
 
 
 @pytest.fixture(scope="session")
-def warm(tiny, tmp_path_factory):
+def warm(tiny, tmp_path_factory, shell):
     """A model after a little SFT, so that some of its rules are right."""
     run = tmp_path_factory.mktemp("warm")
-    subprocess.run(["bash", "-c", f"set -o pipefail; python generate.py --model {tiny} --reference --split sft --steps 60 "
-                    f"--prompts-per-step 64 | python train.py --loss sft --model {tiny} --run {run} --steps 60 --lr 6e-3 "
-                    "--save-every 100"], cwd=ROOT, check=True, timeout=300)
+    done = shell(f"python generate.py --model {tiny} --reference --split sft --steps 60 --prompts-per-step 64 | "
+                 f"python train.py --loss sft --model {tiny} --run {run} --steps 60 --lr 6e-3 --save-every 100")
+    assert done.returncode == 0, done.stderr
     return run / "policy"
 
 
@@ -69,7 +70,7 @@ def test_off_policy_majority_with_epochs_and_lag(warm, tmp_path, shell):
     assert max(line["updates"] for line in log) == 2, "no vote of two was changed by a voter: nothing was tested"
 
 
-@pytest.mark.parametrize("victim", ["generate.py", "reward.py", "advantages.py", "train.py"])
+@pytest.mark.parametrize("victim", ["generate.py", "train.py", *(pytest.param(f"{x}.py", marks=pytest.mark.slow) for x in ("reward", "advantages"))])
 def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
     with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as pipe:
@@ -169,11 +170,10 @@ def read(file):
 
 
 @pytest.fixture(scope="module")
-def kept(warm, tmp_path_factory):
+def kept(warm, tmp_path_factory, shell):
     """A run of five steps that has kept its checkpoints 0, 2, 4 and 5; its resumable one is 5."""
     run = tmp_path_factory.mktemp("kept") / "run"
-    done = subprocess.run(["bash", "-c", "set -o pipefail; " + loop(run, warm, steps=5, train="--keep-every 2 --save-every 5")],
-                          cwd=ROOT, capture_output=True, text=True)
+    done = shell(loop(run, warm, steps=5, train="--keep-every 2 --save-every 5"))
     assert done.returncode == 0, done.stderr
     assert "4 checkpoints" in done.stderr and "are free" in done.stderr  # the disk that it takes is said at the start
     return run
@@ -226,11 +226,11 @@ def test_an_evaluation_that_was_cut_off_goes_on(kept, tmp_path, shell):
 def test_a_run_is_evaluated_while_it_goes_on(warm, tmp_path, shell):
     """The evaluation starts before the run does, waits for its checkpoints, and ends with the last."""
     run, file = tmp_path / "run", tmp_path / "along.jsonl"
-    evaluation = subprocess.Popen(["bash", "-c", "set -o pipefail; " + along(run, file)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    done = shell(loop(run, warm, steps=5, train="--keep-every 2"))
+    with ThreadPoolExecutor() as both:
+        evaluation = both.submit(shell, along(run, file))
+        done = shell(loop(run, warm, steps=5, train="--keep-every 2"))
     assert done.returncode == 0, done.stderr
-    assert evaluation.wait(timeout=60) == 0, evaluation.stderr.read()
-    evaluation.stderr.close()
+    assert evaluation.result().returncode == 0, evaluation.result().stderr
     assert [row["policy_step"] for row in read(file)] == [0] * 6 + [2] * 6 + [4] * 6 + [5] * 6
 
 
@@ -285,7 +285,7 @@ MBPP_ROWS = [{"task_id": 601 + i, "text": f"Write a function to add {i} to a num
 
 @pytest.mark.parametrize("dataset, rows, real", [("math", MATH_ROWS, "math/train.jsonl"),
                                                  ("mbpp", MBPP_ROWS, "mbpp/train_valid.jsonl")])
-@pytest.mark.parametrize("source", ["written here", "real"])
+@pytest.mark.parametrize("source", ["written here", pytest.param("real", marks=pytest.mark.slow)])
 def test_two_steps_and_a_table_on_rows_of_a_real_schema(tiny, tmp_path, shell, dataset, rows, real, source):
     """The tiny model is wrong on all of them: prompts, grading, advantages, update and table work on real rows."""
     files = DATA / real

@@ -541,11 +541,11 @@ def test_a_run_and_its_files(run, stream, tmp_path):
                                                          for s in itertools.combinations(range(4), 3)]))
 
 
-@pytest.mark.parametrize("flags", ["", "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1",
-                                   "--dtype bfloat16 --activation-checkpointing"])
+@pytest.mark.parametrize("flags", [pytest.param("", marks=pytest.mark.slow), "--dtype bfloat16 --activation-checkpointing",
+                                   "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1"])
 def test_killed_and_resumed_is_undisturbed(run, stream, tiny, tmp_path, flags):
     """SIGKILL at a random place of a random step, over a pipe; then the same command to the end."""
-    steps, flags, rng = ["--steps", "9"], flags.split(), random.Random()
+    steps, flags, rng = ["--steps", "9"], flags.split(), random.Random(f"kill {flags}")
     assert run(stream, *steps, *flags, path=tmp_path / "whole")[0] == 0
     done, extra = rng.randint(1, 8), rng.randint(0, 2)
     with subprocess.Popen([sys.executable, "train.py", "--model", str(tiny), "--run", str(tmp_path / "killed"), "--save-every", "3", *steps, *flags],
@@ -570,7 +570,7 @@ def test_ten_kills_of_any_stage(tiny, tmp_path, shell):
                 f"python advantages.py --estimator rloo --k 4 | python train.py --model {tiny} --run {run} --steps 40 "
                 "--save-every 4 --value-lr 0.001 --ppo-epochs 2 --minibatch-prompts 2")
     assert shell(pipe(tmp_path / "whole")).returncode == 0
-    rng, log = random.Random(), tmp_path / "killed" / "metrics.jsonl"
+    rng, log = random.Random("ten kills"), tmp_path / "killed" / "metrics.jsonl"
     for kill in range(10):
         with subprocess.Popen(["bash", "-c", pipe(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL,
                               start_new_session=True) as process:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +40,33 @@ def warm(tiny, tmp_path_factory, shell):
                  f"python train.py --loss sft --model {tiny} --run {run} --steps 60 --lr 6e-3 --save-every 100")
     assert done.returncode == 0, done.stderr
     return run / "policy"
+
+
+STAND_IN = """
+import os, signal, sys
+print(sys.argv, os.getcwd(), os.environ["WORD"], sys.stdin.read(), __name__, __file__, sys.path[0], flush=True)
+import neighbour
+print(neighbour.NAME, "torch" in sys.modules and sys.modules.get("advantages"), file=sys.stderr)
+%s
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "sys.exit('a message')", "1 / 0", "os.kill(os.getpid(), signal.SIGTERM)", "os._exit(5)"])
+def test_what_starts_the_stages_of_these_tests_is_a_python(tmp_path, shell, end):
+    """warm_python.py beside the interpreter itself: descriptors, directory, environment, modules, and every kind of end."""
+    (tmp_path / "train.py").write_text(STAND_IN % end)
+    (tmp_path / "neighbour.py").write_text("NAME = 'from where the script stands'")
+    command = f"cd {tmp_path} && echo read | WORD=set %s train.py --flag 'two words' | cat"
+    warm, cold = (shell(command % python) for python in ("python", sys.executable))
+    assert (warm.returncode, warm.stdout) == (cold.returncode, cold.stdout) and "read" in warm.stdout
+    last = [done.stderr.replace("None", "False").splitlines() for done in (warm, cold)]
+    assert (last[0][0], last[0][-1]) == (last[1][0], last[1][-1]) and last[0][0] == "from where the script stands False"
+
+
+def test_a_stage_ends_with_whoever_asked_for_it(tmp_path, shell):
+    (tmp_path / "train.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(100)")
+    shell(f"cd {tmp_path} && (python train.py & until [ -s pid ]; do sleep 0.05; done; kill -KILL $!)")
+    wait_for(lambda: not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists(), 20)
 
 
 @pytest.mark.parametrize("staleness", [0, 1])

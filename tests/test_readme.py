@@ -2,6 +2,7 @@
 lead somewhere, and their numbers are those of the runs."""
 
 import ast
+import functools
 import json
 import math
 import re
@@ -112,6 +113,7 @@ def memory_arguments(*flags):
     return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--activation-checkpointing", *flags])
 
 
+@functools.cache
 def parameters(model):
     return train.held(MODELS[model], memory_arguments(), 1)["weights, float32"] / 4
 

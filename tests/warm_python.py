@@ -8,7 +8,6 @@ As a program: python tests/warm_python.py SOCKET, which serves until its standar
 import contextlib
 import json
 import os
-import runpy
 import select
 import shlex
 import signal
@@ -16,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,4 +130,6 @@ def become(argv, directory, environment):
 
 if __name__ == "__main__":
     serve(sys.argv[1])
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__file__ = os.path.abspath(sys.argv[0])
+    exec(compile(Path(main.__file__).read_bytes(), main.__file__, "exec"), main.__dict__)

@@ -5,7 +5,9 @@ a hash seed of its own. Tests of signals, of deaths and of vLLM start the stages
 
 As a program: python tests/warm_python.py SOCKET, which serves until its standard input ends."""
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import select
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from pathlib import Path
 
@@ -67,6 +70,7 @@ def serve(path):
     listener.listen(64)
     os.write(1, b".")
     load_libraries()
+    gc.collect(), gc.freeze()  # what a stage does not touch it does not copy
     while True:
         ready, _, _ = select.select([listener, 0], [], [])
         with contextlib.suppress(ChildProcessError):  # none is left
@@ -128,8 +132,26 @@ def become(argv, directory, environment):
     sys.path[0] = str(Path(argv[0]).resolve().parent)
 
 
+def run(path):
+    """The script as `python` runs and ends it, without the end of the interpreter, which would take it a second to forget
+    all that is loaded."""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__file__, status = path, 0
+    try:
+        exec(compile(Path(path).read_bytes(), path, "exec"), main.__dict__)
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        if status and status is not stop.code:
+            print(stop.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     serve(sys.argv[1])
-    main = sys.modules["__main__"] = types.ModuleType("__main__")
-    main.__file__ = os.path.abspath(sys.argv[0])
-    exec(compile(Path(main.__file__).read_bytes(), main.__file__, "exec"), main.__dict__)
+    run(os.path.abspath(sys.argv[0]))

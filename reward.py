@@ -733,7 +733,7 @@ SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"(?<=\d)(\{,\}\s*|,\\!\s*|\\[,!;: ]\s*|\\thinspace\s*|,\s*\\ )(?=(\d{3})+(?!\d))", ""),  # surely thousands
     (r"(?<![\d.,]\s)(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,/]|\s*\d)", lambda m: m[0].replace(" ", "")),
     (r"\{,\}", ","), (r"\\!", ""), (r"\\[,;: ]|\\q?quad|\\h(space|skip)\*?\{[^{}]*\}|~|\\thinspace", " "),
-    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\choose", r"\\choose"),
+    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"),
     (r"\\(text(bf|it|rm|normal|tt|sf|sc)?|math(rm|bf|it|sf|tt)|boldsymbol|bf|mbox|hbox|operatorname\*?|emph)\s*(?=\{)",
      r"\\text"),
     (r"(?<=[\d}])\s*(\\text\{\s*)?(thousand|million|billion)(?![a-z])",
@@ -879,7 +879,6 @@ MATRIX = re.compile(r"[(\[]?\s*\\begin\{([bpvV]?matrix|array)\}\s*(?:\{[^{}]*\})
 
 CELL = re.compile("&")
 APPROXIMATELY = re.compile(r"\\approx(?![a-zA-Z])")
-LETTER_ALONE = re.compile(r"\(?([A-Za-z])\)?")
 RATIO = re.compile(r"(\d+)\s*:\s*(\d+)")
 NAME = re.compile(r"[A-Za-z .'-]{2,}")
 CHOICE = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)(?:\s*\}\s*|\s+)(\S.*)")  # \text{(B)} 12
@@ -980,10 +979,7 @@ def same_part(gold, pred):
 
 
 def same_choice(gold, pred):
-    """(B) 12 is B and is 12; (C) is C; n is n."""
-    letters = [LETTER_ALONE.fullmatch(t) for t in (gold, pred)]
-    if all(letters):
-        return letters[0][1] == letters[1][1]
+    """(B) 12 is B and is 12."""
     choices = [CHOICE.fullmatch(t) for t in (gold, pred)]
     if all(choices):
         return choices[0][1] == choices[1][1]
@@ -1406,10 +1402,11 @@ class Reader:
             self.position += 1
         return self.text[self.position:self.position + 1]
 
-    def take(self, expected):
-        if self.peek() != expected:
-            raise Unclear(self.text)
-        self.position += 1
+    def takes(self, char):
+        """Whether it comes next; it is then behind us."""
+        found = self.peek() == char
+        self.position += found
+        return found
 
     def match(self, pattern):
         match = pattern.match(self.text, self.position)
@@ -1445,25 +1442,20 @@ class Reader:
         if self.depth > MAX_NESTING:
             raise Unclear("nested too deeply")
         total = self.product()
-        while self.peek() in ("+", "-"):
-            sign = self.text[self.position]
-            self.position += 1
+        while (plus := self.takes("+")) or self.takes("-"):
             term = self.product()
-            total = self.exact(total + term if sign == "+" else total - term)
+            total = self.exact(total + term if plus else total - term)
         self.depth -= 1
         return total
 
     def product(self):
         product = self.signed()
         while True:
-            c = self.peek()
-            if c == "*":
-                self.position += 1
+            if self.takes("*"):
                 product = self.times(product, self.signed())
-            elif c == "/":
-                self.position += 1
+            elif self.takes("/"):
                 product = self.over(product, self.signed())
-            elif c and self.starts_atom(c):
+            elif (c := self.peek()) and self.starts_atom(c):
                 product = self.times(product, self.power())
             else:
                 return product
@@ -1473,20 +1465,16 @@ class Reader:
 
     def signed(self):
         negative = False
-        while self.peek() in ("-", "+"):
-            negative ^= self.text[self.position] == "-"
-            self.position += 1
+        while (minus := self.takes("-")) or self.takes("+"):
+            negative ^= minus
         return -self.power() if negative else self.power()
 
     def power(self):
         base = self.atom()
         while True:
-            c = self.peek()
-            if c == "!":
-                self.position += 1
+            if self.takes("!"):
                 base = self.factorial(base)
-            elif c == "^":
-                self.position += 1
+            elif self.takes("^"):
                 base = self.exact(raised(base, self.exponent(), self.numbers))
             else:
                 return base
@@ -1499,8 +1487,7 @@ class Reader:
         return self.exact(Fraction(math.factorial(int(n))))
 
     def exponent(self):
-        if self.peek() == "-":
-            self.position += 1
+        if self.takes("-"):
             return -self.exponent()
         return self.argument() if self.peek() == "{" else self.atom()
 
@@ -1512,9 +1499,10 @@ class Reader:
         return self.atom()
 
     def group(self, opening, closing):
-        self.take(opening)
+        self.takes(opening)  # as the caller has seen
         inner = self.sum()
-        self.take(closing)
+        if not self.takes(closing):
+            raise Unclear(self.text)
         return inner
 
     def atom(self):
@@ -1589,11 +1577,9 @@ class Reader:
     def function(self, name):
         base = order = None
         while self.peek() in ("^", "_"):
-            if self.text[self.position] == "_":
-                self.position += 1
+            if self.takes("_"):
                 base = self.argument()
-            else:
-                self.position += 1
+            elif self.takes("^"):
                 order = self.exponent()
                 if order == -1:                  # \sin^{-1} is the inverse function
                     if name not in ("sin", "cos", "tan"):
@@ -1705,15 +1691,14 @@ def math_main(fd):
     channel = socket.socket(fileno=fd)
     send(channel, "ready")
     while True:
-        try:
-            _, descriptor = receive(channel, want_descriptor=True)
-        except EOFError:
+        told, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not told:
             os._exit(0)
         pid = os.fork()
         if pid == 0:
             channel.close()
-            math_worker(socket.socket(fileno=descriptor))
-        os.close(descriptor)
+            math_worker(socket.socket(fileno=descriptors[0]))
+        os.close(descriptors[0])
         send(channel, pid)
 
 
@@ -1753,7 +1738,7 @@ class Nursery:
                 receive(self.channel, 120)
             ours, theirs = socket.socketpair()
             with theirs:
-                send(self.channel, "fork", [theirs.fileno()])
+                socket.send_fds(self.channel, [b"."], [theirs.fileno()])
             return receive(self.channel, 60), ours
 
     def close(self):
@@ -2229,24 +2214,15 @@ class Sandbox:
                 socket.send_fds(self.channel, [head], [descriptor])
                 head = b""
             self.channel.sendall(head + b"".join(texts))
-            status, touched, seconds, length = REPLY.unpack(self.receive(REPLY.size))
-            output = self.receive(length).decode("utf-8", "replace")
-        except OSError as error:
+            status, touched, seconds, length = REPLY.unpack(exactly(self.channel, REPLY.size))
+            output = exactly(self.channel, length).decode("utf-8", "replace")
+        except (OSError, EOFError) as error:
             self.close()
-            raise GraderError(f"the sandbox process ended or stopped answering: {error}") from None
+            raise GraderError(f"the sandbox process ended or stopped answering: {error!r}") from None
         if touched:
             self.close()
             self.start()
         return STATUS[status], seconds, output
-
-    def receive(self, length):
-        data = bytearray()
-        while len(data) < length:
-            chunk = self.channel.recv(length - len(data))
-            if not chunk:
-                raise ConnectionError("end of its channel")
-            data += chunk
-        return bytes(data)
 
     def close(self):
         self.process.kill()
@@ -2262,34 +2238,26 @@ class Sandbox:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def send(channel, message, descriptors=()):
+def send(channel, message):
     data = json.dumps(message).encode()
-    head = struct.pack("<I", len(data))
-    if descriptors:
-        socket.send_fds(channel, [head], descriptors)
-        head = b""
-    channel.sendall(head + data)
+    channel.sendall(struct.pack("<I", len(data)) + data)
 
 
-def receive(channel, timeout=None, want_descriptor=False):
+def receive(channel, timeout=None):
     """The next message; EOFError if the other side is gone, TimeoutError after `timeout` seconds."""
     channel.settimeout(timeout)
-    descriptors = []
-    if want_descriptor:
-        head, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
-    else:
-        head = channel.recv(4, socket.MSG_WAITALL)
-    if len(head) < 4:
-        raise EOFError
-    length, = struct.unpack("<I", head)
+    return json.loads(exactly(channel, *struct.unpack("<I", exactly(channel, 4))))
+
+
+def exactly(channel, length):
+    """So many bytes; EOFError if the other side is gone."""
     data = bytearray()
     while len(data) < length:
         chunk = channel.recv(length - len(data))
         if not chunk:
             raise EOFError
         data += chunk
-    message = json.loads(data)
-    return (message, descriptors[0] if descriptors else None) if want_descriptor else message
+    return bytes(data)
 
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38

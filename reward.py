@@ -1081,7 +1081,7 @@ def same_relation(gold, pred):
     if all(map(is_constant, sides[1])):                            # 0 = 0
         return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
     if all(VARIABLE.fullmatch(s[0]) for s in sides):
-        verdict = every(same_part(sides[0][-1], side) for side in sides[1][1:])
+        verdict = stated(pred, sides[0][-1])
         if re.sub(r"\s|[{}]", "", sides[0][0]) != re.sub(r"\s|[{}]", "", sides[1][0]):
             return False if verdict is False else None
         return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict

@@ -246,7 +246,8 @@ STATED = [  # equations of numbers must be true, approximations near; what is eq
     ("11", r"x \approx 11", True), ("11", r"x \simeq 11", True), ("11", r"\sim 11", True), ("11", r"\text{approximately } 11", True), ("11", "about 11 cm", True),
     ("16.97", r"12\sqrt2 \approx 16.97", True), (r"12\sqrt2", r"12\sqrt2 \approx 16.97", True), ("16.97", r"d=12\sqrt2=16.97", True), ("1200", r"1234 \approx 1200", True),
     ("72", r"71 \approx 72", False), ("72", r"5 \approx 72", False), ("3.15", r"\pi \approx 3.15", False), ("0.34", r"\frac13 \approx 0.34", False),
-    ("5", "5 or 5.0", True), ("5", "5 or 6", False), ("1", "-2, 1", False)]
+    (r"x=12\sqrt{2}", r"x=12\sqrt2 \approx 16.97", True), (r"x=12\sqrt{2}", r"x=12\sqrt2 \approx 17.97", False),
+    ("x=5", "x=2+3=5", True), ("x=5", "x=2+3=6", False), ("5", "5 or 5.0", True), ("5", "5 or 6", False), ("1", "-2, 1", False)]
 
 
 @pytest.mark.parametrize("gold,pred,equal", STATED)

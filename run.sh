@@ -758,7 +758,7 @@ fast_tests() {
     set -m  # a process group of its own, all of which is ended by Ctrl-C
     python -m pytest -q -m "not slow" "${second[@]}" > "$log" 2>&1 < /dev/null & half=$!
     set +m
-    trap "kill -INT -- -$half 2>/dev/null && sleep 2 && kill -- -$half 2>/dev/null; rm -f '$log'" EXIT
+    trap "kill -INT -- -$half 2>/dev/null && sleep 2 && kill -- -$half 2>/dev/null || true; rm -f '$log'" EXIT
     trap 'exit 130' INT TERM
     python -m pytest -q -m "not slow" "${first[@]}" || status=$?
     wait $half || status=$?

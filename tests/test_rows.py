@@ -402,7 +402,7 @@ def test_a_sampler_of_ones_own_feeds_the_other_stages(tiny, tmp_path, shell):
     done = shell(f"python {tmp_path}/sampler.py {tiny} {tmp_path}/answers.jsonl | tee {tmp_path}/rows.jsonl | "
                  f"python reward.py --reward binary | tee {tmp_path}/rewarded.jsonl | "
                  f"python advantages.py --estimator pkpo_s_loo_minus_one --k 2 | "
-                 f"python train.py --model {tiny} --run {tmp_path}/run --steps 1 && "
+                 f"python train.py --model {tiny} --run {tmp_path}/run && "  # to its input's end: none leaves before
                  f"python evaluate.py {tmp_path}/rewarded.jsonl --k 1 2")
     assert done.returncode == 0 and "pass@k" in done.stdout, done.stderr
     needed = {key for key, entry in ROW.items() if entry.writer == "generate" and set(entry.needed.split()) & {"reward", "train"}}

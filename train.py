@@ -35,6 +35,7 @@ import math
 import os
 import pickle
 import random
+import select
 import shutil
 import sys
 import tempfile
@@ -1384,6 +1385,8 @@ def loop(state, policy, reference, value, modules, optimizers, others, home, loc
         pass_on(step, True)
     if saturated(step):
         end(run, step, args)
+    elif RANK == 0:
+        wait_for_end(sys.stdin.buffer)
 
 
 def end(run, step, args):
@@ -1400,6 +1403,17 @@ def end(run, step, args):
     unused = sum(not line.isspace() for line in sys.stdin.buffer)
     if unused and not stalled:
         print(f"train.py: {unused} rows came all the same, and were not used", file=sys.stderr)
+
+
+def wait_for_end(stream, seconds=60):
+    """After the last step the stages before close their output, but not at once, and who is left by its reader
+    meanwhile fails. Waits for the end of the input, or for a row too many, or `seconds`."""
+    try:
+        ready = select.select([stream], [], [], seconds)[0]
+    except OSError:  # no file of the system's: no one waits behind it
+        return
+    if ready:
+        stream.read1()
 
 
 def record(metrics_file, tensorboard, step, metrics):

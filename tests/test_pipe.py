@@ -151,6 +151,14 @@ def test_the_trainer_fails_when_the_input_ends_early(warm, tmp_path, shell):
         assert done.returncode == 2 and message in done.stderr
 
 
+def test_the_trainer_does_not_leave_before_those_that_write_to_it(warm, tmp_path, shell):
+    """A sampler that takes its time to end (an engine on a GPU, a program of one's own) makes no stage fail."""
+    done = shell(f"python generate.py --model {warm} --steps 1 --prompts-per-step 4 --num-samples 4 > {tmp_path}/rows && "
+                 f"(cat {tmp_path}/rows; sleep 8) | python reward.py | python advantages.py --estimator rloo --k 4 | "
+                 f"python train.py --model {warm} --run {tmp_path}/run --steps 1")
+    assert done.returncode == 0, done.stderr
+
+
 def test_one_shot_on_files(warm, tmp_path, shell):
     """Each stage alone, file to file; then the table."""
     for command in (f"python generate.py --model {warm} --split test --limit 6 --num-samples 8 > {tmp_path}/c.jsonl",

@@ -699,7 +699,7 @@ def test_hostile_corpus(tmp_path):
     rewarded = [r["task_id"] for r in out if r["scores"][0] != 0 or r["correct"][0] or r["verdicts"][0] == "ok"]
     disturbed = [r["task_id"] for r in out if r["verdicts"][1] != "ok"]
     assert rewarded == [] and disturbed == []
-    assert seconds < 120
+    assert seconds < 600
     assert none_left(path)
     assert os.path.exists(os.path.join(path, "reward.py")) and sorted(os.listdir(path)) == sorted(before[1])
     left = {n for n in set(os.listdir("/tmp")) - before[0] if n.isdigit() or n in ("trap", "answer", "link", "owned", "x")}
@@ -946,7 +946,7 @@ def test_no_completion_ends_a_run():
     for row, last in zip(out, ("ok", "wrong", "wrong", "ok")):
         assert row["correct"][:-1] == [False] * len(ENDINGS) and row["verdicts"][-1] == last
         assert set(row["verdicts"][:-1]) <= {"wrong", "output", "crash", "timeout", "memory"}
-    assert "ungraded" not in err and "Traceback" not in err and time.monotonic() - start < 120
+    assert "ungraded" not in err and "Traceback" not in err and time.monotonic() - start < 600
 
 
 def test_what_grading_raises_is_a_verdict(grader, monkeypatch):

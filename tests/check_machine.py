@@ -79,6 +79,13 @@ class Machine:
         return log
 
 
+ENDS_OF_STEPS = """import json, sys, time
+ends = {}
+for line in sys.stdin:
+    ends[json.loads(line)["step"]] = time.perf_counter()
+print(*ends.values())"""
+
+
 def tokens_per_s(log):
     return statistics.median(line["tokens"] / (line["wait_s"] + line["work_s"] + (line["publish_s"] or 0)) for line in log[2:])
 
@@ -177,16 +184,16 @@ def speed(machine):
     one after the other."""
     turns, vllm = machine.gpus == 1, machine.vllm and machine.gpus
     engine, apart = "vllm" if vllm else "transformers", "--device cuda:1" if machine.gpus > 1 else ""
-    if turns:
-        log = [json.loads(line) for line in (machine.folder / ("shared" if vllm else "transformers") / "metrics.jsonl").open()]
-        rollouts = machine.folder / ("shared" if vllm else "transformers") / "rollouts"
-    else:
-        log, rollouts = machine.loop("speed", f"--engine {engine}", apart, staleness=1), machine.folder / "speed" / "rollouts"
-    short, _ = machine.shell("sampling-1", machine.sampling(1, f"--model {machine.model} --engine {engine}") + " > /dev/null")
-    long, _ = machine.shell("sampling", machine.sampling(machine.steps + 1, f"--model {machine.model} --engine {engine}") + " > /dev/null")
+    run = machine.folder / ("speed" if not turns else "shared" if vllm else "transformers")
+    if not turns:
+        machine.loop("speed", f"--engine {engine}", apart, staleness=1)
+    log = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    _, said = machine.shell("sampling", machine.sampling(machine.steps + 1, f"--model {machine.model} --engine {engine}")
+                            + f" | python -c {shlex.quote(ENDS_OF_STEPS)}")
+    ends = [float(number) for number in said.splitlines()[0].split()]
     tokens = statistics.median(line["tokens"] for line in log)
-    alone = tokens * machine.steps / max(long - short, 1e-9)
-    machine.shell("training", f"zcat {rollouts}/*.gz | "
+    alone = tokens / statistics.median(after - before for before, after in zip(ends, ends[1:]))
+    machine.shell("training", f"zcat {run}/rollouts/*.gz | "
                   + machine.training(machine.folder / "training", machine.steps, f"--ppo-epochs 2 {apart}"))
     trained = [json.loads(line) for line in (machine.folder / "training" / "metrics.jsonl").open()][2:]
     update = statistics.median(line["tokens"] / (line["work_s"] + line["publish_s"]) for line in trained)

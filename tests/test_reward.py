@@ -1343,6 +1343,13 @@ def test_benchmark_command():
 @pytest.mark.slow
 def test_soak():
     """10,000 programs: no growth in processes, descriptors or memory of the grader or its sandboxes."""
+    def children(pid):
+        found = []
+        for path in glob.glob(f"/proc/{pid}/task/*/children"):
+            with open(path) as file:
+                found += [int(p) for p in file.read().split()]
+        return found
+    others = set(children(os.getpid()))  # of the tests before
     made = reward.Grader(settings(workers=2))
 
     def usage():
@@ -1355,9 +1362,7 @@ def test_soak():
     def counted():
         tree, total = [os.getpid()], 0
         for pid in tree:
-            for path in glob.glob(f"/proc/{pid}/task/*/children"):
-                with open(path) as file:
-                    tree += [int(p) for p in file.read().split()]
+            tree += [p for p in children(pid) if p not in others]
         for pid in tree:
             with open(f"/proc/{pid}/status") as file:
                 total += int(re.search(r"VmRSS:\s*(\d+)", file.read())[1])

@@ -908,6 +908,7 @@ def plot_lines(path, figure, names, xlabel, across=None):
                               textcoords="offset points", color=look["color"])
         for (label, height), dash in zip(heights.items(), ("-", (0, (2, 2)))):
             axis.axhline(height, color="#777777", linewidth=1, linestyle=dash, label=label)
+        axis.ticklabel_format(axis="x", scilimits=(-3, 6))  # the KL of a few steps: long numbers would overlap
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
     save(drawn, path)

@@ -1365,7 +1365,9 @@ def test_soak():
             tree += [p for p in children(pid) if p not in others]
         for pid in tree:
             with open(f"/proc/{pid}/status") as file:
-                total += int(re.search(r"VmRSS:\s*(\d+)", file.read())[1])
+                if not (held := re.search(r"VmRSS:\s*(\d+)", file.read())):
+                    raise ProcessLookupError  # it has ended and is not waited for yet
+                total += int(held[1])
         return len(tree), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree), total // 1024, threading.active_count()
     try:
         programs = ["def f(x): return x + 1", "def f(x): return [x] * 1000", "def f(x): raise ValueError", "import os\nos._exit(0)", "def f(x:",

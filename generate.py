@@ -216,8 +216,8 @@ def boxed(text):
 
 
 def boxed_answer(problem, solution, answer):
-    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes each,
-    "$x = \boxed{1}$ or $x = \boxed{2}$", the last is half of the answer (in 9 of the 7,500 training rows)."""
+    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes
+    each, "$x = \boxed{1}$ or $x = \boxed{2}$", the last is half of the answer (in 9 of the 7,500 training rows)."""
     boxes = boxed(solution)
     if not answer and not boxes:
         raise ValueError("no balanced \\boxed{...} in 'solution'")
@@ -341,7 +341,7 @@ def assert_tests(asserts, code, setup=""):
         bound |= {node.id} if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else set()
     unknown = loaded - bound
     if unknown:
-        raise ValueError(f"asserts that are not all `expression == literal` use what only the program defines: "
+        raise ValueError("asserts that are not all `expression == literal` use what only the program defines: "
                          f"{unknown}")
     return {"type": "check", **tests, "check": check}
 
@@ -1480,8 +1480,8 @@ def read_done(path, args, sampling, prompts):
                 raise ValueError(f"{path}: row {number}: not a row of an evaluation along training "
                                  f"({error!r})") from None
             if found != expected or key[1] not in known:
-                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: {found}, here "
-                                 f"{expected}"
+                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: "
+                                 f"{found}, here {expected}"
                                  + (", and it is not among these prompts" if key[1] not in known else ""))
             done.add(key)
     return done
@@ -1551,7 +1551,8 @@ def generate(args, rows, at_end):
     ends = end_ids(path, tokenizer)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    sampler = at_end.enter_context(contextlib.closing(Sampler(args)))
+    sampler = Sampler(args)
+    at_end.callback(sampler.close)
     for step, prompts in prompt_batches(args, tokenizer, first_step):
         ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
         done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
@@ -1632,8 +1633,7 @@ def check_arguments(parser, args):
     if unused:
         parser.error(f"no effect in this mode: {' '.join(unused)}")
     for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
-                      ("top_k", 0),
-                      ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
+                      ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
         if getattr(args, name) is not None and getattr(args, name) < low:
             parser.error(f"--{name.replace('_', '-')} must be at least {low}")
     if not args.temperature > 0 or not 0 < args.top_p <= 1:

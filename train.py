@@ -1141,8 +1141,7 @@ def resume(run, args):
     state = read_state(found[-1])
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
-             "samples_every",
-             "weights_dir", "share_gpu"}
+             "samples_every", "weights_dir", "share_gpu"}
     changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
                if name not in free and getattr(args, name, None) != then}
     if changed:
@@ -1834,8 +1833,8 @@ def check_arguments(parser, args):
         parser.error("--beta needs a reference model")
     at_least = {"ppo_epochs": 1, "minibatch_prompts": 1, "max_tokens": 1, "steps": 1, "save_every": 1, "keep_every": 1,
                 "stall_steps": 1, "microbatch_tokens": 1, "importance_max": 1, "warmup": 0, "keep_policies": 0,
-                "samples_every": 0, "beta": 0,
-                "entropy_bonus": 0, "weight_decay": 0, "clip_grad": 0, "lr_final": 0, "memory": 2}
+                "samples_every": 0, "beta": 0, "entropy_bonus": 0, "weight_decay": 0, "clip_grad": 0,
+                "lr_final": 0, "memory": 2}
     above = {"lr": 0, "value_lr": 0, "clip_low": 0, "clip_high": 0, "log_ratio_max": 0, "value_clip": 0}
     for name, low in (at_least | above).items():
         found = getattr(args, name)

@@ -708,6 +708,16 @@ def start_ranks(args):
     all_ranks(torch.device(args.device).type)
 
 
+def leave_ranks():
+    """End this process, after all ranks' work. Gloo's threads outlive their group, and one that releases a tensor while
+    the interpreter ends would abort the process; so the interpreter's own end is left out."""
+    dist.barrier()
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 @functools.cache
 def all_ranks(device_type):
     """The mesh of all ranks. Made once, by all of them together."""
@@ -1783,9 +1793,8 @@ def main():
         if args.memory:
             return print_memory(args)
         train(args)
-        if RANKS > 1:  # all together, and before the interpreter ends under the group's threads
-            dist.barrier()
-            dist.destroy_process_group()
+        if RANKS > 1:
+            leave_ranks()
     except (ValueError, OSError, safetensors.SafetensorError) as error:
         print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

@@ -1109,6 +1109,37 @@ def read_rows(lines, stage, needed=(), source=""):
         yield number, row
 
 
+def rows_in(stream):
+    """How many rows a file has from where it stands; None for a pipe."""
+    if not stream.seekable():
+        return None
+    start = stream.tell()
+    count = sum(not line.isspace() for line in stream)
+    stream.seek(start)
+    return count
+
+
+def progress(stage, total, shown=True, unit="row"):
+    """tqdm's bar on a terminal; a line a minute in a log, or where the length is not known: input from another stage,
+    which may have a bar of its own."""
+    from tqdm import tqdm
+    bar = sys.stderr.isatty() and total is not None
+    every = BAR_S if bar else LINE_S
+    form = {"unit": unit, "dynamic_ncols": True} if bar else {"unit": unit, "ncols": 0, "file": Lines()}
+    return tqdm(total=total, desc=stage, disable=not shown, delay=every, mininterval=every, miniters=1, **form)
+
+
+BAR_S, LINE_S = 0.5, 60
+
+
+class Lines:
+    """What tqdm draws, a line each."""
+
+    def write(self, text):
+        if text.strip():
+            print(("\r\x1b[K" if sys.stderr.isatty() else "") + text.strip(), file=sys.stderr)  # over another's bar
+
+
 def at_row(number, row, what, source=""):
     """A BadRow that says which row it is about."""
     return BadRow(f"{source}row {number}, task_id {shown(row.get('task_id'))}: {what}")

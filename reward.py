@@ -47,13 +47,14 @@ import itertools
 import math
 import operator
 import queue
+import stat
 import subprocess
 import threading
 import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, at_row, nothing_came, read_rows
+from advantages import BadRow, at_row, nothing_came, progress, read_rows, rows_in
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -121,10 +122,12 @@ def run(settings, out):
     start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
     grader = Grader(settings)
     arrived, pending = queue.Queue(maxsize=8), collections.deque()
-    threading.Thread(target=read_ahead, args=(sys.stdin.buffer, arrived), daemon=True).start()
     gone = select.poll()
     gone.register(out, select.POLLERR)
     ended = failure = None
+    total = rows_in(sys.stdin.buffer)  # None in the loop, between two pipes: the last stage has its bar there
+    bar = progress("reward.py", total, total is not None or not stat.S_ISFIFO(os.fstat(out.fileno()).st_mode))
+    threading.Thread(target=read_ahead, args=(sys.stdin.buffer, arrived), daemon=True).start()
     try:
         while not (ended and not pending):
             # take in what has arrived (a bounded number of rows ahead), give out what is ready, in order
@@ -154,6 +157,8 @@ def run(settings, out):
                     counts.update(rewarded["verdicts"])
                     samples += len(futures)
                     written += 1
+                    bar.set_postfix_str(f"{samples} samples", refresh=False)
+                    bar.update()
             if gone.poll(0):
                 raise BrokenPipeError
         if failure:
@@ -161,6 +166,7 @@ def run(settings, out):
         if not written:
             nothing_came()
     finally:
+        bar.close()
         grader.close()
         seconds = time.monotonic() - start
         print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "

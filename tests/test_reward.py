@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -554,6 +555,34 @@ def test_filter_keeps_the_order_and_grades_once():
     status, out, err = filter_rows(rows, "--workers", "3")
     assert status == 0 and [r["task_id"] for r in out] == [r["task_id"] for r in rows]
     assert all(r["correct"] == [True, False] for r in out) and "21 seen before" in err
+
+
+def test_progress(tmp_path):
+    """Of a stage that a person waits for: a bar on a terminal, lines in a log; in the loop, nothing but the summary."""
+    given, said = tmp_path / "c.jsonl", {}
+    given.write_text("\n".join(json.dumps(code_row(CALL, f"import time\ntime.sleep(0.3)\ndef f(x): return x + 1  # {i}")) for i in range(5)) + "\n")
+    often = [sys.executable, "-c", "import advantages, reward; advantages.LINE_S = 0.2; reward.main()", "--workers", "1"]
+    for name, stdin, stdout in ("terminal", given, tmp_path / "r.jsonl"), ("log", given, tmp_path / "r.jsonl"), \
+            ("to a pipe", given, None), ("from a pipe", None, tmp_path / "r.jsonl"), ("loop", None, None):
+        ours, theirs = os.openpty() if name == "terminal" else os.pipe()
+        if name == "terminal":
+            termios.tcsetwinsize(theirs, (24, 100))
+        with given.open("rb") as file, open(stdout or os.devnull, "wb") as out:
+            process = subprocess.Popen(often, cwd=ROOT, stdin=file if stdin else subprocess.PIPE, stdout=out if stdout else subprocess.PIPE, stderr=theirs)
+            os.close(theirs)
+            if not stdin:
+                process.stdin.write(file.read())
+                process.stdin.close()
+        said[name] = b""
+        with contextlib.suppress(OSError):  # a terminal's end
+            while chunk := os.read(ours, 1 << 16):
+                said[name] += chunk
+        os.close(ours)
+        assert process.wait(60) == 0 and b"5 rows, 5 samples" in said[name]
+    shown = {name: [part for part in re.split("[\r\n]+", text.decode()) if "samples]" in part] for name, text in said.items()}
+    assert all(last in shown[name][-1] and "5 samples]" in shown[name][-1] for name, last in
+               (("terminal", "| 5/5 ["), ("log", "100% 5/5 ["), ("to a pipe", "100% 5/5 ["), ("from a pipe", "reward.py: 5row [")))
+    assert len(shown["log"]) >= 3 and b"\r" not in said["log"] and shown["loop"] == []
 
 
 def test_filter_streams():

@@ -44,6 +44,7 @@ import weakref
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -66,15 +67,655 @@ import advantages
 from advantages import STEP, BadRow, at_row, read_rows
 from generate import check_checkpoint, check_device, load_tokenizer
 
-# most logits held at a time: the loss's memory does not grow with T * V. Each slice reads the whole output layer
-LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
-CHECKED_AT_ONCE = 2**26  # bytes of a file that a thread checks
-AFTER_DAMAGE = ("Every checkpoint is complete before it has its name, so the disk or a copy damaged it: remove {} to "
-                "resume from the one before, if there is one, or start another --run")
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
 
-# ------------------------------------------------------------------------------------------------ log-probabilities
+# -------------------------------------------------------------------------------------------------------------- the run
+# From the models to the last step: Training.loop is the loop, rl_step below is what a step of it does to the policy.
+
+def main():
+    args = parse_arguments()
+    transformers.utils.logging.disable_progress_bar()
+    if args.init:
+        init_tiny(args.model, args.seed, args.init, args.dtype)
+        return
+    if args.benchmark:
+        from tests.benchmark_train import benchmark
+        return benchmark(args.model)
+    me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
+    try:
+        if args.memory:
+            return print_memory(args)
+        train(args)
+        if RANKS > 1:
+            leave_ranks()
+    except (ValueError, OSError, safetensors.SafetensorError) as error:
+        print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except FloatingPointError as error:
+        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command "
+              "goes on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup",
+              file=sys.stderr)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def train(args):
+    """Everything from the start, or the last checkpoint, of --run to its last step."""
+    if RANKS > 1:
+        start_ranks(args)
+    for path in {args.model, args.reference_model or args.model} - {"none"}:
+        check_checkpoint(path)
+    if RANKS == 1:
+        check_device(args.device)
+    if RANK == 0 and args.device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(args.device).total_memory
+        check_memory(AutoConfig.from_pretrained(args.model), args, RANKS, total)
+    training = Training(args)
+    try:
+        training.loop()
+    finally:
+        if RANK == 0:
+            leave_home(training.home, args.run)
+
+
+class Training:
+    """A run after `step` updates: its models and optimizers; the prompts `seen` and `solved`, and `grew`, the last step
+    after which more were solved. A new object is --run's start, or its last checkpoint."""
+
+    def __init__(self, args):
+        self.args, self.run, self.sft = args, args.run, args.loss == "sft"
+        self.locked = lock(args.run) if RANK == 0 else None  # as long as this object lives
+        self.step, self.solved, self.seen, self.grew = 0, set(), set(), 0
+        checkpoint_path = from_rank_0(lambda: resume(args.run, args))
+        self.resumed = checkpoint_path is not None
+        self.policy, self.reference, self.value, self.others = build(args, checkpoint_path or args.model)
+        self.modules = {"policy": self.policy} | ({"value": self.value} if self.value else {})
+        self.optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args)
+                           for name, module in self.modules.items()}
+        if self.resumed:
+            self.restore(read_state(checkpoint_path))
+        elif args.share_gpu:
+            for name, module in self.modules.items():
+                first_moments(module, self.optimizers[name])
+        self.home = from_rank_0(lambda: weights_home(args, self.policy.model))
+
+    def loop(self):
+        """Read the rows of a step, update, log, publish."""
+        args, run = self.args, self.run
+        if args.keep_every and RANK == 0:
+            check_room(run, self.policy.model, args)
+        publish_s = None if self.resumed else self.pass_on(True)
+        if self.over():
+            return end(run, self.step, args)
+        (run / "rollouts").mkdir(exist_ok=True)
+        tensorboard = open_tensorboard(run, self.step) if args.tensorboard and RANK == 0 else None
+        bar = tqdm(total=args.steps, initial=self.step, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True,
+                   disable=RANK > 0)
+        with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
+            gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
+            arriving = rows_from(read_rows(sys.stdin.buffer, "sft" if self.sft else "train"), self.step, run)
+            while not self.over():
+                started = time.perf_counter()
+                rows = from_rank_0(lambda: read_step(arriving, self.step, self.sft, self.policy.vocabulary))
+                if rows is None and args.steps is None:
+                    break
+                if rows is None:
+                    raise ValueError(f"the input ended after {self.step} of {args.steps} steps")
+                arrived = time.perf_counter()
+                metrics = self.learn(rows)
+                if RANK == 0:
+                    check_held(self.locked, run)
+                    write_rows(run, self.step, rows, args)
+                # publish_s: of the weights that the step started with
+                metrics |= speed(started, arrived, rows, args) | {"publish_s": publish_s}
+                record(metrics_file, tensorboard, self.step, metrics)
+                self.step += 1
+                save = self.step % args.save_every == 0 or self.over()
+                # last, so that a checkpoint never lacks the records of its steps
+                if save or to_keep(self.step, args) or not self.sft:  # no one samples in the middle of a warm-up
+                    publish_s = self.pass_on(save)
+                show(bar, metrics, self.sft)
+        if args.steps is None and not (run / f"policy-{self.step:06d}" / "trainer.pt").exists():
+            self.pass_on(True)
+        if self.saturated():
+            end(run, self.step, args)
+        elif RANK == 0:
+            wait_for_end(sys.stdin.buffer)
+
+    def learn(self, rows):
+        """The updates of one step. Returns its metrics."""
+        batch = Batch(rows, self.sft, self.args.device)
+        if self.sft:
+            return sft_step(batch, self.step, self.policy, self.optimizers["policy"], self.args)
+        before = len(self.solved)
+        metrics = row_metrics(rows, self.step, self.solved, self.seen)
+        if len(self.solved) > before:
+            self.grew = self.step + 1
+        metrics |= rl_step(batch, self.step, self.policy, self.reference, self.value, self.optimizers, self.args)
+        say_mismatch(self.step, metrics["mismatch_mean"])
+        return metrics
+
+    def pass_on(self, save):
+        """Publish the weights; then, while the next step is sampled, keep what a resumption needs. Returns the seconds
+        until the sampler could go on."""
+        started = time.perf_counter()
+        published = publish(self.home, self.step, self.policy, self.others, self.args)
+        seconds = time.perf_counter() - started
+        if save:
+            state = self.state()
+            if RANK == 0:
+                save_state(published, self.step, state, self.args)
+        if RANK == 0:
+            if to_keep(self.step, self.args):
+                keep(self.run, published)
+            remove_old(self.home, self.step, self.args)
+        return seconds
+
+    def saturated(self):
+        return self.args.stall_steps is not None and self.step - self.grew >= self.args.stall_steps
+
+    def over(self):
+        return self.args.steps is not None and self.step >= self.args.steps or self.saturated()
+
+    def state(self):
+        """All that the same command needs to go on, beside the published weights."""
+        return {"step": self.step, "solved": sorted(self.solved), "seen": sorted(self.seen), "grew": self.grew,
+                "weights": weights_of(self.policy.model) if self.args.dtype != "float32" else None,
+                "value": weights_of(self.value) if self.value else None,
+                "optimizers": {name: moments_of(module, self.optimizers[name])
+                               for name, module in self.modules.items()},
+                "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
+                         for name, v in vars(self.args).items()}}
+
+    def restore(self, state):
+        self.step, self.solved, self.seen = state["step"], set(state["solved"]), set(state["seen"])
+        self.grew = state.get("grew", self.step)
+        if state["weights"]:  # more exact than the published ones
+            load_weights(self.policy.model, state["weights"])
+        if self.value:
+            load_weights(self.value, state["value"])
+        for name, module in self.modules.items():
+            load_moments(module, self.optimizers[name], state["optimizers"][name])
+
+
+def end(run, step, args):
+    """The run is over before its input is. What comes all the same is read, since no stage is to fail for want of a
+    reader; a sampler that waits for more weights is told by the link RUN/complete to the last ones."""
+    if RANK:
+        return
+    stalled = args.steps is None or step < args.steps
+    print(f"train.py: {run} is complete: {step} steps"
+          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""),
+          file=sys.stderr)
+    if stalled:
+        replace_link(run / "complete", f"policy-{step:06d}")
+    unused = sum(not line.isspace() for line in sys.stdin.buffer)
+    if unused and not stalled:
+        print(f"train.py: {unused} rows came all the same, and were not used", file=sys.stderr)
+
+
+def wait_for_end(stream, seconds=60):
+    """After the last step the stages before close their output, but not at once, and who is left by its reader
+    meanwhile fails. Waits for the end of the input, or for a row too many, or `seconds`."""
+    try:
+        ready = select.select([stream], [], [], seconds)[0]
+    except OSError:  # no file of the system's: no one waits behind it
+        return
+    if ready:
+        stream.read1()
+
+
+# ----------------------------------------------------------------------------------------------------------- the update
+# rl_step: which samples an update sees and what it weighs them with. A new loss is a branch of sample_losses, a new
+# term of it two lines in policy_update.
+
+def rl_step(batch, step, policy, reference, value, optimizers, args):
+    """All updates of one step: --ppo-epochs passes over its groups, an update for every minibatch. Returns its
+    metrics."""
+    if batch.off_policy and (value or args.old_logprobs == "recomputed"):
+        raise ValueError(f"{batch.estimator} has its ratios to the sampler, and its baseline, inside: "
+                         "no --value-lr, no --old-logprobs recomputed")
+    # log-probabilities that stay fixed during the step
+    everything, budget = range(len(batch.tokens)), args.microbatch_tokens
+    ref = batch.all_logprobs(reference, everything, budget) if reference else None
+    old = batch.sampler
+    if args.old_logprobs == "recomputed" and args.ppo_epochs * len(minibatches(batch, step, 0, args)) > 1:
+        old = batch.all_logprobs(policy, everything, budget)
+    baseline = value_baseline(batch, value) if value else None
+    advantage = baseline.advantage if value else batch.advantages
+
+    seen = defaultdict(list)  # what the updates saw of the samples they used
+    for epoch in range(args.ppo_epochs):
+        for groups in minibatches(batch, step, epoch, args):
+            if value:
+                seen["value_loss"].append(value_update(batch, step, groups, baseline, value, optimizers["value"], args))
+            used = advantages_of(batch, groups, advantage, policy, args)
+            if used:  # else there is nothing to learn from these groups, and Adam is not stepped on a zero gradient
+                policy_update(batch, step, groups, used, ref, old, policy, optimizers["policy"], seen, args)
+    return update_metrics(batch, ref, seen, args)
+
+
+def advantages_of(batch, groups, advantage, policy, args):
+    """{sample: advantage} of the samples of `groups` that have a gradient. advantage: (B,), as the step began."""
+    samples = batch.samples_of(groups)
+    A = advantage[samples]
+    if batch.off_policy:
+        current = batch.all_logprobs(policy, samples, args.microbatch_tokens)[samples]
+        A = off_policy_advantages(batch, groups, samples, current, args)
+    if args.mask_truncated:
+        A = A * batch.stopped[samples]
+    # without advantage there is a gradient only of the KL or the entropy
+    return {i: a for i, a in zip(samples, A.tolist()) if a != 0 or args.beta or args.entropy_bonus}
+
+
+def policy_update(batch, step, groups, used, ref, old, policy, optimizer, seen, args):
+    """One update of the policy on `used`, {sample: advantage}, of `groups`. What it saw is added to `seen`."""
+    tokens = batch.mask[batch.samples_of(groups)].sum()
+    total, current = torch.zeros_like(tokens), torch.zeros_like(batch.mask)
+    # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
+    own = args.old_logprobs == "recomputed" and not seen["loss"]
+    for micro, weight in batch.microbatches(used, policy, args.microbatch_tokens):
+        lp, entropy = batch.logprobs(policy, micro, entropy=args.entropy_bonus > 0)  # (b, T)
+        mask, sampler = batch.mask[micro, :lp.shape[1]], batch.sampler[micro, :lp.shape[1]]
+        losses = sample_losses(lp, lp.detach() if own else old[micro, :lp.shape[1]], sampler,
+                               lp.new_tensor([used[i] for i in micro]), mask, args, batch.off_policy)
+        if args.beta:
+            anchor = (ref if args.kl_to == "reference" else batch.sampler)[micro, :lp.shape[1]]
+            losses = losses + args.beta / batch.n * length_norm(kl_estimate(lp, anchor) * mask, mask, args)
+        loss = losses.sum() / len(groups)
+        if args.entropy_bonus:
+            loss = loss - args.entropy_bonus * (entropy * mask).sum() / tokens
+        refuse_nonfinite("loss", loss.item(), step, batch, micro)
+        (RANKS * weight * loss).backward()  # FSDP averages over ranks, where the loss is a sum
+
+        total += weight * loss.detach()
+        current[micro, :lp.shape[1]] += weight * lp.detach()
+    samples = list(used)
+    current, mask, sampler = over_ranks(current)[samples], batch.mask[samples], batch.sampler[samples]
+    rho = ratio(current, current if own else old[samples], mask, args)
+    seen["ratio"].append(rho[mask.bool()] if args.ratio == "token" else rho.flatten())
+    seen["kl_behaviour"].append((kl_estimate(sampler, current) * mask).sum(1))
+    if not seen["loss"]:
+        seen["mismatch"].append((current - sampler)[mask.bool()].abs())
+    seen["loss"].append(over_ranks(total)[None])
+    seen["grad_norm"].append(torch.tensor([update(optimizer, policy, step, batch, samples, args)]))
+
+
+def update_metrics(batch, ref, seen, args):
+    """Means, or the largest, of what the updates of a step saw."""
+    def of(name, reduce=torch.mean):  # None: no sample was used
+        return reduce(torch.cat(seen[name])).item() if seen[name] else None
+
+    def outside(rho):
+        return ((rho > 1 + args.clip_high) | (rho < 1 - args.clip_low)).float().mean()
+    return {
+        # under the policy that sampled: an unbiased estimate of its KL to the reference, in nats a completion
+        "kl_ref": None if ref is None else ((batch.sampler - ref) * batch.mask).sum(1).mean().item(),
+        "loss": of("loss"), "grad_norm": of("grad_norm"), "value_loss": of("value_loss"), "updates": len(seen["loss"]),
+        "clip_share": of("ratio", outside) if args.loss == "ppo" else None, "ratio_max": of("ratio", torch.max),
+        "kl_behaviour": of("kl_behaviour"), "mismatch_mean": of("mismatch"), "mismatch_max": of("mismatch", torch.max)}
+
+
+def off_policy_advantages(batch, groups, samples, lp, args):
+    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities
+    lp (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by
+    --importance-max."""
+    rows = [batch.rows[g] for g in groups]
+    low, high = -args.log_ratio_max, math.log(args.importance_max)
+    if args.loss == "ppo":
+        low, high = math.log(1 - args.clip_low), math.log(1 + args.clip_high)
+    log_ratio = ((lp - batch.sampler[samples]) * batch.mask[samples]).double().sum(1).clamp(low, high)
+    values = advantages.ESTIMATORS[rows[0]["estimator"]](
+        np.array([row["rewards"] for row in rows]), rows[0]["k"], votes=np.array([row["votes"] for row in rows]),
+        log_ratio=log_ratio.view(len(rows), -1).cpu().numpy())  # (G, n)
+    return torch.tensor(values, dtype=torch.float32, device=lp.device).flatten()
+
+
+def minibatches(batch, step, epoch, args):
+    """Whole groups in a seeded order, --minibatch-prompts at a time (default: all at once)."""
+    groups = list(range(len(batch.rows)))
+    size = args.minibatch_prompts or len(groups)
+    if size < len(groups):
+        random.Random(f"{args.seed}/{step}/{epoch}").shuffle(groups)
+    return [sorted(groups[i:i + size]) for i in range(0, len(groups), size)]
+
+
+def update(optimizer, module, step, batch, samples, args):
+    """Clip the gradient, set the learning rate of `step`, update, free the gradient. Returns the norm before
+    clipping."""
+    norm = whole(torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf))
+    refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * lr_factor(step, args)
+    optimizer.step()
+    optimizer.zero_grad()
+    broken = not all(torch.isfinite(local(p)).all() for p in module.parameters())
+    if over_ranks(norm.new_tensor(float(broken))):
+        refuse_nonfinite("largest weight after the update", math.nan, step, batch, samples)
+    return norm.item()
+
+
+def refuse_nonfinite(what, number, step, batch, samples):
+    """Raise FloatingPointError, with the rows that were in use, if `number` is NaN or infinite."""
+    if not math.isfinite(number):
+        rows = sorted({batch.rows[batch.group[i]]["task_id"] for i in samples})
+        raise FloatingPointError(f"the {what} of step {step} is {float(number)} (rows {', '.join(rows[:3])}"
+                                 f"{f' and {len(rows) - 3} more' if len(rows) > 3 else ''})")
+
+
+def lr_factor(step, args):
+    """Linear warm-up, then constant, linear or cosine decay to --lr-final of the peak at the last step."""
+    if step < args.warmup:
+        return (step + 1) / args.warmup
+    if args.schedule == "constant":
+        return 1.0
+    done = (step - args.warmup) / max(1, args.steps - args.warmup)
+    shape = 1 - done if args.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return args.lr_final + (1 - args.lr_final) * shape
+
+
+def sft_step(batch, step, policy, optimizer, args):
+    """Maximum likelihood of the completions, a mean over tokens. Returns the step's metrics."""
+    tokens, total = batch.mask.sum(), 0.0
+    for micro, weight in batch.microbatches(range(len(batch.tokens)), policy, args.microbatch_tokens):
+        loss = weight * -batch.logprobs(policy, micro)[0].sum() / tokens
+        refuse_nonfinite("loss", loss.item(), step, batch, micro)
+        (RANKS * loss).backward()  # FSDP averages over ranks, where the loss is a sum
+        total += loss.item()
+    return {"loss": over_ranks(tokens.new_tensor(total)).item(),
+            "grad_norm": update(optimizer, policy, step, batch, range(len(batch.tokens)), args)}
+
+
+# ------------------------------------------------------------------------------------------------------------- the loss
+
+def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
+    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts.
+
+    lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those
+    under which the samples were drawn; advantage (b,); mask (b, T).
+    --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
+        truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
+    --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
+    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left
+    out
+        where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
+    """
+    A = advantage[:, None]
+    rho = ratio(lp, old, mask, args)
+    if args.loss == "ppo" and not off_policy:
+        clipped = rho.clamp(1 - args.clip_low, 1 + args.clip_high)
+        weight = ratio(old, sampler, mask, args).clamp(max=args.importance_max)
+        per_token = -torch.minimum(rho * A, clipped * A) * weight  # (b, T) or (b, 1)
+        if args.ratio == "token":
+            per_token = per_token * mask
+    else:
+        per_token = -A * lp * mask
+        if off_policy and args.loss == "ppo":
+            per_token = per_token * ~torch.where(A > 0, rho > 1 + args.clip_high, rho < 1 - args.clip_low)
+        elif not off_policy:
+            per_token = per_token * rho.detach().clamp(max=args.importance_max)
+    return length_norm(per_token, mask, args)
+
+
+def ratio(numerator, denominator, mask, args):
+    """exp of the difference of log-probabilities, cut to +- --log-ratio-max: (b, T), or (b, 1) of whole completions."""
+    difference = (numerator - denominator) * mask
+    if args.ratio == "sequence":
+        difference = difference.sum(1, keepdim=True)
+    return difference.clamp(-args.log_ratio_max, args.log_ratio_max).exp()
+
+
+def length_norm(per_token, mask, args):
+    """(b, T) -> (b,): the sum (the papers'), GRPO's mean over the completion, or Dr. GRPO's sum over a constant."""
+    return per_token.sum(1) / {"sum": 1, "sequence-mean": mask.sum(1), "constant": args.max_tokens}[args.loss_norm]
+
+
+def kl_estimate(lp, other):
+    """Per-token estimate of KL(pi || other) from samples of pi, >= 0 and unbiased: exp(d) - 1 - d with d = log other -
+    log pi (Schulman's k3). In the loss, as in GRPO: the gradient of its mean is that of KL(other || pi)."""
+    d = other - lp
+    return d.exp() - 1 - d
+
+
+# ------------------------------------------------------------------------------------------------------- what is logged
+# A line of RUN/metrics.jsonl is row_metrics and what the update returned: a new number is one entry of either.
+
+def row_metrics(rows, step, solved, seen):
+    """What the rows say about the policy that drew them; `solved` and `seen` (sets of task_ids) are updated."""
+    k = rows[0]["k"]
+    rewards, scores, correct, votes, signal = (  # (P, n) each
+        np.array([row[key] for row in rows]) for key in ("rewards", "scores", "correct", "votes", "advantages"))
+    seen |= {row["task_id"] for row in rows}
+    solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
+    surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
+    return {
+        "lag": None if rows[0].get("policy_step") is None else step - rows[0]["policy_step"], "k": k,
+        "reload_s": rows[0].get("reload_s"),
+        "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
+        "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
+        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
+        # the same for all methods, whatever their k
+        "pass_at_n": correct.any(1).mean(), "maj_at_n": advantages.maj_at_k(correct, votes, correct.shape[1]).mean(),
+        "no_signal": (signal == 0).all(1).mean(),
+        "all_right": correct.all(1).mean(), "all_wrong": (~correct).all(1).mean(),
+        "solved": len(solved) / len(seen), "entropy": np.mean(surprisal),  # of the tokens that were drawn: unbiased
+        "length": np.mean([len(ids) for row in rows for ids in row["token_ids"]]),
+        "truncated": np.mean([reason == "length" for row in rows for reason in row["finish_reasons"]]),
+    }
+
+
+def speed(started, arrived, rows, args):
+    """Of a step that waited for its rows from `started` to `arrived`, and is done now."""
+    work, tokens = time.perf_counter() - arrived, sum(len(ids) for row in rows for ids in row["token_ids"])
+    return {"lr": args.lr * lr_factor(rows[0]["step"], args), "tokens": tokens, "wait_s": arrived - started,
+            "work_s": work, "tokens_per_s": tokens / work,
+            "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if args.device.startswith("cuda") else None}
+
+
+def record(metrics_file, tensorboard, step, metrics):
+    metrics = {"step": step} | {key: v if v is None or isinstance(v, int) else float(v) for key, v in metrics.items()}
+    metrics_file.write(json.dumps(metrics) + "\n")
+    metrics_file.flush()
+    if tensorboard:
+        for key, v in metrics.items():
+            if v is not None:
+                tensorboard.add_scalar(key, v, step)
+
+
+def show(bar, metrics, sft):
+    shown = {"loss": metrics["loss"]} if sft else {
+        "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
+        "entropy": metrics["entropy"], "lag": metrics["lag"]}
+    bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
+    bar.update()
+
+
+def open_tensorboard(run, first):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs a package that is not in requirements.txt: pip install "
+                         "tensorboard") from None
+    return SummaryWriter(run / "tensorboard", purge_step=first)
+
+
+def write_rows(run, step, rows, args):
+    """The rows of a step in RUN/rollouts, but those of a warm-up; now and then a look at some in RUN/samples.log."""
+    if args.loss != "sft":
+        with gzip.GzipFile(run / "rollouts" / f"step-{step:06d}.jsonl.gz", "wb", compresslevel=1, mtime=0) as file:
+            for row in rows:
+                file.write((json.dumps(row) + "\n").encode())
+    if args.samples_every and step % args.samples_every == 0:
+        log_samples(run / "samples.log", step, rows)
+
+
+def log_samples(path, step, rows):
+    """Three completions with their rewards, for a look at what the policy writes."""
+    with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:  # text may hold half a surrogate pair
+        for row in rows[:3]:
+            reward = (row.get("rewards") or [None])[0]
+            file.write(f"--- step {step}, {row['task_id']}, reward {reward}\n"
+                       f"{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
+# nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
+FOREIGN = 1.0
+
+
+def say_mismatch(step, mismatch):
+    """Say so, at every step, if the rows' log-probabilities are far from the policy's: they are of another model. It is
+    no error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is
+    learned."""
+    if RANK == 0 and mismatch is not None and mismatch > FOREIGN:
+        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the "
+              "policy's (mean over the samples used): did another model draw them?", file=sys.stderr)
+
+
+# ------------------------------------------------------------------------------------------------------------ the batch
+
+def rows_from(arriving, first, run):
+    """(number, row) of read_rows, without the rows of steps that RUN had already done when this process started: a
+    file, or a pipe without weights to follow, starts again from step 0. BadRow if there is nothing else."""
+    number, done, used = 0, 0, False
+    for number, row in arriving:
+        if not used and row["step"] < first:
+            done += 1
+            continue
+        if done and not used:
+            print(f"train.py: {done} rows of steps before {first} left out, which {run} has done", file=sys.stderr)
+        used = True
+        yield number, row
+    if not number:
+        raise BadRow("no row came in")
+    if not used:
+        raise BadRow(f"nothing to do: {run} has done {first} steps, and all {done} rows that came are of steps before "
+                     f"{first}. Other rows of the same step need another --run")
+
+
+def read_step(arriving, step, sft, vocabulary):
+    """The rows of `step`, in order of arrival; None at the end of the input. Raises BadRow for a row that cannot be
+    used and for an input that ends in mid-step."""
+    rows = []
+    for number, row in arriving:
+        try:
+            if row["step"] != step:
+                raise BadRow(f"a row of step {step} expected, found step {row['step']}")
+            check_row(row, rows[0] if rows else row, sft, vocabulary)
+        except BadRow as error:
+            raise at_row(number, row, error) from None
+        rows.append(row)
+        if len(rows) == row["step_prompts"]:
+            return rows
+    if rows:
+        raise BadRow(f"the input ended in step {step}: {len(rows)} of {rows[0]['step_prompts']} rows")
+    return None
+
+
+def check_row(row, first, sft, vocabulary):
+    """Raise BadRow if the update is not defined for a row, or if it is not of one kind with the `first` of its step."""
+    n = len(first["completions"])
+    if len(row["completions"]) != n:
+        raise BadRow(f"{len(row['completions'])} samples, but the other rows of the step have {n}")
+    if row["step_prompts"] != first["step_prompts"]:
+        raise BadRow(f"step_prompts {row['step_prompts']} within a step of {first['step_prompts']}")
+    highest = max(map(max, [row["prompt_token_ids"], *row["token_ids"]]))
+    if highest >= vocabulary:
+        raise BadRow(f"token ids in [0, {vocabulary}) expected, found {highest}: were they sampled by another model?")
+    if sft:
+        return
+    for key in ("estimator", "k"):
+        if row[key] != first[key]:
+            raise BadRow(f"{key} {row[key]!r} within a step of {first[key]!r}")
+    if row["k"] > n:
+        raise BadRow(f"k = {row['k']}, but there are n = {n} samples")
+    if list(map(len, row["token_ids"])) != list(map(len, row["logprobs"])):
+        raise BadRow("one log-probability a token expected")
+    sampling = row.get("sampling") or {}
+    drawn = {key: sampling.get(key) for key in ("temperature", "top_p", "top_k")}
+    if drawn["temperature"] not in (None, 1) or drawn["top_p"] not in (None, 1) or (drawn["top_k"] or 0) > 0:
+        words = ", ".join(f"{key} {value}" for key, value in drawn.items() if value is not None)
+        raise BadRow(f"sampled with {words}: the ratio is defined for temperature 1, top_p 1 and top_k 0 (off)")
+
+
+class Batch:
+    """The B = P * n samples of a step, flat and group after group, with padded (B, T) tensors on the policy's
+    device."""
+
+    def __init__(self, rows, sft, device):
+        def flat(key):
+            return [x for row in rows for x in row[key]]
+        self.rows, self.n, self.estimator = rows, len(rows[0]["completions"]), rows[0].get("estimator")
+        self.off_policy = self.estimator in advantages.USES_LOG_RATIO
+        self.prompts = [row["prompt_token_ids"] for row in rows]
+        self.group = [g for g, row in enumerate(rows) for _ in row["completions"]]
+        self.tokens = flat("token_ids")
+        self.mask = self.padded([[1.0] * len(ids) for ids in self.tokens], device)  # (B, T)
+        if not sft:
+            self.sampler = self.padded(flat("logprobs"), device)  # (B, T)
+            self.rewards = torch.tensor(flat("rewards"), dtype=torch.float32, device=device)  # (B,)
+            self.advantages = torch.tensor(flat("advantages"), dtype=torch.float32, device=device)  # (B,)
+            self.stopped = torch.tensor([reason == "stop" for reason in flat("finish_reasons")], device=device)  # (B,)
+
+    def samples_of(self, groups):
+        return [g * self.n + i for g in groups for i in range(self.n)]
+
+    @staticmethod
+    def padded(rows, device):
+        width = max(map(len, rows))
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
+
+    def microbatches(self, samples, policy, budget):
+        """This rank's [(list of samples, weight)]: the distinct (prompt, completion) pairs of a list hold at most
+        `budget` tokens, with the prompt counted once a list where the policy shares it, else as often as it is
+        computed, and with the padding. Identical completions of a group stay together: they are computed once. The
+        weight is 1; or 0 on a rank that repeats a list because the others have one more, as all must take part in every
+        pass."""
+        def whole(i):
+            return len(self.prompts[self.group[i]]) + len(self.tokens[i])
+
+        def order(i):
+            return (0 if policy.share_prompt else whole(i), self.group[i], len(self.tokens[i]), self.tokens[i])
+        if RANKS > 1:  # work for each
+            budget = min(budget, sum(map(whole, samples)) // RANKS)
+        micro, seen, pairs, cost, previous = [], None, 0, 0, None
+        for i in sorted(samples, key=order):
+            new = (self.group[i], self.tokens[i])
+            if new != previous:
+                pairs += 1
+                cost = (cost + (len(self.tokens[i]) if self.group[i] == seen else whole(i)) if policy.share_prompt else
+                        pairs * whole(i))
+                if not micro or cost > budget:
+                    micro.append([])
+                    pairs, cost = 1, whole(i)
+                seen, previous = self.group[i], new
+            micro[-1].append(i)
+        mine = [(some, 1.0) for some in micro[RANK::RANKS]]
+        return mine + [(micro[0], 0.0)] * (-(-len(micro) // RANKS) - len(mine))
+
+    def logprobs(self, policy, samples, entropy=False):
+        """(b, T) log-probabilities (and entropies) of `samples` under `policy`: each distinct completion of a group
+        goes through the model once, and its result to every copy."""
+        groups, distinct = {}, {}
+        copies = [distinct.setdefault((self.group[i], tuple(self.tokens[i])), len(distinct)) for i in samples]
+        group = [groups.setdefault(g, len(groups)) for g, _ in distinct]
+        lp, ent = policy([self.prompts[g] for g in groups], [list(ids) for _, ids in distinct], group, entropy)
+        return lp[copies], ent[copies] if entropy else None
+
+    @torch.no_grad()
+    def all_logprobs(self, policy, samples, budget):
+        """(B, T) log-probabilities without a graph; 0 for samples that are not in `samples`."""
+        result = torch.zeros_like(self.mask)
+        for micro, weight in self.microbatches(samples, policy, budget):
+            lp, _ = self.logprobs(policy, micro)
+            result[micro, :lp.shape[1]] += weight * lp
+        return over_ranks(result)
+
+
+# ---------------------------------------------------------------------------------------------------- log-probabilities
+
+# most logits held at a time: the loss's memory does not grow with T * V. Each slice reads the whole output layer
+LOGITS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
+
 
 class Policy(torch.nn.Module):
     """A causal language model that returns the log-probabilities of completions. The prompt of a group is computed once
@@ -91,6 +732,7 @@ class Policy(torch.nn.Module):
     def __init__(self, model, share_prompt=True, dtype=torch.float32):
         super().__init__()
         self.model, self.share_prompt, self.dtype = model, share_prompt, dtype
+        self.vocabulary = model.config.get_text_config().vocab_size
 
     def forward(self, prompts, completions, group, entropy=False):
         with autocast(self.model.device, self.dtype):
@@ -206,231 +848,7 @@ def by_length(completions):
     return lists
 
 
-# ------------------------------------------------------------------------------------------------------- the batch
-
-def rows_from(arriving, first, run):
-    """(number, row) of read_rows, without the rows of steps that RUN had already done when this process started: a
-    file, or a pipe without weights to follow, starts again from step 0. BadRow if there is nothing else."""
-    number, done, used = 0, 0, False
-    for number, row in arriving:
-        if not used and row["step"] < first:
-            done += 1
-            continue
-        if done and not used:
-            print(f"train.py: {done} rows of steps before {first} left out, which {run} has done", file=sys.stderr)
-        used = True
-        yield number, row
-    if not number:
-        raise BadRow("no row came in")
-    if not used:
-        raise BadRow(f"nothing to do: {run} has done {first} steps, and all {done} rows that came are of steps before "
-                     f"{first}. Other rows of the same step need another --run")
-
-
-def read_step(arriving, step, sft, vocabulary):
-    """The rows of `step`, in order of arrival; None at the end of the input. Raises BadRow for a row that cannot be
-    used and for an input that ends in mid-step."""
-    rows = []
-    for number, row in arriving:
-        try:
-            if row["step"] != step:
-                raise BadRow(f"a row of step {step} expected, found step {row['step']}")
-            check_row(row, rows[0] if rows else row, sft, vocabulary)
-        except BadRow as error:
-            raise at_row(number, row, error) from None
-        rows.append(row)
-        if len(rows) == row["step_prompts"]:
-            return rows
-    if rows:
-        raise BadRow(f"the input ended in step {step}: {len(rows)} of {rows[0]['step_prompts']} rows")
-    return None
-
-
-def check_row(row, first, sft, vocabulary):
-    """Raise BadRow if the update is not defined for a row, or if it is not of one kind with the `first` of its step."""
-    n = len(first["completions"])
-    if len(row["completions"]) != n:
-        raise BadRow(f"{len(row['completions'])} samples, but the other rows of the step have {n}")
-    if row["step_prompts"] != first["step_prompts"]:
-        raise BadRow(f"step_prompts {row['step_prompts']} within a step of {first['step_prompts']}")
-    highest = max(map(max, [row["prompt_token_ids"], *row["token_ids"]]))
-    if highest >= vocabulary:
-        raise BadRow(f"token ids in [0, {vocabulary}) expected, found {highest}: were they sampled by another model?")
-    if sft:
-        return
-    for key in ("estimator", "k"):
-        if row[key] != first[key]:
-            raise BadRow(f"{key} {row[key]!r} within a step of {first[key]!r}")
-    if row["k"] > n:
-        raise BadRow(f"k = {row['k']}, but there are n = {n} samples")
-    if list(map(len, row["token_ids"])) != list(map(len, row["logprobs"])):
-        raise BadRow("one log-probability a token expected")
-    sampling = row.get("sampling") or {}
-    drawn = {key: sampling.get(key) for key in ("temperature", "top_p", "top_k")}
-    if drawn["temperature"] not in (None, 1) or drawn["top_p"] not in (None, 1) or (drawn["top_k"] or 0) > 0:
-        words = ", ".join(f"{key} {value}" for key, value in drawn.items() if value is not None)
-        raise BadRow(f"sampled with {words}: the ratio is defined for temperature 1, top_p 1 and top_k 0 (off)")
-
-
-# nats a token. The engines' rounding makes 1e-5 in float32 and 0.03 in bfloat16; a lag adds what was learned
-FOREIGN = 1.0
-
-
-def say_mismatch(step, mismatch):
-    """Say so, at every step, if the rows' log-probabilities are far from the policy's: they are of another model. It is
-    no error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is
-    learned."""
-    if RANK == 0 and mismatch is not None and mismatch > FOREIGN:
-        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the "
-              "policy's (mean over the samples used): did another model draw them?", file=sys.stderr)
-
-
-class Batch:
-    """The B = P * n samples of a step, flat and group after group, with padded (B, T) tensors on the policy's
-    device."""
-
-    def __init__(self, rows, sft, device):
-        def flat(key):
-            return [x for row in rows for x in row[key]]
-        self.rows = rows
-        self.prompts = [row["prompt_token_ids"] for row in rows]
-        self.group = [g for g, row in enumerate(rows) for _ in row["completions"]]
-        self.tokens = flat("token_ids")
-        self.mask = self.padded([[1.0] * len(ids) for ids in self.tokens], device)  # (B, T)
-        if not sft:
-            self.sampler = self.padded(flat("logprobs"), device)  # (B, T)
-            self.rewards = torch.tensor(flat("rewards"), dtype=torch.float32, device=device)  # (B,)
-            self.advantages = torch.tensor(flat("advantages"), dtype=torch.float32, device=device)  # (B,)
-            self.stopped = torch.tensor([reason == "stop" for reason in flat("finish_reasons")], device=device)  # (B,)
-
-    @staticmethod
-    def padded(rows, device):
-        width = max(map(len, rows))
-        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
-
-    def microbatches(self, samples, policy, budget):
-        """This rank's [(list of samples, weight)]: the distinct (prompt, completion) pairs of a list hold at most
-        `budget` tokens, with the prompt counted once a list where the policy shares it, else as often as it is
-        computed, and with the padding. Identical completions of a group stay together: they are computed once. The
-        weight is 1; or 0 on a rank that repeats a list because the others have one more, as all must take part in every
-        pass."""
-        def whole(i):
-            return len(self.prompts[self.group[i]]) + len(self.tokens[i])
-
-        def order(i):
-            return (0 if policy.share_prompt else whole(i), self.group[i], len(self.tokens[i]), self.tokens[i])
-        if RANKS > 1:  # work for each
-            budget = min(budget, sum(map(whole, samples)) // RANKS)
-        micro, seen, pairs, cost, previous = [], None, 0, 0, None
-        for i in sorted(samples, key=order):
-            new = (self.group[i], self.tokens[i])
-            if new != previous:
-                pairs += 1
-                cost = (cost + (len(self.tokens[i]) if self.group[i] == seen else whole(i)) if policy.share_prompt else
-                        pairs * whole(i))
-                if not micro or cost > budget:
-                    micro.append([])
-                    pairs, cost = 1, whole(i)
-                seen, previous = self.group[i], new
-            micro[-1].append(i)
-        mine = [(some, 1.0) for some in micro[RANK::RANKS]]
-        return mine + [(micro[0], 0.0)] * (-(-len(micro) // RANKS) - len(mine))
-
-    def logprobs(self, policy, samples, entropy=False):
-        """(b, T) log-probabilities (and entropies) of `samples` under `policy`: each distinct completion of a group
-        goes through the model once, and its result to every copy."""
-        groups, distinct = {}, {}
-        copies = [distinct.setdefault((self.group[i], tuple(self.tokens[i])), len(distinct)) for i in samples]
-        group = [groups.setdefault(g, len(groups)) for g, _ in distinct]
-        lp, ent = policy([self.prompts[g] for g in groups], [list(ids) for _, ids in distinct], group, entropy)
-        return lp[copies], ent[copies] if entropy else None
-
-    @torch.no_grad()
-    def all_logprobs(self, policy, samples, budget):
-        """(B, T) log-probabilities without a graph; 0 for samples that are not in `samples`."""
-        result = torch.zeros_like(self.mask)
-        for micro, weight in self.microbatches(samples, policy, budget):
-            lp, _ = self.logprobs(policy, micro)
-            result[micro, :lp.shape[1]] += weight * lp
-        return over_ranks(result)
-
-
-# --------------------------------------------------------------------------------------------------------- the loss
-
-def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
-    """The surrogate of each sample, (b,), to be summed over a group and averaged over prompts.
-
-    lp (b, T): current log-probabilities, with the graph; old: those in the denominator of the ratio; sampler: those
-    under which the samples were drawn; advantage (b,); mask (b, T).
-    --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
-        truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
-    --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
-    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left
-    out
-        where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
-    """
-    A = advantage[:, None]
-    rho = ratio(lp, old, mask, args)
-    if args.loss == "ppo" and not off_policy:
-        clipped = rho.clamp(1 - args.clip_low, 1 + args.clip_high)
-        weight = ratio(old, sampler, mask, args).clamp(max=args.importance_max)
-        per_token = -torch.minimum(rho * A, clipped * A) * weight  # (b, T) or (b, 1)
-        if args.ratio == "token":
-            per_token = per_token * mask
-    else:
-        per_token = -A * lp * mask
-        if off_policy and args.loss == "ppo":
-            per_token = per_token * ~torch.where(A > 0, rho > 1 + args.clip_high, rho < 1 - args.clip_low)
-        elif not off_policy:
-            per_token = per_token * rho.detach().clamp(max=args.importance_max)
-    return length_norm(per_token, mask, args)
-
-
-def ratio(numerator, denominator, mask, args):
-    """exp of the difference of log-probabilities, cut to +- --log-ratio-max: (b, T), or (b, 1) of whole completions."""
-    difference = (numerator - denominator) * mask
-    if args.ratio == "sequence":
-        difference = difference.sum(1, keepdim=True)
-    return difference.clamp(-args.log_ratio_max, args.log_ratio_max).exp()
-
-
-def length_norm(per_token, mask, args):
-    """(b, T) -> (b,): the sum (the papers'), GRPO's mean over the completion, or Dr. GRPO's sum over a constant."""
-    return per_token.sum(1) / {"sum": 1, "sequence-mean": mask.sum(1), "constant": args.max_tokens}[args.loss_norm]
-
-
-def kl_estimate(lp, other):
-    """Per-token estimate of KL(pi || other) from samples of pi, >= 0 and unbiased: exp(d) - 1 - d with d = log other -
-    log pi (Schulman's k3). In the loss, as in GRPO: the gradient of its mean is that of KL(other || pi)."""
-    d = other - lp
-    return d.exp() - 1 - d
-
-
-def minibatches(batch, step, epoch, args):
-    """Whole groups in a seeded order, --minibatch-prompts at a time (default: all at once)."""
-    groups = list(range(len(batch.rows)))
-    size = args.minibatch_prompts or len(groups)
-    if size < len(groups):
-        random.Random(f"{args.seed}/{step}/{epoch}").shuffle(groups)
-    return [sorted(groups[i:i + size]) for i in range(0, len(groups), size)]
-
-
-def off_policy_advantages(batch, groups, samples, lp, args):
-    """(G * n,) advantages of an off-policy estimator for `groups` and their `samples`, at the current log-probabilities
-    lp (G * n, T). The ratios of whole completions are clipped first: as PPO does, or, for pg, from above by
-    --importance-max."""
-    rows = [batch.rows[g] for g in groups]
-    low, high = -args.log_ratio_max, math.log(args.importance_max)
-    if args.loss == "ppo":
-        low, high = math.log(1 - args.clip_low), math.log(1 + args.clip_high)
-    log_ratio = ((lp - batch.sampler[samples]) * batch.mask[samples]).double().sum(1).clamp(low, high)
-    values = advantages.ESTIMATORS[rows[0]["estimator"]](
-        np.array([row["rewards"] for row in rows]), rows[0]["k"], votes=np.array([row["votes"] for row in rows]),
-        log_ratio=log_ratio.view(len(rows), -1).cpu().numpy())  # (G, n)
-    return torch.tensor(values, dtype=torch.float32, device=lp.device).flatten()
-
-
-# ------------------------------------------------------------------------------------------------------- the update
+# --------------------------------------------------------------------------------------------- the value model and Adam
 
 class Value(torch.nn.Module):
     """V(x), the value of a prompt: a scalar head on a backbone of its own (Tang et al. App. A.4)."""
@@ -452,10 +870,43 @@ class Value(torch.nn.Module):
         return torch.nn.functional.linear(last.float(), self.head.weight.float(), self.head.bias.float())
 
 
+class Baseline(NamedTuple):
+    """What the value model makes of a step before its updates."""
+    target: torch.Tensor     # (B,) R, what V is to become
+    before: torch.Tensor     # (P, 1) V
+    advantage: torch.Tensor  # (B,)
+
+
+@torch.no_grad()
+def value_baseline(batch, value):
+    """A_i = R_i - V(x). The mean objective is (1/n) sum_i r_i; the R_i of a k-sample objective, which is its
+    estimator's value for the sample, is not divided (Tang et al. App. A.4)."""
+    before = value(batch.prompts)
+    target, scale = (batch.rewards, batch.n) if batch.estimator == "rloo" else (batch.advantages, 1)
+    return Baseline(target, before, (target - before[batch.group, 0]) / scale)
+
+
+def value_update(batch, step, groups, baseline, value, optimizer, args):
+    """One update of the value model on `groups`. Returns its losses (G * n,)."""
+    losses = value_losses(value([batch.prompts[g] for g in groups]), baseline.before[groups],
+                          baseline.target.view(-1, batch.n)[groups], args.value_clip)  # (G, n)
+    losses.mean().backward()
+    update(optimizer, value, step, batch, batch.samples_of(groups), args)
+    return losses.detach().flatten()
+
+
 def value_losses(value, old, target, clip):
     """1/2 max((V - R)^2, (clip(V, V_old - alpha, V_old + alpha) - R)^2), elementwise (Tang et al. App. A.4)."""
     clipped = torch.minimum(torch.maximum(value, old - clip), old + clip)
     return 0.5 * torch.maximum((value - target) ** 2, (clipped - target) ** 2)
+
+
+def adam(module, lr, args):
+    kind = Adam8bit
+    if args.adam_bits == 32:  # not fused, a step on a GPU makes another copy of the moments for a while
+        kind = functools.partial(torch.optim.AdamW, fused=args.device.startswith("cuda") or None)
+    return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
+                weight_decay=args.weight_decay)
 
 
 class Adam8bit(torch.optim.Optimizer):
@@ -534,164 +985,93 @@ class Adam8bit(torch.optim.Optimizer):
                          for name, x in state.items()}
 
 
-def sft_step(batch, step, policy, optimizer, args):
-    """Maximum likelihood of the completions, a mean over tokens. Returns the step's metrics."""
-    tokens, total = batch.mask.sum(), 0.0
-    for micro, weight in batch.microbatches(range(len(batch.tokens)), policy, args.microbatch_tokens):
-        loss = weight * -batch.logprobs(policy, micro)[0].sum() / tokens
-        refuse_nonfinite("loss", loss.item(), step, batch, micro)
-        (RANKS * loss).backward()  # FSDP averages over ranks, where the loss is a sum
-        total += loss.item()
-    return {"loss": over_ranks(tokens.new_tensor(total)).item(),
-            "grad_norm": update(optimizer, policy, step, batch, range(len(batch.tokens)), args)}
+def first_moments(module, optimizer):
+    """All of Adam's memory before the first update: a sampler that shares the GPU starts with what is left of it."""
+    second = "exp_avg_rms" if isinstance(optimizer, Adam8bit) else "exp_avg_sq"
+    load_moments(module, optimizer, {
+        name: {"step": torch.tensor(0.0), "exp_avg": torch.zeros_like(p), second: torch.zeros_like(p)}
+        for name, p in module.named_parameters()})
 
 
-def rl_step(batch, step, policy, reference, value, optimizers, args):
-    """All updates of one step: --ppo-epochs passes over its groups, an update for every minibatch. Returns its
-    metrics."""
-    everything, budget, n = range(len(batch.tokens)), args.microbatch_tokens, len(batch.rows[0]["completions"])
-    estimator = batch.rows[0]["estimator"]
-    off_policy = estimator in advantages.USES_LOG_RATIO
-    if off_policy and (value or args.old_logprobs == "recomputed"):
-        raise ValueError(f"{estimator} has its ratios to the sampler, and its baseline, inside: "
-                         "no --value-lr, no --old-logprobs recomputed")
+# ---------------------------------------------------------------------------------------------- models on their devices
 
-    # log-probabilities that stay fixed during the step
-    ref = batch.all_logprobs(reference, everything, budget) if reference else None
-    old = batch.sampler
-    if args.old_logprobs == "recomputed" and args.ppo_epochs * len(minibatches(batch, step, 0, args)) > 1:
-        old = batch.all_logprobs(policy, everything, budget)
+def build(args, path):
+    """The policy with the weights at `path`, the reference and the value model (None without), and the files beside a
+    checkpoint's weights. A model is on its devices before the next is read; with several ranks, which divide each layer
+    as they take it from the host, as many ranks read at a time as the host's memory allows."""
+    precision, value_model = getattr(torch, args.dtype), None
+    others = {}
 
-    advantage = batch.advantages
-    if value:  # A_i = R_i - V(x); the mean objective is (1/n) sum_i r_i, a k-sample objective's R_i is not divided
-        with torch.no_grad():
-            value_old = value(batch.prompts)
-        target, scale = (batch.rewards, n) if estimator == "rloo" else (batch.advantages, 1)
-        advantage = (target - value_old[batch.group, 0]) / scale
-
-    seen = defaultdict(list)  # what the updates saw of the samples they used
-    for epoch in range(args.ppo_epochs):
-        for groups in minibatches(batch, step, epoch, args):
-            samples = [g * n + i for g in groups for i in range(n)]
-            if value:
-                losses = value_losses(value([batch.prompts[g] for g in groups]), value_old[groups],
-                                      target.view(-1, n)[groups], args.value_clip)  # (G, n)
-                losses.mean().backward()
-                update(optimizers["value"], value, step, batch, samples, args)
-                seen["value_loss"].append(losses.detach().flatten())
-            A = advantage[samples]
-            if off_policy:
-                current = batch.all_logprobs(policy, samples, budget)[samples]
-                A = off_policy_advantages(batch, groups, samples, current, args)
-            if args.mask_truncated:
-                A = A * batch.stopped[samples]
-            used = dict(zip(samples, A.tolist()))
-            if not args.beta and not args.entropy_bonus:  # a sample without advantage has no gradient
-                used = {i: a for i, a in used.items() if a != 0}
-            if not used:
-                continue  # nothing to learn from these groups, and Adam is not stepped on a zero gradient
-            tokens = batch.mask[samples].sum()
-
-            total, current = torch.zeros_like(tokens), torch.zeros_like(batch.mask)
-            # recomputed, the first update's own pass is the denominator: its ratio is exactly 1
-            own = args.old_logprobs == "recomputed" and not seen["loss"]
-            for micro, weight in batch.microbatches(used, policy, budget):
-                lp, entropy = batch.logprobs(policy, micro, entropy=args.entropy_bonus > 0)  # (b, T)
-                mask, sampler = batch.mask[micro, :lp.shape[1]], batch.sampler[micro, :lp.shape[1]]
-                losses = sample_losses(lp, lp.detach() if own else old[micro, :lp.shape[1]], sampler,
-                                       lp.new_tensor([used[i] for i in micro]), mask, args, off_policy)
-                if args.beta:
-                    anchor = (ref if args.kl_to == "reference" else batch.sampler)[micro, :lp.shape[1]]
-                    losses = losses + args.beta / n * length_norm(kl_estimate(lp, anchor) * mask, mask, args)
-                loss = losses.sum() / len(groups)
-                if args.entropy_bonus:
-                    loss = loss - args.entropy_bonus * (entropy * mask).sum() / tokens
-                refuse_nonfinite("loss", loss.item(), step, batch, micro)
-                (RANKS * weight * loss).backward()  # FSDP averages over ranks, where the loss is a sum
-
-                total += weight * loss.detach()
-                current[micro, :lp.shape[1]] += weight * lp.detach()
-            current, mask, sampler = over_ranks(current)[list(used)], batch.mask[list(used)], batch.sampler[list(used)]
-            rho = ratio(current, current if own else old[list(used)], mask, args)
-            seen["ratio"].append(rho[mask.bool()] if args.ratio == "token" else rho.flatten())
-            seen["kl_behaviour"].append((kl_estimate(sampler, current) * mask).sum(1))
-            if not seen["loss"]:
-                seen["mismatch"].append((current - sampler)[mask.bool()].abs())
-            seen["loss"].append(over_ranks(total)[None])
-            seen["grad_norm"].append(torch.tensor([update(optimizers["policy"], policy, step, batch, used, args)]))
-
-    def of(name, reduce=torch.mean):  # None: no sample was used
-        return reduce(torch.cat(seen[name])).item() if seen[name] else None
-
-    def outside(rho):
-        return ((rho > 1 + args.clip_high) | (rho < 1 - args.clip_low)).float().mean()
-    return {
-        # under the policy that sampled: an unbiased estimate of its KL to the reference, in nats a completion
-        "kl_ref": ((batch.sampler - ref) * batch.mask).sum(1).mean().item() if reference else None,
-        "loss": of("loss"), "grad_norm": of("grad_norm"), "value_loss": of("value_loss"), "updates": len(seen["loss"]),
-        "clip_share": of("ratio", outside) if args.loss == "ppo" else None, "ratio_max": of("ratio", torch.max),
-        "kl_behaviour": of("kl_behaviour"), "mismatch_mean": of("mismatch"), "mismatch_max": of("mismatch", torch.max)}
+    def policy_of(path, trains):
+        if RANKS == 1:  # what trains has float32 master weights
+            model = load_model(path, dtype=torch.float32 if trains else precision).to(args.device)
+        else:
+            model = load_model(path, dtype="auto" if trains else precision)
+        model.requires_grad_(trains)
+        if trains:
+            if RANK == 0:
+                check_logits(model, path)
+            others.update(other_files(model, load_tokenizer(path), precision))
+        checkpointed = trains and args.activation_checkpointing
+        share = shares_prompt(model.config, RANKS)
+        return placed(Policy(model, share and not checkpointed, precision), model, args, checkpointed)
+    policy = in_turn(checkpoint_bytes(path), lambda: policy_of(path, True))
+    reference, name = None, args.reference_model or args.model
+    if args.loss != "sft" and name != "none":
+        reference = in_turn(checkpoint_bytes(name), lambda: policy_of(name, False))
+    if args.value_lr:
+        value = Value(args.model, precision).to(args.device if RANKS == 1 else "cpu")
+        value_model = placed(value, value.backbone, args, args.activation_checkpointing)
+    return policy, reference, value_model, others
 
 
-def update(optimizer, module, step, batch, samples, args):
-    """Clip the gradient, set the learning rate of `step`, update, free the gradient. Returns the norm before
-    clipping."""
-    norm = whole(torch.nn.utils.clip_grad_norm_(module.parameters(), args.clip_grad or math.inf))
-    refuse_nonfinite("gradient's norm", norm.item(), step, batch, samples)
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * lr_factor(step, args)
-    optimizer.step()
-    optimizer.zero_grad()
-    broken = not all(torch.isfinite(local(p)).all() for p in module.parameters())
-    if over_ranks(norm.new_tensor(float(broken))):
-        refuse_nonfinite("largest weight after the update", math.nan, step, batch, samples)
-    return norm.item()
+def placed(module, backbone, args, checkpointed):
+    if checkpointed:
+        checkpoint_activations(backbone)
+    if RANKS > 1:
+        shard(module, args)
+    return module
 
 
-def refuse_nonfinite(what, number, step, batch, samples):
-    """Raise FloatingPointError, with the rows that were in use, if `number` is NaN or infinite."""
-    if not math.isfinite(number):
-        rows = sorted({batch.rows[batch.group[i]]["task_id"] for i in samples})
-        raise FloatingPointError(f"the {what} of step {step} is {float(number)} (rows {', '.join(rows[:3])}"
-                                 f"{f' and {len(rows) - 3} more' if len(rows) > 3 else ''})")
+def checkpoint_bytes(path):
+    """Size of the weights at `path`; of a name on the hub, which has no size here, that of a large model."""
+    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) or 2e11
 
 
-def lr_factor(step, args):
-    """Linear warm-up, then constant, linear or cosine decay to --lr-final of the peak at the last step."""
-    if step < args.warmup:
-        return (step + 1) / args.warmup
-    if args.schedule == "constant":
-        return 1.0
-    done = (step - args.warmup) / max(1, args.steps - args.warmup)
-    shape = 1 - done if args.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-    return args.lr_final + (1 - args.lr_final) * shape
+def shares_prompt(config, ranks):
+    """Whether the completions of a group can share their prompt's keys and values."""
+    return ranks == 1 and "sliding_attention" not in (getattr(config, "layer_types", None) or [])
 
 
-def row_metrics(rows, step, solved, seen):
-    """What the rows say about the policy that drew them; `solved` and `seen` (sets of task_ids) are updated."""
-    k = rows[0]["k"]
-    rewards, scores, correct, votes, signal = (  # (P, n) each
-        np.array([row[key] for row in rows]) for key in ("rewards", "scores", "correct", "votes", "advantages"))
-    seen |= {row["task_id"] for row in rows}
-    solved |= {row["task_id"] for row, right in zip(rows, correct.any(1)) if right}
-    surprisal = [-lp for row in rows for sample in row["logprobs"] for lp in sample]
-    return {
-        "lag": None if rows[0].get("policy_step") is None else step - rows[0]["policy_step"], "k": k,
-        "reload_s": rows[0].get("reload_s"),
-        "reward": rewards.mean(), "score": scores.mean(), "correct": correct.mean(),
-        "pass_at_k": advantages.pass_at_k(correct, k).mean(), "max_at_k": advantages.max_at_k(scores, k).mean(),
-        "maj_at_k": advantages.maj_at_k(correct, votes, k).mean(),
-        # the same for all methods, whatever their k
-        "pass_at_n": correct.any(1).mean(), "maj_at_n": advantages.maj_at_k(correct, votes, correct.shape[1]).mean(),
-        "no_signal": (signal == 0).all(1).mean(),
-        "all_right": correct.all(1).mean(), "all_wrong": (~correct).all(1).mean(),
-        "solved": len(solved) / len(seen), "entropy": np.mean(surprisal),  # of the tokens that were drawn: unbiased
-        "length": np.mean([len(ids) for row in rows for ids in row["token_ids"]]),
-        "truncated": np.mean([reason == "length" for row in rows for reason in row["finish_reasons"]]),
-    }
+def probe_ids(model):
+    return [(7919 * i + 104729) % model.config.vocab_size for i in range(16)]
 
 
-# ---------------------------------------------------------------------------------------------------- several ranks
+@torch.no_grad()
+def check_logits(model, path):
+    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong.
+    Both are computed from one sequence in the model's own precision; what its rounding may do is a few units in the
+    last place of the largest logit, where another scale is a multiple."""
+    ids = torch.tensor([probe_ids(model)], device=model.device)
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+    found, _ = Policy(model, share_prompt=False).select(hidden, ids[0], False)
+    logits = model(input_ids=ids, use_cache=False).logits[0].float()
+    expected = logits.log_softmax(-1).gather(1, ids[0, :, None]).squeeze(1)
+    tolerance = max(4 * torch.finfo(model.dtype).eps, 1e-4) * logits.nan_to_num().abs().max().item()
+    if not torch.allclose(found.float(), expected, rtol=0, atol=tolerance, equal_nan=True):
+        raise ValueError(f"{path} ({model.config.model_type}) scales its logits in a way that train.py does not know")
+
+
+def checkpoint_activations(model):
+    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told
+    that they train, and not what is inside them: dropout stays off."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+
+
+# -------------------------------------------------------------------------------------------------------- several ranks
 # Under torchrun every rank has all rows of a step and does the same arithmetic on them; the passes through the models
 # are divided (Batch.microbatches; the value model's are not), and parameters, gradients and Adam's moments are sharded
 # (FSDP2). Rank 0 reads the pipe and writes the run's directory.
@@ -803,9 +1183,10 @@ def like(x, parameter):
     return distribute_tensor(x, parameter.device_mesh, parameter.placements) if isinstance(parameter, DTensor) else x
 
 
-# ------------------------------------------------------------------------------------------- weights for the sampler
+# ---------------------------------------------------------------------------------------------- weights for the sampler
 # Every update ends in a normal Hugging Face checkpoint. Each rank casts and writes the rows that it holds, a piece at a
 # time, so that nothing is gathered, nowhere a second copy of the weights is made, and the ranks write at once.
+
 
 PIECE = 2**23  # numbers that are cast and written at a time
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64"}  # of safetensors
@@ -839,6 +1220,42 @@ def saved_tensors(model):
                          "its tensors")
     left_out = set(model.all_tied_weights_keys) | set(model._keys_to_ignore_on_save or ())
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in left_out}
+
+
+def publish(home, step, policy, others, args):
+    """Write the weights after `step` updates as <home>/policy-<step>, complete before it has its name, and flip
+    RUN/policy to it. Returns the new directory."""
+    final, new = home / f"policy-{step:06d}", home / "policy.new"
+    probed = probe(policy)
+    try:
+        if RANK == 0:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            for name, content in (others | {"probe.json": json.dumps(probed).encode()}).items():
+                (new / name).parent.mkdir(exist_ok=True)
+                (new / name).write_bytes(content)
+        together()
+        write_weights(new, saved_tensors(policy.model), getattr(torch, args.dtype))
+    except OSError as error:
+        raise OSError(f"cannot write {new}: {error}") from None
+    if args.share_gpu:  # the sampler takes its memory back as soon as it sees the new weights
+        torch.cuda.empty_cache()
+    together()
+    if RANK == 0:
+        shutil.rmtree(final, ignore_errors=True)
+        new.rename(final)
+        replace_link(args.run / "policy", final.name if home == args.run else final)
+    return final
+
+
+@torch.no_grad()
+def probe(policy):
+    """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
+    ids = probe_ids(policy.model)
+    lp, _ = policy([ids[:1]], [ids[1:]], [0])
+    if not lp.isfinite().all():
+        raise FloatingPointError("the updated policy's log-probabilities are not finite")
+    return {"token_ids": ids, "logprob": lp.sum().item()}
 
 
 def write_weights(directory, tensors, dtype):
@@ -919,30 +1336,12 @@ def other_files(model, tokenizer, dtype):
                 if file.is_file()}
 
 
-def publish(home, step, policy, others, args):
-    """Write the weights after `step` updates as <home>/policy-<step>, complete before it has its name, and flip
-    RUN/policy to it. Returns the new directory."""
-    final, new = home / f"policy-{step:06d}", home / "policy.new"
-    probed = probe(policy)
-    try:
-        if RANK == 0:
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
-            for name, content in (others | {"probe.json": json.dumps(probed).encode()}).items():
-                (new / name).parent.mkdir(exist_ok=True)
-                (new / name).write_bytes(content)
-        together()
-        write_weights(new, saved_tensors(policy.model), getattr(torch, args.dtype))
-    except OSError as error:
-        raise OSError(f"cannot write {new}: {error}") from None
-    if args.share_gpu:  # the sampler takes its memory back as soon as it sees the new weights
-        torch.cuda.empty_cache()
-    together()
-    if RANK == 0:
-        shutil.rmtree(final, ignore_errors=True)
-        new.rename(final)
-        replace_link(args.run / "policy", final.name if home == args.run else final)
-    return final
+def replace_link(link, target):
+    """Point `link` to `target` in one atomic step."""
+    new = link.with_name(link.name + ".link")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    os.replace(new, link)
 
 
 def remove_old(home, step, args):
@@ -961,7 +1360,89 @@ def leave_home(home, run):
         shutil.rmtree(home, ignore_errors=True)
 
 
-# ------------------------------------------------------------------------------------------- checkpoints and resume
+# ----------------------------------------------------------------------------------------------- checkpoints and resume
+
+CHECKED_AT_ONCE = 2**26  # bytes of a file that a thread checks
+AFTER_DAMAGE = ("Every checkpoint is complete before it has its name, so the disk or a copy damaged it: remove {} to "
+                "resume from the one before, if there is one, or start another --run")
+
+
+def lock(run):
+    """A file that keeps every other train.py out of RUN as long as it is held."""
+    run.mkdir(parents=True, exist_ok=True)
+    file = open(run / "lock", "w")
+    for _ in range(20):  # an evaluation that follows the run looks at the lock now and then
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            time.sleep(0.05)
+    raise ValueError(f"another train.py is at work in {run}")
+
+
+def check_held(held, run):
+    """ValueError if RUN is not the directory any more in which this process holds the lock."""
+    try:
+        same = os.path.samestat(os.fstat(held.fileno()), os.stat(run / "lock"))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise ValueError(f"{run} was removed or replaced while train.py was at work in it: it ends here")
+
+
+def resume(run, args):
+    """The newest checkpoint of RUN that has a state, or None. Turns RUN/policy back to it, drops what came after."""
+    found, metrics = sorted(path.parent for path in run.glob("policy-??????/trainer.pt")), run / "metrics.jsonl"
+    if not found:
+        if metrics.exists() and metrics.stat().st_size:
+            raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from "
+                             f"({run}/policy-*/trainer.pt): "
+                             f"start another --run, or remove {run}")
+        return None
+    verify_checksums(found[-1])
+    state = read_state(found[-1])
+    free = {"steps"} if args.schedule == "constant" else set()
+    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
+             "samples_every", "weights_dir", "share_gpu"}
+    changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
+               if name not in free and getattr(args, name, None) != then}
+    if changed:
+        raise ValueError(f"{run} was started with other flags: " + ", ".join(
+            f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items()))
+    replace_link(run / "policy", found[-1].name)
+    for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
+        if path.name > found[-1].name:
+            shutil.rmtree(path)
+    metrics.with_suffix(".new").write_bytes(b"".join(metrics_before(state["step"], metrics)))
+    os.replace(metrics.with_suffix(".new"), metrics)
+    return found[-1]
+
+
+def metrics_before(step, path):
+    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are
+    missing are named; ValueError for a line that is none of train.py's, or a step that does not follow the one
+    before."""
+    lines, steps, kept = path.read_bytes().splitlines(keepends=True) if path.exists() else [], [], []
+    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+    for number, row in read_rows(whole, None, source=f"{path}: "):
+        if not STEP.fit([row.get("step")]) or steps and row["step"] <= steps[-1]:
+            raise ValueError(f"{path}: row {number}: expected a step above {steps[-1] if steps else -1}, found "
+                             f"{row.get('step')}: remove the lines that are wrong, or start another --run")
+        steps.append(row["step"])
+        if row["step"] < step:
+            kept.append(lines[number - 1])
+    if missing := sorted(set(range(step)) - set(steps)):
+        print(f"train.py: {path} lacks {len(missing)} of the steps before {step}: {', '.join(map(str, missing[:5]))}"
+              f"{', ...' if len(missing) > 5 else ''}. The run goes on, and its curves have a gap", file=sys.stderr)
+    return kept
+
+
+def read_state(path):
+    try:
+        return torch.load(path / "trainer.pt", map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path / 'trainer.pt'} cannot be read ({error}). {AFTER_DAMAGE.format(path)}") from None
+
 
 def weights_of(module):
     return {name: on_host(tensor) for name, tensor in module.state_dict().items()}
@@ -984,14 +1465,6 @@ def load_moments(module, optimizer, moments):
     for name, p in module.named_parameters():
         if name in moments:
             write(p, {key: x.to(p.device) if key == "step" else like(x, p) for key, x in moments[name].items()})
-
-
-def replace_link(link, target):
-    """Point `link` to `target` in one atomic step."""
-    new = link.with_name(link.name + ".link")
-    new.unlink(missing_ok=True)
-    new.symlink_to(target)
-    os.replace(new, link)
 
 
 def save_state(published, step, state, args):
@@ -1093,386 +1566,122 @@ def check_room(run, model, args):
     print(f"train.py: {text}", file=sys.stderr)
 
 
-def probe_ids(model):
-    return [(7919 * i + 104729) % model.config.vocab_size for i in range(16)]
-
-
-@torch.no_grad()
-def check_logits(model, path):
-    """Refuse a model whose logits are not its output layer applied to its last states: `Policy.select` would be wrong.
-    Both are computed from one sequence in the model's own precision; what its rounding may do is a few units in the
-    last place of the largest logit, where another scale is a multiple."""
-    ids = torch.tensor([probe_ids(model)], device=model.device)
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
-    found, _ = Policy(model, share_prompt=False).select(hidden, ids[0], False)
-    logits = model(input_ids=ids, use_cache=False).logits[0].float()
-    expected = logits.log_softmax(-1).gather(1, ids[0, :, None]).squeeze(1)
-    tolerance = max(4 * torch.finfo(model.dtype).eps, 1e-4) * logits.nan_to_num().abs().max().item()
-    if not torch.allclose(found.float(), expected, rtol=0, atol=tolerance, equal_nan=True):
-        raise ValueError(f"{path} ({model.config.model_type}) scales its logits in a way that train.py does not know")
-
-
-def checkpoint_activations(model):
-    """Keep no activations inside a layer, compute them again in the backward pass. Only the layers themselves are told
-    that they train, and not what is inside them: dropout stays off."""
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            module.training = True
-
-
-@torch.no_grad()
-def probe(policy):
-    """A fixed token sequence and its log-probability under the policy: the sampler compares after each reload."""
-    ids = probe_ids(policy.model)
-    lp, _ = policy([ids[:1]], [ids[1:]], [0])
-    if not lp.isfinite().all():
-        raise FloatingPointError("the updated policy's log-probabilities are not finite")
-    return {"token_ids": ids, "logprob": lp.sum().item()}
-
-
-def read_state(path):
-    try:
-        return torch.load(path / "trainer.pt", map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path / 'trainer.pt'} cannot be read ({error}). {AFTER_DAMAGE.format(path)}") from None
-
-
-def resume(run, args):
-    """The newest checkpoint of RUN that has a state, or None. Turns RUN/policy back to it, drops what came after."""
-    found, metrics = sorted(path.parent for path in run.glob("policy-??????/trainer.pt")), run / "metrics.jsonl"
-    if not found:
-        if metrics.exists() and metrics.stat().st_size:
-            raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from "
-                             f"({run}/policy-*/trainer.pt): "
-                             f"start another --run, or remove {run}")
-        return None
-    verify_checksums(found[-1])
-    state = read_state(found[-1])
-    free = {"steps"} if args.schedule == "constant" else set()
-    free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
-             "samples_every", "weights_dir", "share_gpu"}
-    changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
-               if name not in free and getattr(args, name, None) != then}
-    if changed:
-        raise ValueError(f"{run} was started with other flags: " + ", ".join(
-            f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items()))
-    replace_link(run / "policy", found[-1].name)
-    for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
-        if path.name > found[-1].name:
-            shutil.rmtree(path)
-    metrics.with_suffix(".new").write_bytes(b"".join(metrics_before(state["step"], metrics)))
-    os.replace(metrics.with_suffix(".new"), metrics)
-    return found[-1]
-
-
-def metrics_before(step, path):
-    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are
-    missing are named; ValueError for a line that is none of train.py's, or a step that does not follow the one
-    before."""
-    lines, steps, kept = path.read_bytes().splitlines(keepends=True) if path.exists() else [], [], []
-    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
-    for number, row in read_rows(whole, None, source=f"{path}: "):
-        if not STEP.fit([row.get("step")]) or steps and row["step"] <= steps[-1]:
-            raise ValueError(f"{path}: row {number}: expected a step above {steps[-1] if steps else -1}, found "
-                             f"{row.get('step')}: remove the lines that are wrong, or start another --run")
-        steps.append(row["step"])
-        if row["step"] < step:
-            kept.append(lines[number - 1])
-    if missing := sorted(set(range(step)) - set(steps)):
-        print(f"train.py: {path} lacks {len(missing)} of the steps before {step}: {', '.join(map(str, missing[:5]))}"
-              f"{', ...' if len(missing) > 5 else ''}. The run goes on, and its curves have a gap", file=sys.stderr)
-    return kept
-
-
-def lock(run):
-    """A file that keeps every other train.py out of RUN as long as it is held."""
-    run.mkdir(parents=True, exist_ok=True)
-    file = open(run / "lock", "w")
-    for _ in range(20):  # an evaluation that follows the run looks at the lock now and then
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except BlockingIOError:
-            time.sleep(0.05)
-    raise ValueError(f"another train.py is at work in {run}")
-
-
-def check_held(held, run):
-    """ValueError if RUN is not the directory any more in which this process holds the lock."""
-    try:
-        same = os.path.samestat(os.fstat(held.fileno()), os.stat(run / "lock"))
-    except FileNotFoundError:
-        same = False
-    if not same:
-        raise ValueError(f"{run} was removed or replaced while train.py was at work in it: it ends here")
-
-
-def build(args, path):
-    """The policy with the weights at `path`, the reference and the value model (None without), and the files beside a
-    checkpoint's weights. A model is on its devices before the next is read; with several ranks, which divide each layer
-    as they take it from the host, as many ranks read at a time as the host's memory allows."""
-    precision, value_model = getattr(torch, args.dtype), None
-    others = {}
-
-    def policy_of(path, trains):
-        if RANKS == 1:  # what trains has float32 master weights
-            model = load_model(path, dtype=torch.float32 if trains else precision).to(args.device)
-        else:
-            model = load_model(path, dtype="auto" if trains else precision)
-        model.requires_grad_(trains)
-        if trains:
-            if RANK == 0:
-                check_logits(model, path)
-            others.update(other_files(model, load_tokenizer(path), precision))
-        checkpointed = trains and args.activation_checkpointing
-        share = shares_prompt(model.config, RANKS)
-        return placed(Policy(model, share and not checkpointed, precision), model, args, checkpointed)
-    policy = in_turn(checkpoint_bytes(path), lambda: policy_of(path, True))
-    reference, name = None, args.reference_model or args.model
-    if args.loss != "sft" and name != "none":
-        reference = in_turn(checkpoint_bytes(name), lambda: policy_of(name, False))
-    if args.value_lr:
-        value = Value(args.model, precision).to(args.device if RANKS == 1 else "cpu")
-        value_model = placed(value, value.backbone, args, args.activation_checkpointing)
-    return policy, reference, value_model, others
-
-
-def placed(module, backbone, args, checkpointed):
-    if checkpointed:
-        checkpoint_activations(backbone)
-    if RANKS > 1:
-        shard(module, args)
-    return module
-
-
-def checkpoint_bytes(path):
-    """Size of the weights at `path`; of a name on the hub, which has no size here, that of a large model."""
-    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) or 2e11
-
-
-def adam(module, lr, args):
-    kind = Adam8bit
-    if args.adam_bits == 32:  # not fused, a step on a GPU makes another copy of the moments for a while
-        kind = functools.partial(torch.optim.AdamW, fused=args.device.startswith("cuda") or None)
-    return kind([{"params": list(module.parameters()), "peak": lr}], lr=lr, betas=tuple(args.betas),
-                weight_decay=args.weight_decay)
-
-
-def first_moments(module, optimizer):
-    """All of Adam's memory before the first update: a sampler that shares the GPU starts with what is left of it."""
-    second = "exp_avg_rms" if isinstance(optimizer, Adam8bit) else "exp_avg_sq"
-    load_moments(module, optimizer, {
-        name: {"step": torch.tensor(0.0), "exp_avg": torch.zeros_like(p), second: torch.zeros_like(p)}
-        for name, p in module.named_parameters()})
-
-
-def state_after(step, modules, optimizers, solved, seen, args):
-    """All that the same command needs to go on after `step` updates, beside the published weights."""
-    return {"step": step, "solved": sorted(solved), "seen": sorted(seen),
-            "weights": weights_of(modules["policy"].model) if args.dtype != "float32" else None,
-            "value": weights_of(modules["value"]) if "value" in modules else None,
-            "optimizers": {name: moments_of(module, optimizers[name]) for name, module in modules.items()},
-            "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
-                     for name, v in vars(args).items()}}
-
-
-def restore(state, modules, optimizers):
-    if state["weights"]:  # more exact than the published ones
-        load_weights(modules["policy"].model, state["weights"])
-    if "value" in modules:
-        load_weights(modules["value"], state["value"])
-    for name, module in modules.items():
-        load_moments(module, optimizers[name], state["optimizers"][name])
-
-
-def train(args):
-    """Everything from the start, or the last checkpoint, of --run to its last step."""
-    if RANKS > 1:
-        start_ranks(args)
-    for path in {args.model, args.reference_model or args.model} - {"none"}:
-        check_checkpoint(path)
-    if RANKS == 1:
-        check_device(args.device)
-    if RANK == 0 and args.device.startswith("cuda"):
-        total = torch.cuda.get_device_properties(args.device).total_memory
-        check_memory(AutoConfig.from_pretrained(args.model), args, RANKS, total)
-    locked = lock(args.run) if RANK == 0 else None  # until train() returns
-    checkpoint_path = from_rank_0(lambda: resume(args.run, args))
-    state = read_state(checkpoint_path) if checkpoint_path else None
-    policy, reference, value, others = build(args, checkpoint_path or args.model)
-    modules = {"policy": policy} | ({"value": value} if value else {})
-    optimizers = {name: adam(module, args.value_lr if name == "value" else args.lr, args)
-                  for name, module in modules.items()}
-    home = from_rank_0(lambda: weights_home(args, policy.model))
-    try:
-        loop(state, policy, reference, value, modules, optimizers, others, home, locked, args)
-    finally:
-        if RANK == 0:
-            leave_home(home, args.run)
-
-
-def loop(state, policy, reference, value, modules, optimizers, others, home, locked, args):
-    """Read a batch, update, log, publish: once a step."""
-    run, sft = args.run, args.loss == "sft"
-    first, solved, seen, grew = 0, set(), set(), 0  # grew: the last step after which more prompts were solved
-    if state:
-        first, solved, seen = state["step"], set(state["solved"]), set(state["seen"])
-        grew = state.get("grew", first)
-        restore(state, modules, optimizers)
-    elif args.share_gpu:
-        for name, module in modules.items():
-            first_moments(module, optimizers[name])
-
-    def pass_on(step, save):
-        """Publish the weights after `step` updates; then, while the next step is sampled, keep what a resumption needs.
-        Returns the seconds until the sampler could go on."""
-        started = time.perf_counter()
-        published = publish(home, step, policy, others, args)
-        seconds = time.perf_counter() - started
-        if save:
-            kept = state_after(step, modules, optimizers, solved, seen, args) | {"grew": grew}
-            if RANK == 0:
-                save_state(published, step, kept, args)
-        if RANK == 0:
-            if to_keep(step, args):
-                keep(run, published)
-            remove_old(home, step, args)
-        return seconds
-    if args.keep_every and RANK == 0:
-        check_room(run, policy.model, args)
-    publish_s = pass_on(0, True) if not state else None
-    def saturated(step):
-        return args.stall_steps is not None and step - grew >= args.stall_steps
-
-    if args.steps is not None and first >= args.steps or saturated(first):
-        end(run, first, args)
-        return
-    (run / "rollouts").mkdir(exist_ok=True)
-    tensorboard = open_tensorboard(run, first) if args.tensorboard and RANK == 0 else None
-    bar = tqdm(total=args.steps, initial=first, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True,
-               disable=RANK > 0)
-    with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
-        gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-        step, arriving = first, rows_from(read_rows(sys.stdin.buffer, "sft" if sft else "train"), first, run)
-        vocabulary = policy.model.config.get_text_config().vocab_size
-        while (args.steps is None or step < args.steps) and not saturated(step):
-            started = time.perf_counter()
-            rows = from_rank_0(lambda: read_step(arriving, step, sft, vocabulary))
-            if rows is None and args.steps is None:
-                break
-            if rows is None:
-                raise ValueError(f"the input ended after {step} of {args.steps} steps")
-            arrived = time.perf_counter()
-            batch = Batch(rows, sft, args.device)
-            before = len(solved)
-            metrics = {} if sft else row_metrics(rows, step, solved, seen)
-            grew = step + 1 if len(solved) > before else grew
-            metrics |= (sft_step(batch, step, policy, optimizers["policy"], args) if sft else
-                        rl_step(batch, step, policy, reference, value, optimizers, args))
-            if not sft:
-                say_mismatch(step, metrics["mismatch_mean"])
-            if RANK == 0:
-                check_held(locked, run)
-            if not sft and RANK == 0:
-                write_rollouts(run / "rollouts" / f"step-{step:06d}.jsonl.gz", rows)
-            work, tokens = time.perf_counter() - arrived, sum(map(len, batch.tokens))
-            metrics |= {"lr": args.lr * lr_factor(step, args), "tokens": tokens, "wait_s": arrived - started,
-                        # of the step's first weights
-                        "work_s": work, "tokens_per_s": tokens / work, "publish_s": publish_s,
-                        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if args.device.startswith("cuda") else None}
-            record(metrics_file, tensorboard, step, metrics)
-            if args.samples_every and step % args.samples_every == 0 and RANK == 0:
-                log_samples(run / "samples.log", step, rows)
-            step += 1
-            save = step % args.save_every == 0 or step == args.steps or saturated(step)
-            # last, so that a checkpoint never lacks the records of its steps
-            if save or to_keep(step, args) or not sft:  # no one samples from a policy in the middle of its warm-up
-                publish_s = pass_on(step, save)
-            show(bar, metrics, sft)
-    if args.steps is None and not (run / f"policy-{step:06d}" / "trainer.pt").exists():
-        pass_on(step, True)
-    if saturated(step):
-        end(run, step, args)
-    elif RANK == 0:
-        wait_for_end(sys.stdin.buffer)
-
-
-def end(run, step, args):
-    """The run is over before its input is. What comes all the same is read, since no stage is to fail for want of a
-    reader; a sampler that waits for more weights is told by the link RUN/complete to the last ones."""
-    if RANK:
-        return
-    stalled = args.steps is None or step < args.steps
-    print(f"train.py: {run} is complete: {step} steps"
-          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""),
-          file=sys.stderr)
-    if stalled:
-        replace_link(run / "complete", f"policy-{step:06d}")
-    unused = sum(not line.isspace() for line in sys.stdin.buffer)
-    if unused and not stalled:
-        print(f"train.py: {unused} rows came all the same, and were not used", file=sys.stderr)
-
-
-def wait_for_end(stream, seconds=60):
-    """After the last step the stages before close their output, but not at once, and who is left by its reader
-    meanwhile fails. Waits for the end of the input, or for a row too many, or `seconds`."""
-    try:
-        ready = select.select([stream], [], [], seconds)[0]
-    except OSError:  # no file of the system's: no one waits behind it
-        return
-    if ready:
-        stream.read1()
-
-
-def record(metrics_file, tensorboard, step, metrics):
-    metrics = {"step": step} | {key: v if v is None or isinstance(v, int) else float(v) for key, v in metrics.items()}
-    metrics_file.write(json.dumps(metrics) + "\n")
-    metrics_file.flush()
-    if tensorboard:
-        for key, v in metrics.items():
-            if v is not None:
-                tensorboard.add_scalar(key, v, step)
-
-
-def show(bar, metrics, sft):
-    shown = {"loss": metrics["loss"]} if sft else {
-        "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
-        "entropy": metrics["entropy"], "lag": metrics["lag"]}
-    bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
-    bar.update()
-
-
-def open_tensorboard(run, first):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError("--tensorboard needs a package that is not in requirements.txt: pip install "
-                         "tensorboard") from None
-    return SummaryWriter(run / "tensorboard", purge_step=first)
-
-
-def write_rollouts(path, rows):
-    with gzip.GzipFile(path, "wb", compresslevel=1, mtime=0) as file:
-        for row in rows:
-            file.write((json.dumps(row) + "\n").encode())
-
-
-def log_samples(path, step, rows):
-    """Three completions with their rewards, for a look at what the policy writes."""
-    with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:  # text may hold half a surrogate pair
-        for row in rows[:3]:
-            reward = (row.get("rewards") or [None])[0]
-            file.write(f"--- step {step}, {row['task_id']}, reward {reward}\n"
-                       f"{row['prompt'][-400:]}\n>>> {row['completions'][0]}\n")
-
-
-# -------------------------------------------------------------------------------------------- memory, before the run
+# ----------------------------------------------------------------------------------------------- memory, before the run
 # What a GPU will hold. Activations depend on the architecture, on precision and on how attention is computed, so no
 # formula is kept here: a pass of the model's own code over fake tensors, which have shapes but no numbers, is watched.
 
+
 # tokens of a sequence, half of them prompt. Where attention is fused, what a microbatch holds depends on it little
 SEQUENCE = 2048
+
+
+def print_memory(args):
+    """The table for 1 to 16 GPUs (--memory)."""
+    config = AutoConfig.from_pretrained(args.model)
+    alone, one_of_several = (activations(config, args, ranks, args.memory) for ranks in (1, 2))
+    print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone)
+                        for ranks in (1, 2, 4, 8, 16)},
+                       args, args.memory))
+
+
+def check_memory(config, args, ranks, total):
+    """Print what each of `ranks` GPUs with `total` bytes will hold; warn if that comes close. ValueError, with what to
+    change, where weights, gradients and moments alone are too large."""
+    def stays(ranks, **changed):
+        return sum(held(config, argparse.Namespace(**vars(args) | changed), ranks).values())
+    if stays(ranks) > total:
+        changes = {"--adam-bits 8": {"adam_bits": 8}, "--reference-model none": {"reference_model": "none"}}
+        less = {flag: stays(ranks, **change) for flag, change in changes.items()
+                if flag != "--reference-model none" or not (args.beta and args.kl_to == "reference")}
+        ways = [f"{flag} ({size / 1e9:.0f} GB)" for flag, size in less.items() if size < stays(ranks)]
+        raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} "
+                         f"GPUs, which have {total / 1e9:.0f} GB. What helps: " + ", ".join(
+                             [f"more than {int(stays(1) / total)} GPUs under torchrun", *ways, "a smaller model"]))
+    try:
+        found = memory(config, args, ranks, activations(config, args, ranks))
+    except ValueError as error:  # the run itself may well work
+        print(f"train.py: warning: weights, gradients and Adam's moments: {stays(ranks) / 1e9:.1f} GB on each GPU of "
+              f"{total / 1e9:.0f} GB; {error}", file=sys.stderr)
+        return
+    print(memory_table({ranks: found}, args, SEQUENCE), file=sys.stderr)
+    if sum(found.values()) > 0.9 * total:
+        ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]
+        ways += ["--adam-bits 8"] * (args.adam_bits == 32) + ["more GPUs"]
+        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: "
+              f"{', '.join(ways)}",
+              file=sys.stderr)
+
+
+def memory_table(columns, args, length):
+    """Text of {number of GPUs: memory()}, in GB."""
+    rows = [["GB on each GPU, of", *map(str, columns)]]
+    for what in next(iter(columns.values())):
+        rows.append([what, *(f"{column[what] / 1e9:.1f}" for column in columns.values())])
+    rows.append(["together", *(f"{sum(column.values()) / 1e9:.1f}" for column in columns.values())])
+    return "\n".join([f"{row[0]:32}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows] + [
+        f"(at most {max(args.microbatch_tokens, length)} tokens at once, in sequences of {length})"])
+
+
+def memory(config, args, ranks, watch):
+    """{what: bytes on each of `ranks` GPUs} when an update holds most; watch: activations() of as many ranks."""
+    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks, watch),
+                                        "activations": watch.kept,
+                                        "logits, casts, one layer's work": watch.most - watch.kept}
+
+
+def held(config, args, ranks):
+    """{what: bytes on each of `ranks` GPUs} of all that stays from step to step, and of the gradients."""
+    size, bits = getattr(torch, args.dtype).itemsize, args.adam_bits
+    moments = {32: 8, 8: 2 + 8 / Adam8bit.BLOCK}[bits]
+    with without_numbers():
+        count = fake_model(config).num_parameters()
+        found = {"weights, float32": 4 * count, "gradients, float32": 4 * count,
+                 f"Adam's moments, {bits} bits": moments * count}
+        if args.loss != "sft" and args.reference_model != "none":
+            other = AutoConfig.from_pretrained(args.reference_model) if args.reference_model else config
+            found[f"reference, {args.dtype}"] = size * fake_model(other).num_parameters()
+        if args.value_lr:
+            found["value model, the first three"] = (4 + 4 + moments) * fake_model(config).base_model.num_parameters()
+    return {what: n / ranks for what, n in found.items()}
+
+
+def gathered(config, args, ranks, watch):
+    """Bytes that FSDP adds to a pass on each GPU: the parameters outside the layers whole, and their gradients, for all
+    of the pass; two layers, the one at work and the next; and a layer's gradients, also in float32, in which they are
+    summed over ranks (not with all activations kept: a layer has freed more when its gradients are there). Or, if that
+    is more, the same sum for what is outside the layers, at the end, when no activations are left."""
+    if ranks == 1:
+        return 0
+    with without_numbers():
+        model, size = fake_model(config), getattr(torch, args.dtype).itemsize
+        layer = max(sum(p.numel() for p in m.parameters()) for m in model.modules()
+                    if isinstance(m, GradientCheckpointingLayer))
+        outside = model.num_parameters() - sum(
+            p.numel() for m in model.modules() if isinstance(m, GradientCheckpointingLayer) for p in m.parameters())
+    at_the_end = (2 * size + 4 + 4 / ranks) * outside + (size + 4) * layer
+    in_layers = 2 * size * layer + ((size + 4) * layer if args.activation_checkpointing else 0)
+    return max(2 * size * outside + in_layers, at_the_end - watch.most)
+
+
+def activations(config, args, ranks, length=SEQUENCE):
+    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs. ValueError for a
+    model whose code cannot run without numbers (mixtures of experts)."""
+    dtype = getattr(torch, args.dtype)
+    with without_numbers():
+        model = fake_model(config, dtype if ranks > 1 else torch.float32)  # FSDP gathers layers in this dtype
+        if args.activation_checkpointing:
+            checkpoint_activations(model)
+        policy = Policy(model, shares_prompt(config, ranks) and not args.activation_checkpointing, dtype)
+        policy.logits_at_once = LOGITS_AT_ONCE["cuda"]
+        half = length // 2
+        count = (args.microbatch_tokens - half) // half if policy.share_prompt else args.microbatch_tokens // length
+        prompts, completions = [[0] * (length - half)], [[0] * half] * max(1, count)
+        try:
+            return one_pass(policy, prompts if policy.share_prompt else prompts * len(completions), completions,
+                            args.entropy_bonus > 0)
+        except Exception as error:  # whatever a model's code makes of such tensors
+            raise ValueError(f"the activations of a {config.model_type} are not known beforehand: its code does not "
+                             f"run on tensors without numbers ({' '.join(str(error).split())[:200]})") from error
 
 
 class Watch(TorchDispatchMode):
@@ -1546,121 +1755,7 @@ def fake_model(config, dtype=torch.float32):
     return plain_attention_if_capped(AutoModelForCausalLM.from_config(config, dtype=dtype)).eval()
 
 
-def shares_prompt(config, ranks):
-    """Whether the completions of a group can share their prompt's keys and values."""
-    return ranks == 1 and "sliding_attention" not in (getattr(config, "layer_types", None) or [])
-
-
-def activations(config, args, ranks, length=SEQUENCE):
-    """The Watch of the largest microbatch of sequences of `length` tokens, on one of `ranks` GPUs. ValueError for a
-    model whose code cannot run without numbers (mixtures of experts)."""
-    dtype = getattr(torch, args.dtype)
-    with without_numbers():
-        model = fake_model(config, dtype if ranks > 1 else torch.float32)  # FSDP gathers layers in this dtype
-        if args.activation_checkpointing:
-            checkpoint_activations(model)
-        policy = Policy(model, shares_prompt(config, ranks) and not args.activation_checkpointing, dtype)
-        policy.logits_at_once = LOGITS_AT_ONCE["cuda"]
-        half = length // 2
-        count = (args.microbatch_tokens - half) // half if policy.share_prompt else args.microbatch_tokens // length
-        prompts, completions = [[0] * (length - half)], [[0] * half] * max(1, count)
-        try:
-            return one_pass(policy, prompts if policy.share_prompt else prompts * len(completions), completions,
-                            args.entropy_bonus > 0)
-        except Exception as error:  # whatever a model's code makes of such tensors
-            raise ValueError(f"the activations of a {config.model_type} are not known beforehand: its code does not "
-                             f"run on tensors without numbers ({' '.join(str(error).split())[:200]})") from error
-
-
-def held(config, args, ranks):
-    """{what: bytes on each of `ranks` GPUs} of all that stays from step to step, and of the gradients."""
-    size, bits = getattr(torch, args.dtype).itemsize, args.adam_bits
-    moments = {32: 8, 8: 2 + 8 / Adam8bit.BLOCK}[bits]
-    with without_numbers():
-        count = fake_model(config).num_parameters()
-        found = {"weights, float32": 4 * count, "gradients, float32": 4 * count,
-                 f"Adam's moments, {bits} bits": moments * count}
-        if args.loss != "sft" and args.reference_model != "none":
-            other = AutoConfig.from_pretrained(args.reference_model) if args.reference_model else config
-            found[f"reference, {args.dtype}"] = size * fake_model(other).num_parameters()
-        if args.value_lr:
-            found["value model, the first three"] = (4 + 4 + moments) * fake_model(config).base_model.num_parameters()
-    return {what: n / ranks for what, n in found.items()}
-
-
-def gathered(config, args, ranks, watch):
-    """Bytes that FSDP adds to a pass on each GPU: the parameters outside the layers whole, and their gradients, for all
-    of the pass; two layers, the one at work and the next; and a layer's gradients, also in float32, in which they are
-    summed over ranks (not with all activations kept: a layer has freed more when its gradients are there). Or, if that
-    is more, the same sum for what is outside the layers, at the end, when no activations are left."""
-    if ranks == 1:
-        return 0
-    with without_numbers():
-        model, size = fake_model(config), getattr(torch, args.dtype).itemsize
-        layer = max(sum(p.numel() for p in m.parameters()) for m in model.modules()
-                    if isinstance(m, GradientCheckpointingLayer))
-        outside = model.num_parameters() - sum(
-            p.numel() for m in model.modules() if isinstance(m, GradientCheckpointingLayer) for p in m.parameters())
-    at_the_end = (2 * size + 4 + 4 / ranks) * outside + (size + 4) * layer
-    in_layers = 2 * size * layer + ((size + 4) * layer if args.activation_checkpointing else 0)
-    return max(2 * size * outside + in_layers, at_the_end - watch.most)
-
-
-def memory(config, args, ranks, watch):
-    """{what: bytes on each of `ranks` GPUs} when an update holds most; watch: activations() of as many ranks."""
-    return held(config, args, ranks) | {"layers gathered from all GPUs": gathered(config, args, ranks, watch),
-                                        "activations": watch.kept,
-                                        "logits, casts, one layer's work": watch.most - watch.kept}
-
-
-def memory_table(columns, args, length):
-    """Text of {number of GPUs: memory()}, in GB."""
-    rows = [["GB on each GPU, of", *map(str, columns)]]
-    for what in next(iter(columns.values())):
-        rows.append([what, *(f"{column[what] / 1e9:.1f}" for column in columns.values())])
-    rows.append(["together", *(f"{sum(column.values()) / 1e9:.1f}" for column in columns.values())])
-    return "\n".join([f"{row[0]:32}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows] + [
-        f"(at most {max(args.microbatch_tokens, length)} tokens at once, in sequences of {length})"])
-
-
-def print_memory(args):
-    """The table for 1 to 16 GPUs (--memory)."""
-    config = AutoConfig.from_pretrained(args.model)
-    alone, one_of_several = (activations(config, args, ranks, args.memory) for ranks in (1, 2))
-    print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone)
-                        for ranks in (1, 2, 4, 8, 16)},
-                       args, args.memory))
-
-
-def check_memory(config, args, ranks, total):
-    """Print what each of `ranks` GPUs with `total` bytes will hold; warn if that comes close. ValueError, with what to
-    change, where weights, gradients and moments alone are too large."""
-    def stays(ranks, **changed):
-        return sum(held(config, argparse.Namespace(**vars(args) | changed), ranks).values())
-    if stays(ranks) > total:
-        changes = {"--adam-bits 8": {"adam_bits": 8}, "--reference-model none": {"reference_model": "none"}}
-        less = {flag: stays(ranks, **change) for flag, change in changes.items()
-                if flag != "--reference-model none" or not (args.beta and args.kl_to == "reference")}
-        ways = [f"{flag} ({size / 1e9:.0f} GB)" for flag, size in less.items() if size < stays(ranks)]
-        raise ValueError(f"weights, gradients and Adam's moments need {stays(ranks) / 1e9:.0f} GB on each of {ranks} "
-                         f"GPUs, which have {total / 1e9:.0f} GB. What helps: " + ", ".join(
-                             [f"more than {int(stays(1) / total)} GPUs under torchrun", *ways, "a smaller model"]))
-    try:
-        found = memory(config, args, ranks, activations(config, args, ranks))
-    except ValueError as error:  # the run itself may well work
-        print(f"train.py: warning: weights, gradients and Adam's moments: {stays(ranks) / 1e9:.1f} GB on each GPU of "
-              f"{total / 1e9:.0f} GB; {error}", file=sys.stderr)
-        return
-    print(memory_table({ranks: found}, args, SEQUENCE), file=sys.stderr)
-    if sum(found.values()) > 0.9 * total:
-        ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]
-        ways += ["--adam-bits 8"] * (args.adam_bits == 32) + ["more GPUs"]
-        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: "
-              f"{', '.join(ways)}",
-              file=sys.stderr)
-
-
-# ----------------------------------------------------------------------------------------------- models from scratch
+# -------------------------------------------------------------------------------------------------- models from scratch
 
 def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or
@@ -1689,6 +1784,8 @@ def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype)).save_pretrained(path)
     tokenizer.save_pretrained(path)
 
+
+# ----------------------------------------------------------------------------------------------------- the command line
 
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(usage="%(prog)s --model MODEL --run RUN [flags] < advantages.jsonl",
@@ -1777,34 +1874,6 @@ def parse_arguments(argv=None):
     args = parser.parse_args(argv)
     check_arguments(parser, args)
     return args
-
-
-def main():
-    args = parse_arguments()
-    transformers.utils.logging.disable_progress_bar()
-    if args.init:
-        init_tiny(args.model, args.seed, args.init, args.dtype)
-        return
-    if args.benchmark:
-        from tests.benchmark_train import benchmark
-        return benchmark(args.model)
-    me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
-    try:
-        if args.memory:
-            return print_memory(args)
-        train(args)
-        if RANKS > 1:
-            leave_ranks()
-    except (ValueError, OSError, safetensors.SafetensorError) as error:
-        print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-    except FloatingPointError as error:
-        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command "
-              "goes on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup",
-              file=sys.stderr)
-        sys.exit(3)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def check_arguments(parser, args):

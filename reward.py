@@ -40,7 +40,6 @@ import argparse
 import ast
 import cmath
 import concurrent.futures
-import decimal
 import functools
 import hashlib
 import itertools
@@ -195,7 +194,7 @@ class Grader:
     """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
 
     def __init__(self, settings):
-        sys.set_int_max_str_digits(0)  # of rows; what programs write is read by read_json
+        sys.set_int_max_str_digits(0)  # of rows
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)
@@ -318,15 +317,6 @@ class Kept:
             self.results[key] = result, size
             while self.size > self.room:
                 self.size -= self.results.popitem(last=False)[1][1]
-
-
-def size_of(value):
-    """Bytes of memory that a value takes, about."""
-    if isinstance(value, dict):
-        return 300 + sum(map(size_of, value.values()))
-    if isinstance(value, list):
-        return 100 + sum(map(size_of, value))
-    return 60 + (len(value) if isinstance(value, str) else 0)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1882,21 +1872,22 @@ def in_template(template, program):
 
 
 def prepared_tests(tests, max_tests):
-    """The first `max_tests` tests (0: all); with call and assert tests what grading needs of them: inputs as JSON,
-    expected values in the form of `plain`, and how much a program may write. Raises BadRow."""
+    """The first `max_tests` tests (0: all); with call and assert tests what grading needs of them: inputs as JSON, the
+    line that stands for each expected value, and how much a program may write. Raises BadRow."""
     if max_tests and tests["type"] != "check":
         tests = {**tests, **{key: tests[key][:max_tests] for key in ("inputs", "outputs", "weights") if tests.get(key)}}
         if tests.get("weights") and not any(tests["weights"]):
             raise BadRow(f"--max-tests {max_tests} leaves no test of positive weight")
     if tests["type"] not in ("call", "assert"):
         return tests
+    exact = tests["type"] == "assert"
     try:
-        values = tests["outputs"] if tests["type"] == "call" else [ast.literal_eval(text) for text in tests["outputs"]]
-        expected = [plain(value, VALUE_DEPTH, [1 << 62]) for value in values]
-    except (Unencodable, *NOT_A_VALUE, SyntaxError) as error:
+        values = map(ast.literal_eval, tests["outputs"]) if exact else tests["outputs"]
+        expected = [value_line(value, exact) for value in values]
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise BadRow(f"tests.outputs: expected plain values, at most {VALUE_DEPTH} levels deep: {error}") from None
     return {**tests, "inputs_json": json.dumps(tests["inputs"]), "expected": expected,
-            "scalars": {*map(type, expected)} <= SCALARS, "room": (1 << 16) + 4 * len(json.dumps(expected))}
+            "room": (1 << 16) + 4 * sum(map(len, expected))}
 
 
 def try_dataset_code(tests, grader):
@@ -1925,7 +1916,7 @@ def run_or_recall(program, tests, limits, grader):
     outputs = grader.runs.get(key)
     if outputs is None:
         outputs = run_program(grader.sandbox(), program, tests, *limits, grader.settings.stop_early)
-        grader.runs.put(key, outputs, len(program) + len(tests["inputs_json"]) + sum(map(size_of, outputs)))
+        grader.runs.put(key, outputs, len(program) + len(tests["inputs_json"]) + sum(100 + len(o) for o in outputs))
     return outputs
 
 
@@ -1935,7 +1926,7 @@ def budget_s(limit_s, tests):
 
 
 def run_program(sandbox, program, tests, limit_s, memory_mb, stop_early):
-    """Per test: its output as data, or Failed(why). For a check: True or Failed(why).
+    """Per test: its output, or the line of the value that was returned, or Failed(why). For a check: True or Failed.
 
     What counts does not depend on the order of the tests: a program that runs out of time on more than MAX_TIMEOUTS of
     them, or of its time for all of them, has failed them all.
@@ -1950,7 +1941,7 @@ def run_program(sandbox, program, tests, limit_s, memory_mb, stop_early):
     if tests["type"] != "stdin":
         _, _, output = sandbox.run(CALL, limit_s, budget, memory_mb, tests["room"], total, program,
                                    tests["inputs_json"], tests["entry_point"], tests.get("setup") or "")
-        return read_values(output, total)
+        return read_lines(output, total)
     outputs, seconds, timeouts = [], 0.0, 0
     for given, expected in zip(tests["inputs"], tests["outputs"]):
         room = (1 << 20) + 4 * len(expected)
@@ -2002,10 +1993,7 @@ def passed_tests(outputs, tests):
         return [outputs[0] is True]
     if tests["type"] == "stdin":
         return [not isinstance(o, Failed) and same_output(o, e) for o, e in zip(outputs, tests["outputs"])]
-    if tests["scalars"] and {*map(type, outputs)} <= SCALARS:  # the fast path of most programs
-        return list(map(operator.eq, outputs, tests["expected"]))
-    exact = tests["type"] == "assert"
-    return [not isinstance(o, Failed) and equal_values(o, e, exact) for o, e in zip(outputs, tests["expected"])]
+    return list(map(operator.eq, outputs, tests["expected"]))
 
 
 def seen_of(outputs, tests, program, correct):
@@ -2016,152 +2004,19 @@ def seen_of(outputs, tests, program, correct):
         return None
     if tests["type"] == "stdin":
         outputs = [o if isinstance(o, Failed) else " ".join(o.split()) for o in outputs]
-    return digest_outputs(outputs, tests["type"] == "assert")
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Values, as they come out of the sandbox: the form of `plain`, or anything else that a program likes to write.
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-class Failed:
-    """What stands in the place of a test's output when there is none; equal to nothing but itself."""
-
-    def __init__(self, why):
-        self.why = why
-
-
-def small_int(digits):
-    if len(digits) > 17:  # `plain` writes longer ones in hexadecimal, which takes no time to read
-        raise ValueError("an integer of many digits")
-    return int(digits)
-
-
-read_json = json.JSONDecoder(parse_int=small_int).decode
-NOT_A_VALUE = ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError
-
-
-def read_values(output, count):
-    """The value, or Failed, of each of `count` tests."""
-    lines = output.split("\n")[:-1]
-    if len(lines) != count:
-        return [Failed("output")] * count
-    try:
-        values = read_json("[" + ",".join(lines) + "]")
-        if len(values) != count:
-            raise ValueError("some line is no value, or several")
-    except NOT_A_VALUE:
-        values = [read_line(line) for line in lines]
-    return [failure(v) if type(v) is dict and v.get("~") == "error" else v for v in values]
-
-
-def read_line(line):
-    try:
-        return read_json(line)
-    except NOT_A_VALUE:
-        return Failed("output")
-
-
-def failure(value):
-    return Failed(value["v"] if value.get("v") in STATUS.values() else "output")
-
-
-def comparable(item, exact):
-    """From a value in the form of `plain`, plain integers, texts, None and lists that are the same for equal values:
-    also for 1, 1.0 and True, a set and a frozenset, NaN and NaN and, if not `exact`, a list and a tuple. What has no
-    order becomes sorted digests, so that the length stays that of the value. Raises one of NOT_A_VALUE otherwise."""
-    if type(item) in AS_THEY_ARE:
-        return item
-    kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
-    if kind in NUMBERS:
-        return comparable_number(kind, value)
-    if kind == "list" or kind == "tuple" and not exact:
-        return [comparable(v, exact) for v in value]
-    if kind in ("tuple", "iterator"):
-        return kind, [comparable(v, exact) for v in value]
-    if kind in ("set", "frozenset"):
-        return "set", sorted(digest(v, exact) for v in value)
-    if kind == "dict":
-        return kind, sorted(digest(k, exact) + digest(v, exact) for k, v in value)
-    if kind == "range":
-        numbers = range(*map(whole, value))
-        return kind, len(numbers), [comparable_number("int", n) for n in (*numbers[:1], *numbers[1:][-1:])]
-    if kind in ("bytes", "type"):
-        return kind, value.lower() if kind == "bytes" else value
-    raise ValueError("not the form of a value")
-
-
-def digest(item, exact):
-    """16 bytes for a value in the form of `plain`, the same for equal values."""
-    text = repr(comparable(item, exact)).encode("utf-8", "backslashreplace")
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-NUMBERS = {"bool", "int", "float", "fraction", "decimal", "complex"}
-
-
-def whole(item):
-    """The integer that `plain` spells so."""
-    return item if type(item) is int else int(item["v"], 16)
-
-
-def exact_number(kind, value):
-    """(numerator, denominator) of a finite real number in the form of `plain`; None for others."""
-    if kind == "int":
-        return (value if type(value) is int else int(value, 16)), 1
-    if kind == "fraction":
-        numerator, denominator = map(whole, value)
-        return Fraction(numerator, denominator).as_integer_ratio()
-    if kind == "decimal":
-        if len(value) > 21_000:
-            raise ValueError("too long")
-        value = decimal.Decimal(value)
-        if value.is_finite() and abs(value.as_tuple().exponent) > 10_000:
-            raise ValueError("too long")
-    if kind == "complex":
-        value, imaginary = map(float, value)
-        if imaginary != 0:
-            return None
-    return value.as_integer_ratio() if math.isfinite(value) else None
-
-
-def comparable_number(kind, value):
-    ratio = exact_number(kind, value)
-    if ratio is None:  # nan, inf, or complex
-        return "number", repr(tuple(map(float, value)) if kind == "complex" else float(value))
-    if ratio[1] == 1 and abs(ratio[0]) < 10**15:
-        return int(ratio[0])
-    return "number", "%x/%x" % ratio
-
-
-def equal_values(got, expected, exact):
-    """Whether a program's value is the expected one, which is trusted; both in the form of `plain`."""
-    if type(got) in SCALARS and type(expected) in SCALARS:
-        return got == expected
-    try:
-        return got == expected or digest(got, exact) == digest(expected, exact)
-    except NOT_A_VALUE:
-        return False
-
-
-SCALARS = {int, float, bool, str, type(None)}
-AS_THEY_ARE = {int, str, type(None)}
-
-
-def digest_outputs(outputs, exact):
-    """Text that is the same for equal outputs."""
-    if not {*map(type, outputs)} <= AS_THEY_ARE:
-        outputs = [comparable_output(o, exact) for o in outputs]
     return hashlib.sha256(repr(outputs).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def comparable_output(output, exact):
-    if isinstance(output, Failed):
-        return "failed", output.why
-    try:
-        return comparable(output, exact)
-    except NOT_A_VALUE:
-        return "failed", "output"
+Failed = collections.namedtuple("Failed", "why")  # stands in the place of a test's output when there is none
+
+
+def read_lines(output, count):
+    """The line, or Failed, of each of `count` tests. A program may have written anything: none is read further."""
+    lines = output.split("\n")[:-1]
+    if len(lines) != count:
+        return [Failed("output")] * count
+    failures = {f"!{why}": Failed(why) for why in STATUS.values()}
+    return [failures.get(line, line) for line in lines]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -2655,7 +2510,7 @@ def limit_self(what, value):
 
 
 def failed_line(why):
-    return b'{"~":"error","v":"%s"}\n' % STATUS[why].encode()
+    return b"!%s\n" % STATUS[why].encode()
 
 
 class Zygote:
@@ -2895,36 +2750,36 @@ def run_program_on_stdin(request):
 
 def call_tests(request, first, shared):
     """The tests from number `first` on, a line of output each. An input is a list of arguments, or an expression."""
-    pack, start, room, encode_result = HEADER.pack_into, HEADER.size, request.room, encode
+    pack, start, room, line_of = HEADER.pack_into, HEADER.size, request.room, value_line
     inputs, entry_point = json.loads(request.payload)[first:], request.entry_point.decode()
     text, main, used, target = str, load_program(request, "program"), 0, None
     pack(shared, 0, 0, 0)
     for done, item in enumerate(inputs, 1):
         try:
             if item.__class__ is text:
-                result = encode_result(eval(item, main.__dict__), room)
+                line = line_of(eval(item, main.__dict__), True, room).encode() + b"\n"
             else:
                 if target is None or hasattr(main, "Solution"):
                     target = resolve(main, entry_point)
-                result = encode_result(target(*item), room)
+                line = line_of(target(*item), False, room).encode() + b"\n"
         except MemoryError:
-            result = '{"~":"error","v":"memory"}'
+            line = failed_line(MEMORY)
         except Unencodable:
-            result = '{"~":"error","v":"output"}'
+            line = failed_line(OUTPUT)
         except (Exception, SystemExit):
-            result = '{"~":"error","v":"crash"}'
-        result = result.encode() + b"\n"
-        if used + len(result) > room:
-            result = b'{"~":"error","v":"output"}\n'
-        if used + len(result) > room:
+            line = failed_line(CRASH)
+        if used + len(line) > room:
+            line = failed_line(OUTPUT)
+        if used + len(line) > room:
             os._exit(OUTPUT)
-        shared[start + used:start + used + len(result)] = result
-        used += len(result)
+        shared[start + used:start + used + len(line)] = line
+        used += len(line)
         pack(shared, 0, done, used)
 
 
-# A value on its way out of the sandbox (or, to a check, through it): JSON, and {"~": kind, "v": ...} for what JSON does
-# not hold. Decoded in children alone: the grader compares and digests this form, and so builds nothing from it.
+# A value on its way between the children of a check: JSON, and {"~": kind, "v": ...} for what JSON does not hold. What
+# a call returns leaves the sandbox as a line of text, which is the same for equal values: the grader compares such
+# lines, and reads nothing from them.
 VALUE_DEPTH = 100  # levels of a value
 BUILTINS = sys.modules["builtins"].__dict__
 
@@ -2934,10 +2789,50 @@ class Unencodable(ValueError):
 
 
 def encode(value, room=1 << 20):
-    """A value as text; Unencodable if it is not plain data, or has more than `room` items or VALUE_DEPTH levels."""
+    """A value as JSON; Unencodable if it is not plain data, or has more than `room` items or VALUE_DEPTH levels."""
+    return json.dumps(plain(value, VALUE_DEPTH, [room]))
+
+
+def value_line(value, exact, room=1 << 62):
+    """A value as text that is the same for equal values: also for 1, 1.0 and True, a set and a frozenset, NaN and NaN
+    and, if not `exact`, a list and a tuple. Unencodable as above."""
     if type(value) is int and -10**15 < value < 10**15:
         return int.__repr__(value)
-    return json.dumps(plain(value, VALUE_DEPTH, [room]))
+    return spelled(plain(value, VALUE_DEPTH, [room]), exact)
+
+
+def spelled(item, exact):
+    """The same from the form of `plain`."""
+    if type(item) is int:
+        return int.__repr__(item)
+    kind, value = (item["~"], item["v"]) if type(item) is dict else (type(item).__name__, item)
+    if kind in ("str", "NoneType"):
+        return repr(value)
+    if kind in ("bytes", "type"):
+        return kind + repr(value)
+    if kind in ("list", "tuple", "iterator"):
+        items = ",".join([spelled(v, exact) for v in value])
+        return f"[{items}]" if kind == "list" or kind == "tuple" and not exact else f"{kind}({items})"
+    if kind in ("set", "frozenset"):
+        return "{%s}" % ",".join(sorted([spelled(v, exact) for v in value]))
+    if kind == "dict":
+        return "{:%s}" % ",".join(sorted([f"{spelled(k, exact)}:{spelled(v, exact)}" for k, v in value]))
+    value = item if type(item) is not dict else decode(json.dumps(item))
+    if kind == "range":
+        return f"range({','.join(map(spelled_number, (*value[:2], *value[-1:])))})"
+    return spelled_number(value)
+
+
+def spelled_number(number):
+    if isinstance(number, complex):
+        if number.imag:
+            return repr(number)
+        number = number.real
+    try:
+        top, bottom = number.as_integer_ratio()
+    except (ValueError, OverflowError):  # nan, inf
+        return str(float(number))
+    return int.__repr__(top) if bottom == 1 and -10**15 < top < 10**15 else f"{top:x}/{bottom:x}"
 
 
 def plain(value, depth, left):

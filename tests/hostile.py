@@ -48,7 +48,7 @@ CALL = {
                        "            if 'output' in str(k) or 'expected' in str(k): found.append(v)\n        g = g.f_back\n"
                        "    return found[0] if found else None",
     "caller_patched": "import sys\ng = sys._getframe()\nwhile g:\n    for k in list(g.f_globals):\n"
-                      "        if k in ('encode', 'HEADER', 'resolve', 'OK', 'CRASH'): g.f_globals[k] = lambda *a: '16'\n    g = g.f_back\n"
+                      "        if k in ('encode', 'value_line', 'spelled', 'plain', 'HEADER', 'resolve', 'OK', 'CRASH'): g.f_globals[k] = lambda *a: '16'\n    g = g.f_back\n"
                       "def f(x): return 1",
     "header_forged": "import gc, mmap, struct\nfor o in gc.get_objects():\n    if isinstance(o, mmap.mmap): m = o\n"
                      "import sys\ng = sys._getframe()\nwhile g:\n    for v in list(g.f_locals.values()):\n"

@@ -413,14 +413,11 @@ def test_values_cross_the_border_exactly(grader):
         assert reward.decode(reward.encode(value)) == value
         tests = {"type": "assert", "entry_point": "f", "inputs": [f"f({text})"], "outputs": [text]}
         assert grade(grader, code_row(tests, "def f(x): return x"))["scores"] == [1.0]
-    for text in ('{"~": "tuple"}', '{"~": "os", "v": 1}', '{"a": 1}', "[1", '{"~": "int", "v": [1]}', '{"~": "set", "v": 1}', "[" * 10**5,
-                 "9" * 10**5, '{"~": "complex", "v": [' + "9" * 400 + ', 0]}', '{"~": "decimal", "v": "1e999999999"}', "1,2",
-                 '{"~": "fraction", "v": [1, 0]}', '{"~": "range", "v": [1, 2, 0]}', '{"~": "dict", "v": [[1]]}'):
-        value, = reward.read_values(text + "\n", 1)
-        for exact in True, False:
-            assert not isinstance(value, reward.Failed) or value.why == "output"
-            assert not reward.equal_values(value, reward.plain([1], 9, [9]), exact)
-            assert reward.digest_outputs([value], exact) == reward.digest_outputs([reward.Failed("output")], exact)
+    for line in "!crash", "!", "!passed", "1,2", "[" * 10**5, "9" * 10**5, '{"~": "int", "v": [1]}', "nan", "\r", "\u2028":
+        for outputs in reward.read_lines(line + "\n", 1), reward.read_lines(line + "\n2\n", 2):
+            assert outputs[0] == (reward.Failed("crash") if line == "!crash" else line) and outputs[1:] in ([], ["2"])
+            assert reward.passed_tests(outputs, {"type": "call", "expected": ["1", "2"][:len(outputs)]})[0] is False
+        assert reward.read_lines(line, 1) == reward.read_lines(line + "\n\n", 1) == [reward.Failed("output")]
 
 
 def test_arguments_are_fresh_for_each_call(grader):
@@ -1045,15 +1042,9 @@ def test_kept_results_are_bounded_in_bytes():
     assert list(kept.results) == [49, 47, 50] and kept.get(48) is None
     kept.put(51, 51, 10**9)
     assert not kept.results and kept.size == 0
-    assert reward.size_of(["x" * 1000, {"a": [1] * 100}]) > 1000 + 100 * 60
 
 
-def test_hostile_values_and_grids_take_no_time_here():
-    start = time.monotonic()
-    multiples = {"~": "set", "v": [reward.spell_int(i * (2**61 - 1)) for i in range(30_000)]}
-    value, = reward.read_values(json.dumps(multiples) + "\n", 1)
-    assert not reward.equal_values(value, {"~": "set", "v": [1]}, True) and reward.digest_outputs([value], True)
-    assert time.monotonic() - start < 3
+def test_hostile_grids_and_programs_take_no_time_here():
     start = time.monotonic()
     for text in ("[[1]" + " " * 60_000 + "x", "[[" + "1," * 60_000, "[[1]," * 30_000, "[" * 100_000, "1 " * 60_000 + "x", "[[1],[" + "2 " * 50_000):
         reward.extract_grid(text)
@@ -1153,33 +1144,24 @@ def disguised(value, rng):
 
 @pytest.mark.slow
 def test_fuzz_values():
-    """Random nested values: they come back as they were, their digests are equal where they are, and never long."""
+    """Random nested values: they come back as they were, and their lines are equal where they are, and never long."""
     rng, equal = random.Random(0), 0
     for _ in range(20_000):
         one = random_value(rng, 4)
         other = disguised(one, rng) if rng.random() < 0.5 else random_value(rng, 2)
-        texts = [reward.encode(value) for value in (one, other)]
-        assert reward.decode(texts[0]) == one and len(texts[0]) < 5000
-        trees = [reward.read_values(text + "\n", 1)[0] for text in texts]
-        digests = [reward.digest(tree, True) for tree in trees]
+        text = reward.encode(one)
+        assert reward.decode(text) == one and len(text) < 5000
+        lines = [reward.value_line(value, True) for value in (one, other)]
+        assert len(lines[0]) < 5000 and "\n" not in lines[0] and not lines[0].startswith("!") and lines[0].encode()
         try:
             same = bool(one == other)
         except decimal.InvalidOperation:
             continue
         mixed = {decimal.Decimal, fractions.Fraction} <= {type(v) for v in flattened([one, other])}  # never equal in Python
-        assert (digests[0] == digests[1]) == same or mixed and not same, (one, other)
-        assert reward.equal_values(*trees, True) == (digests[0] == digests[1])
-        assert reward.digest_outputs(trees[:1], True) == reward.digest_outputs(trees[1:], True) or not same
-        assert not same or reward.digest(trees[0], False) == reward.digest(trees[1], False)
+        assert (lines[0] == lines[1]) == same or mixed and not same, (one, other)
+        assert not same or reward.value_line(one, False) == reward.value_line(other, False)
         equal += same
     assert equal > 5000
-    for _ in range(20_000):  # damaged text is a value or none, and never more
-        text = list(reward.encode(random_value(rng, 3)))
-        for _ in range(rng.randrange(1, 4)):
-            text[rng.randrange(len(text))] = rng.choice('{}[]",:~v0123456789eE.-\\ tfnINa')
-        value, = reward.read_values("".join(text).replace("\n", "") + "\n", 1)
-        assert len(reward.digest_outputs([value], True)) == 16
-        reward.equal_values(value, {"~": "set", "v": [1]}, False)
 
 
 def flattened(value):

@@ -39,6 +39,7 @@ import queue
 import random
 import re
 import select
+import stat
 import sys
 import threading
 import time
@@ -52,8 +53,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from advantages import parse
+from advantages import parse, progress
 
 SYSTEM = {  # by kind; used where the tokenizer has a chat template; --system replaces it; other kinds have none
     "math": "Solve the problem step by step and put the final answer in \\boxed{}.",
@@ -170,6 +172,12 @@ def rules_prompt(seed, split, index):
         positives = sum(1 << j for j in shown if mask >> j & 1)
         row["posterior"] = rule_posterior(positives, sum(1 << j for j in shown) ^ positives)
     return row
+
+
+
+def say(message):
+    """A line on standard error, above the progress bar where there is one."""
+    tqdm.write(f"generate.py: {message}", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------------------------ the datasets
@@ -761,24 +769,33 @@ def source_rows(dataset, split, data_files=None, columns=None):
         yield from rows.select_columns(columns)
 
 
-def known_keys(overlap, data_files, against):
+def known_keys(overlap, data_files, against, alone):
     """Keys of all rows of the dataset to decontaminate against: of the files `against`, else of the hub."""
     dataset, split, keys, _, columns = overlap
     if against is None and data_files is not None:
         raise ValueError(f"with --data-files, decontamination needs {dataset} rows too: give --against PATH or none")
     if against == "none":
-        print(f"generate.py: NOT decontaminated against {dataset} (--against none)", file=sys.stderr)
+        say(f"NOT decontaminated against {dataset} (--against none)")
         return set()
-    return set().union(*[keys(row) for row in source_rows(dataset, split, against, columns)])
+    rows = source_rows(dataset, split, against, columns)
+    return set().union(*[keys(row) for row in shown(rows, f"reading {dataset}", alone)])
 
 
-def load_prompts(dataset, split, data_files=None, limit=None, against=None):
+def shown(rows, what, alone, total=math.inf):
+    """The rows, with the progress of reading them: a bar where no other stage has one, else a line a minute."""
+    with progress(f"generate.py: {what}", total if alone else None) as bar:
+        for row in rows:
+            yield row
+            bar.update()
+
+
+def load_prompts(dataset, split, data_files=None, limit=None, against=None, alone=False):
     """Prompt rows of a split, in the source's order.
 
     Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
     list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
-    hub, of the dataset to decontaminate against, or "none". Rows that do not fit are named on standard error and
-    counted. Raises ValueError for an unknown name or if no row is left.
+    hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile. Rows
+    that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is left.
     """
     sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
     if dataset not in DATASETS:
@@ -788,9 +805,9 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
         raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
     _, in_split, overlap = (*spec["splits"][split], None)[:3]
     sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
-    known = known_keys(overlap, data_files, against) if overlap else set()
+    known = known_keys(overlap, data_files, against, alone) if overlap else set()
     prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
-    for read, row in enumerate(source_rows(dataset, split, data_files), start=1):
+    for read, row in enumerate(shown(source_rows(dataset, split, data_files), f"reading {dataset}", alone), start=1):
         try:
             if not isinstance(row, dict):
                 raise row if isinstance(row, ValueError) else ValueError(f"expected a JSON object, got {row!r:.60}")
@@ -809,14 +826,14 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None):
             name = next((row[k] for k in ("task_id", "unique_id", "uid", "name", "id", "question_id", "file_name")
                          if isinstance(row, dict) and row.get(k)), "no id")
             reason = f"no field {error}" if isinstance(error, KeyError) else error or type(error).__name__
-            print(f"generate.py: {dataset} row {read} ({name}): {reason}; rejected", file=sys.stderr)
+            say(f"{dataset} row {read} ({name}): {reason}; rejected")
             continue
         seen.update(prompt["task_id"] for prompt in found)
         prompts += [{"dataset": dataset, "split": split, **prompt} for prompt in found]
         if limit is not None and len(prompts) >= limit:
             break
     counts = f"{read} rows read, {other} filtered or of other splits, {overlapping} overlapping, {rejected} rejected"
-    print(f"generate.py: {dataset}/{split}: {len(prompts[:limit])} prompts; {counts}", file=sys.stderr)
+    say(f"{dataset}/{split}: {len(prompts[:limit])} prompts; {counts}")
     if not prompts:
         raise ValueError(f"{dataset}/{split}: no prompt left; {counts}")
     return prompts[:limit]
@@ -844,22 +861,21 @@ def prompt_ids(tokenizer, prompt, system):
     raise ValueError(f"{prompt['task_id']}: the tokenizer's chat template refuses the prompt: {refused}")
 
 
-def prompt_batches(args, tokenizer, first_step):
-    """Yield (step, prompts) from `first_step` on: batches of --prompts-per-step, or, where --steps is not given, one
-    pass over the dataset as step 0. Rules are endless; a finite dataset is reshuffled every epoch by (seed, epoch)."""
+def prompts_by_step(args, tokenizer):
+    """A function from a step to its prompts: batches of --prompts-per-step, or, where --steps is not given, one pass
+    over the dataset. Rules are endless; a finite dataset is reshuffled every epoch by (seed, epoch)."""
     if args.dataset == "rules":
         numbered = functools.partial(rules_prompt, args.seed, args.split)
-        one_pass = first_distinct((numbered(i) for i in itertools.count()), args.limit) if args.steps is None else []
+        one_pass = first_distinct(map(numbered, itertools.count()), args.limit) if args.steps is None else []
     else:
-        one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against)
+        one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against, args.steps is None)
         one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
-        order = functools.lru_cache(2)(lambda epoch: np.random.default_rng([args.seed,
-                                                                            epoch]).permutation(len(one_pass)))
+        order = functools.lru_cache(2)(
+            lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
     if args.steps is None:
-        yield 0, one_pass
-    for step in range(first_step, args.steps or 0):
-        yield step, [numbered(step * args.prompts_per_step + j) for j in range(args.prompts_per_step)]
+        return lambda step: one_pass
+    return lambda step: [numbered(step * args.prompts_per_step + j) for j in range(args.prompts_per_step)]
 
 
 def first_distinct(prompts, count):
@@ -875,9 +891,7 @@ def with_reference(prompts):
     """Drop the prompts whose row brings no solution, with a count on standard error."""
     found = [prompt for prompt in prompts if prompt["reference"]]
     if len(found) < len(prompts):
-        print(f"generate.py: dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference "
-              "solution",
-              file=sys.stderr)
+        say(f"dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution")
     if not found:
         raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
     return found
@@ -885,10 +899,11 @@ def with_reference(prompts):
 
 def short_prompts(prompts, tokenizer, args):
     """Drop the prompts longer than --max-prompt-tokens, with a count on standard error."""
-    short = [p for p in prompts if len(prompt_ids(tokenizer, p, args.system)) <= args.max_prompt_tokens]
+    read = shown(prompts, "lengths of prompts", args.steps is None, len(prompts))
+    short = [p for p in read if len(prompt_ids(tokenizer, p, args.system)) <= args.max_prompt_tokens]
     if len(short) < len(prompts):
-        print(f"generate.py: dropped {len(prompts) - len(short)} of {len(prompts)} prompts, longer than "
-              f"--max-prompt-tokens {args.max_prompt_tokens}", file=sys.stderr)
+        say(f"dropped {len(prompts) - len(short)} of {len(prompts)} prompts, longer than --max-prompt-tokens "
+            f"{args.max_prompt_tokens}")
     if not short:
         raise ValueError(f"no prompt of {args.dataset} has at most {args.max_prompt_tokens} tokens")
     return short
@@ -1198,7 +1213,7 @@ def vllm_server_engine(path, args):
             except (OSError, http.client.HTTPException) as error:
                 lost = error
                 if attempt + 1 < args.server_attempts:
-                    print(f"generate.py: {error}: trying again", file=sys.stderr)
+                    say(f"{error}: trying again")
                     time.sleep(min(2 ** attempt, 30))
         raise ValueError(f"no answer after {args.server_attempts} attempts: {lost}")
 
@@ -1331,9 +1346,7 @@ def wait_for_weights(run, step, max_staleness, rows):
         if waited > SAY_AFTER and not said:
             said = True
             if not trainer_at_work(run):
-                print(f"generate.py: waiting for a train.py to publish weights in {run / 'policy'}; none is at work "
-                      "there yet",
-                      file=sys.stderr)
+                say(f"waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet")
         if waited > GIVE_UP_AFTER and not (run / "lock").exists():
             raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
 
@@ -1396,8 +1409,8 @@ def check_digests(path, found, known):
     now = {name: (wanted[short], found[name]) for name, short in names.items() if wanted[short]}
     if known is None:
         exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
-        print(f"generate.py: the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of "
-              f"these are compared byte for byte, of {len(now) - exact} others by whether they change", file=sys.stderr)
+        say(f"the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of these are "
+            f"compared byte for byte, of {len(now) - exact} others by whether they change")
         if not now:
             raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be "
                              "verified")
@@ -1440,7 +1453,7 @@ def kept_checkpoints(run, at_steps, rows):
         found = {policy_step(path): path for path in run.glob("kept/*")}
         for path in {path for path in run.glob("kept/*") if policy_step(path) is None and path.name != "new"} - strange:
             strange.add(path)
-            print(f"generate.py: {path} is not named as train.py names a checkpoint: left out", file=sys.stderr)
+            say(f"{path} is not named as train.py names a checkpoint: left out")
         found.pop(None, None)
         due = [step for step in at_steps or sorted(found) if step > last]
         if due and due[0] in found:
@@ -1456,8 +1469,7 @@ def kept_checkpoints(run, at_steps, rows):
             raise BrokenPipeError
         elif not said and not at_work:
             said = True
-            print(f"generate.py: no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints",
-                  file=sys.stderr)
+            say(f"no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints")
 
 
 def read_done(path, args, sampling, prompts):
@@ -1531,36 +1543,32 @@ def generate(args, rows, at_end):
     closed by the ExitStack `at_end`, when the next stages have been told that no more rows come."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    first_step = 0
-    if args.run:  # start where train.py starts: at its last checkpoint
-        first_step = max((int(file.parent.name[-6:]) for file in args.run.glob("policy-??????/trainer.pt")), default=0)
-        if first_step >= args.steps:
-            print(f"generate.py: {args.run} is complete: {first_step} steps, nothing to sample", file=sys.stderr)
-            return
-    if args.along:
-        checkpoints = kept_checkpoints(args.along, args.at_steps, rows)
-        path = next(checkpoints)
-        checkpoints = itertools.chain([path], checkpoints)
-    else:
-        path = wait_for_weights(args.run, first_step, args.max_staleness, rows) if args.run else args.model
-        if path is None:
-            return
+    if args.steps is not None or not sys.stderr.isatty():  # else downloads and the loading of a model show their own
+        logging.disable_progress_bar()
+    first_step = resumed_step(args.run) if args.run else 0
+    if args.run and first_step >= args.steps:
+        say(f"{args.run} is complete: {first_step} steps, nothing to sample")
+        return
+    paths = weights_for(args, first_step, rows)
+    path = next(paths)
+    if path is None:
+        return
     check_checkpoint(path)
     tokenizer = load_tokenizer(path)
     ends = end_ids(path, tokenizer)
     sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
                 "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    sampler = Sampler(args)
+    sampler, bar, samples = Sampler(args), None, 0
     at_end.callback(sampler.close)
-    for step, prompts in prompt_batches(args, tokenizer, first_step):
+    prompts_of = prompts_by_step(args, tokenizer)
+    done = read_done(args.resume, args, sampling, prompts_of(0)) if args.resume else set()
+    paths = itertools.chain([path], paths)
+    for step in range(first_step, args.steps or 1):
+        prompts = prompts_of(step)  # while train.py is at work on the step before
         ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
-        done = read_done(args.resume, args, sampling, prompts) if args.resume else set()
-        if not args.along:
-            checkpoints = [wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model]
-            if checkpoints == [None]:
+        for path in paths:
+            if path is None:
                 return
-        for path in checkpoints:
             places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
             if not places:
                 continue
@@ -1569,10 +1577,39 @@ def generate(args, rows, at_end):
             else:
                 sampler.use(path)
                 groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+            if bar is None:
+                bar = at_end.enter_context(rows_to_come(args, first_step, rows))
+            if args.steps is None:
+                bar.total = bar.n + len(places)  # from these weights
             shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
                       "sampling": sampling, "reload_s": sampler.reload_s}
             for i, group in groups:
                 write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
+                samples += len(group)
+                bar.set_postfix_str(f"{samples} samples", refresh=False)
+                bar.update()
+        paths = weights_for(args, step + 1, rows)
+
+
+def resumed_step(run):
+    """The step at which train.py goes on: that of its last checkpoint."""
+    return max((int(file.parent.name[-6:]) for file in run.glob("policy-??????/trainer.pt")), default=0)
+
+
+def weights_for(args, step, rows):
+    """Yield the paths of the weights that sample a step's prompts, once they are there: with --along every checkpoint's.
+    None if the run is complete before."""
+    if args.along:
+        yield from kept_checkpoints(args.along, args.at_steps, rows)
+    else:
+        yield wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
+
+
+def rows_to_come(args, first_step, rows):
+    """The progress bar of the rows; none in the loop, where train.py, at the other end of the pipe, has one."""
+    to_a_trainer = args.steps is not None and stat.S_ISFIFO(os.fstat(rows.fileno()).st_mode)
+    total = math.inf if args.steps is None else (args.steps - first_step) * args.prompts_per_step
+    return progress("generate.py", total, shown=not to_a_trainer)
 
 
 def write_row(rows, prompt, group, shared):
@@ -1675,7 +1712,7 @@ def choose_engine(parser, args):
         parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
 
 
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > "
                                            "completions.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
@@ -1735,7 +1772,11 @@ def main():
     check_arguments(parser, args)
     if not args.reference:
         choose_engine(parser, args)
+    return args
 
+
+def main():
+    args = parse_arguments()
     rows_out = os.dup(1)
     os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
     try:
@@ -1744,7 +1785,7 @@ def main():
     except BrokenPipeError:
         sys.exit("generate.py: stopped, the next stage is gone")
     except (ValueError, OSError) as error:
-        print("generate.py:", " ".join(str(error).split()), file=sys.stderr)
+        say(" ".join(str(error).split()))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

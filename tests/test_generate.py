@@ -1,10 +1,14 @@
 """generate.py: the embedded task against its definition, the sampler against a plain forward pass, the stage's manners."""
 
+import contextlib
 import hashlib
+import io
 import json
 import math
 import os
+import re
 import shutil
+import sys
 import threading
 from argparse import Namespace
 from fractions import Fraction
@@ -14,6 +18,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
+import advantages
 import generate
 
 RULES = [rule for prior in (generate.TASK_PRIOR, generate.BROAD_PRIOR) for _, rules in prior for rule in rules]
@@ -321,6 +326,48 @@ def test_reference_rows_hold_the_solution(tiny, shell):
         [completion], [ids] = row["completions"], row["token_ids"]
         assert ids[-1] == tokenizer.eos_token_id and tokenizer.decode(ids[:-1]) == completion
         assert completion in {text for text, _ in RULES}
+
+
+class Screen(io.StringIO):
+    """Standard error that is a terminal, or is none."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.isatty = lambda: terminal
+
+
+def progress_of(monkeypatch, rows_to, terminal, *flags, every=0):
+    """What is drawn while generate.py runs with these flags, piece by piece; `rows_to`: a file's path, or a descriptor."""
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(advantages, "BAR_S", 0)
+    monkeypatch.setattr(advantages, "LINE_S", every)
+    monkeypatch.setattr(sys, "argv", ["generate.py", *map(str, flags)])
+    with contextlib.ExitStack() as at_end, open(rows_to, "w") as rows:
+        generate.generate(generate.parse_arguments(), rows, at_end)
+    return screen.getvalue()
+
+
+def test_progress_of_one_pass_is_a_bar_on_a_terminal_and_lines_in_a_log(tiny, tmp_path, monkeypatch):
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps({"question": f"{a} + 1?", "answer": f"#### {a + 1}"}) + "\n"
+                                                 for a in range(7)) + "{}\n")
+    flags = ("--model", tiny, "--dataset", "gsm8k", "--data-files", tmp_path / "sums.jsonl", "--num-samples", "3",
+             "--max-tokens", "5", "--batch-tokens", "1")
+    bar = progress_of(monkeypatch, tmp_path / "rows", True, *flags)
+    assert re.search(r"generate.py: 100%\|[█#]+\| 7/7 \[\d\d:\d\d<00:00, .*row/s, 21 samples\]", bar) and bar.count("\r") > 7
+    assert "generate.py: reading gsm8k: 8row [" in bar and "\rgenerate.py: gsm8k row 8 (no id)" in bar
+    log = progress_of(monkeypatch, tmp_path / "rows", False, *flags)
+    assert "\r" not in log and "generate.py:  43% 3/7 [" in log and "generate.py: reading gsm8k: 8row [" in log
+    assert "row/s" not in progress_of(monkeypatch, tmp_path / "rows", False, *flags, every=60)  # it took less
+
+
+def test_the_loop_has_no_bar_but_the_trainers(tiny, tmp_path, monkeypatch):
+    flags = ("--model", tiny, "--steps", "3", "--prompts-per-step", "2", "--num-samples", "2")
+    read, write = os.pipe()
+    for terminal in True, False:
+        assert progress_of(monkeypatch, os.dup(write), terminal, *flags) == ""
+    assert "100%|" in progress_of(monkeypatch, tmp_path / "rows", True, *flags)  # to a file one has to wait for it
+    os.close(read), os.close(write)
 
 
 @pytest.mark.parametrize("flags, expected", [

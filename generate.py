@@ -794,8 +794,8 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None, alon
 
     Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
     list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
-    hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile. Rows
-    that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is left.
+    hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile.
+    Rows that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is left.
     """
     sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
     if dataset not in DATASETS:
@@ -985,6 +985,9 @@ class Engine(NamedTuple):
     close: Callable = lambda: None
 
 
+CPU_WORK = 2**41  # parameters x tokens of a batch: two cores take about a minute for it
+
+
 def transformers_engine(path, args):
     """Plain PyTorch sampling with a KV cache, for CPU and small GPUs. A group is sampled as a prefix tree: the prompt
     is computed once, samples share a row of the batch until they differ, and finished samples leave it."""
@@ -999,6 +1002,9 @@ def transformers_engine(path, args):
     tokenizer = load_tokenizer(path)
     stop_ids = torch.tensor(end_ids(path, tokenizer), device=device)
     n, limit = args.num_samples, args.max_tokens
+    batch_tokens = args.batch_tokens or 2**19
+    if device == "cpu" and not args.batch_tokens:  # from large models too rows are to come before the pass is done
+        batch_tokens = min(batch_tokens, CPU_WORK // sum(p.numel() for p in model.parameters()))
 
     def distribution(logits):
         """(N, V) logits -> float32 log-probabilities of the sampling distribution."""
@@ -1058,7 +1064,7 @@ def transformers_engine(path, args):
             yield g, group
 
     def sample(prompts):
-        batch = max(1, args.batch_tokens // (n * (max(len(ids) for ids, _ in prompts) + limit)))
+        batch = max(1, batch_tokens // (n * (max(len(ids) for ids, _ in prompts) + limit)))
         for first in range(0, len(prompts), batch):
             for g, group in sample_batch(prompts[first:first + batch]):
                 yield first + g, group
@@ -1597,8 +1603,8 @@ def resumed_step(run):
 
 
 def weights_for(args, step, rows):
-    """Yield the paths of the weights that sample a step's prompts, once they are there: with --along every checkpoint's.
-    None if the run is complete before."""
+    """Yield the paths of the weights that sample a step's prompts, once they are there: with --along those of every
+    checkpoint. None if the run is complete before."""
     if args.along:
         yield from kept_checkpoints(args.along, args.at_steps, rows)
     else:
@@ -1669,6 +1675,12 @@ def check_arguments(parser, args):
         unused += given("--prompts-per-step")
     if unused:
         parser.error(f"no effect in this mode: {' '.join(unused)}")
+    for name, of_rules, wanted in (("max_tokens", 10, not args.reference),
+                                   ("prompts_per_step", 64, args.steps is not None)):
+        if args.dataset == "rules" and getattr(args, name) is None:
+            setattr(args, name, of_rules)
+        if wanted and getattr(args, name) is None:
+            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')}; {of_rules} is the embedded task's")
     for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
                       ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
         if getattr(args, name) is not None and getattr(args, name) < low:
@@ -1755,19 +1767,22 @@ def parse_arguments():
     data.add_argument("--split", default="train")
     data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
     data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
-    data.add_argument("--prompts-per-step", type=int, default=64)
+    data.add_argument("--prompts-per-step", type=int,
+                      help="with --steps: 64 with --dataset rules, to be given with any other")
     data.add_argument("--reference", action="store_true", help="write the dataset's own solution as the one completion")
     data.add_argument("--system", help="replaces the system prompt; '' for none")
     data.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are dropped, and counted")
     draw = parser.add_argument_group("sampling")
     draw.add_argument("--num-samples", type=int, default=16, help="n, completions per prompt")
-    draw.add_argument("--max-tokens", type=int, default=10, help="longest completion, in tokens")
+    draw.add_argument("--max-tokens", type=int,
+                      help="longest completion, in tokens: 10 with --dataset rules, to be given with any other")
     draw.add_argument("--temperature", type=float, default=1.0)
     draw.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
     draw.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
     draw.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
-    draw.add_argument("--batch-tokens", type=int, default=2**19,
-                      help="transformers engine: most tokens in the KV cache")
+    draw.add_argument("--batch-tokens", type=int,
+                      help="transformers engine: most tokens in the KV cache; default: 524288, on CPU less for larger "
+                           "models, so that rows come after a minute or so")
     args = parser.parse_args()
     check_arguments(parser, args)
     if not args.reference:

@@ -237,7 +237,7 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
             matched_*) base=base_matched ;;
             short_*) steps=$THIRD ;;
             brief_*) steps=$TENTH ;;
-            hard_*) steps=$THIRD generate="--dataset rows --data-files $dir/hard.jsonl --prompts-per-step 32" ;;
+            hard_*) steps=$THIRD generate="--dataset rows --data-files $dir/hard.jsonl --max-tokens 10 --prompts-per-step 32" ;;
             lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
             tuned_*) train+=" --keep-every 5 --reference-model none" ;;  # the KL is not used there, and costs a sixth of the time
             *) break ;;

@@ -574,7 +574,7 @@ def test_rows_of_the_pipe_are_prompts_again(tiny, tmp_path, shell):
     rows = [json.loads(line) for line in first.stdout.splitlines()]
     kept = [rows[3], rows[1]]
     (tmp_path / "some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept) + json.dumps({"task_id": "x"}) + "\n")
-    command = f"python generate.py --model {tiny} --dataset rows --num-samples 3 --engine transformers"
+    command = f"python generate.py --model {tiny} --dataset rows --num-samples 3 --max-tokens 10 --engine transformers"
     again = shell(f"{command} --data-files {tmp_path}/some.jsonl | python reward.py")
     assert again.returncode == 0 and "row 3 (x): no field 'kind'; rejected" in again.stderr
     for old, new in zip(kept, map(json.loads, again.stdout.splitlines()), strict=True):

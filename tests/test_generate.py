@@ -373,6 +373,9 @@ def test_the_loop_has_no_bar_but_the_trainers(tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize("flags, expected", [
     ("", "--model"), ("--model X --run Y --steps 1", "give one of"), ("--run Y", "--steps"),
     ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--run Y --steps 1 --temperature 0.7", "--temperature"), ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
+    ("--model X --dataset gsm8k", "--dataset gsm8k needs --max-tokens"),
+    ("--run R --steps 3 --dataset math --max-tokens 9", "--dataset math needs --prompts-per-step"),
+    ("--model X --dataset mbpp --reference --steps 3", "--dataset mbpp needs --prompts-per-step"),
     ("--along R --steps 3", "from each checkpoint"), ("--model X --limit 1 --at-steps 5", "no effect"),
     ("--along R --limit 1 --at-steps 5 0", "ascending"),
     ("--model X --steps 1 --max-staleness 1", "--max-staleness"), ("--model X --limit 1 --prompts-per-step 2", "no effect"),

@@ -319,7 +319,7 @@ def test_a_model_and_data_of_ones_own(tiny, tmp_path, shell):
     for name in "train", "test":
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(
             {"question": f"What is {a} + 1 ({name})?", "answer": f"It is {a + 1}.\n#### {a + 1}"}) + "\n" for a in range(4)))
-    small = {"MODEL": str(tiny), "jsonl --steps 100": "jsonl --steps 2 --prompts-per-step 2", "mine --steps 100": "mine --steps 2",
+    small = {"MODEL": str(tiny), "jsonl --steps 100 --prompts-per-step 64": "jsonl --steps 2 --prompts-per-step 2", "mine --steps 100": "mine --steps 2",
              "--keep-every 20": "--keep-every 1", "--max-tokens 512": "--max-tokens 4", "python ": f"python {ROOT}/"}
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     commands = f"{loop}\n{along}"

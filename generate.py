@@ -57,122 +57,115 @@ from tqdm import tqdm
 
 from advantages import parse, progress
 
-SYSTEM = {  # by kind; used where the tokenizer has a chat template; --system replaces it; other kinds have none
-    "math": "Solve the problem step by step and put the final answer in \\boxed{}.",
-    "code": "Write a Python program that solves the problem. Put the whole program in one ```python block.",
-    "grid": "Find the rule that turns each input grid into its output grid. Answer with the output grid for the test "
-            "input: one line per row, digits separated by spaces.",
-}
 
-# ---------------------------------------------------------------- the embedded task: boolean rules from five examples
-# An item has one of three values of each of four attributes (abc, def, ghi, jkl), e.g. "adgj"; a rule such as "a&~h" is
-# a Python expression over the twelve letters as 0/1 integers. The prompt shows five items, lower case where the rule
-# holds and upper case where it does not; the completion is a rule, graded by calling it on the 76 items not shown.
-# Several rules fit every prompt: a policy can commit to one (pass@1) or spread over them (pass@k).
+# ------------------------------------------------------------------------------------------------------------ the stage
+# main's path, from the flags to the last row: wait for weights, load them, sample, write. A row's keys are made in
+# generate and write_row; a new one belongs into ROW of advantages.py too.
 
-ATTRIBUTES = ("abc", "def", "ghi", "jkl")
-LETTERS = "".join(ATTRIBUTES)
-ITEMS = ["".join(letters) for letters in itertools.product(*ATTRIBUTES)]  # 81
-ALL_ITEMS = (1 << len(ITEMS)) - 1
-CALLED_ON = [[item] for item in ITEMS]  # arguments of a rule's tests
-HOLDS = {x: sum(1 << j for j, item in enumerate(ITEMS) if x in item) for x in LETTERS}  # letter -> bit mask over ITEMS
-RULE_TEMPLATE = f"""def rule(item):
-    {', '.join(LETTERS)} = [int(letter in item) for letter in "{LETTERS}"]
-    return ({{program}}) & 1"""
+def main():
+    args = parse_arguments()
+    rows_out = os.dup(1)
+    os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
+    try:
+        with contextlib.ExitStack() as at_end, open(rows_out, "w") as rows:
+            generate(args, rows, at_end)
+    except BrokenPipeError:
+        sys.exit("generate.py: stopped, the next stage is gone")
+    except (ValueError, OSError) as error:
+        say(" ".join(str(error).split()))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
-def rule_priors():
-    """The two rule distributions, as lists of (weight, [(rule, bit mask over ITEMS), ...]): a family is drawn by
-    weight, then a rule uniformly in it. `task` (240 rules) is what RL and evaluation use; SFT mixes it half and half
-    with `broad` (702 others), so that the base model covers more than the task."""
-    no = lambda x: ALL_ITEMS ^ HOLDS[x]
-    pairs = [(x, y) for g, h in itertools.combinations(ATTRIBUTES, 2) for x in g for y in h]
-    triples = [xyz for groups in itertools.combinations(ATTRIBUTES, 3) for xyz in itertools.product(*groups)]
-    both_ways = pairs + [(y, x) for x, y in pairs]
-    task = [
-        (2, [(x, HOLDS[x]) for x in LETTERS]),
-        (1, [(f"~{x}", no(x)) for x in LETTERS]),
-        (4, [(f"{x}&{y}", HOLDS[x] & HOLDS[y]) for x, y in pairs]),
-        (4, [(f"{x}|{y}", HOLDS[x] | HOLDS[y]) for x, y in pairs]),
-        (2, [(f"{x}&~{y}", HOLDS[x] & no(y)) for x, y in both_ways]),
-    ]
-    broad = [
-        (2, [(f"{x}|~{y}", HOLDS[x] | no(y)) for x, y in both_ways]),
-        (1, [(f"~{x}&~{y}", no(x) & no(y)) for x, y in pairs]),
-        (1, [(f"~{x}|~{y}", no(x) | no(y)) for x, y in pairs]),
-        (1, [(f"{x}^{y}", HOLDS[x] ^ HOLDS[y]) for x, y in pairs]),
-        (2, [(f"{x}&{y}&{z}", HOLDS[x] & HOLDS[y] & HOLDS[z]) for x, y, z in triples]),
-        (2, [(f"{x}|{y}|{z}", HOLDS[x] | HOLDS[y] | HOLDS[z]) for x, y, z in triples]),
-        (1, [(f"{x}&{y}&~{z}", HOLDS[x] & HOLDS[y] & no(z)) for x, y, z in triples]),
-        (1, [(f"{x}|{y}|~{z}", HOLDS[x] | HOLDS[y] | no(z)) for x, y, z in triples]),
-    ]
-    return task, broad
+def generate(args, rows, at_end):
+    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With
+    --along there is one batch, which is sampled from each checkpoint. The engine, which may take its time to end, is
+    closed by the ExitStack `at_end`, when the next stages have been told that no more rows come."""
+    from transformers.utils import logging
+
+    if args.steps is not None or not sys.stderr.isatty():  # else downloads and the loading of a model show their own
+        logging.disable_progress_bar()
+    first_step = resumed_step(args.run) if args.run else 0
+    if args.run and first_step >= args.steps:
+        say(f"{args.run} is complete: {first_step} steps, nothing to sample")
+        return
+    paths = weights_for(args, first_step, rows)
+    path = next(paths)
+    if path is None:
+        return
+    check_checkpoint(path)
+    tokenizer = load_tokenizer(path)
+    ends = end_ids(path, tokenizer)
+    sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
+                "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
+    sampler, bar, samples = Sampler(args), None, 0
+    at_end.callback(sampler.close)
+    prompts_of = prompts_by_step(args, tokenizer)
+    done = read_done(args.resume, args, sampling, prompts_of(0)) if args.resume else set()
+    paths = itertools.chain([path], paths)
+    for step in range(first_step, args.steps or 1):
+        prompts = prompts_of(step)  # while train.py is at work on the step before
+        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
+        for path in paths:
+            if path is None:
+                return
+            places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
+            if not places:
+                continue
+            if args.reference:
+                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
+            else:
+                sampler.use(path)
+                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+            if bar is None:
+                bar = at_end.enter_context(rows_to_come(args, first_step, rows))
+            if args.steps is None:
+                bar.total = bar.n + len(places)  # from these weights
+            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
+                      "sampling": sampling, "reload_s": sampler.reload_s}
+            for i, group in groups:
+                write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
+                samples += len(group)
+                bar.set_postfix_str(f"{samples} samples", refresh=False)
+                bar.update()
+        paths = weights_for(args, step + 1, rows)
 
 
-TASK_PRIOR, BROAD_PRIOR = rule_priors()
+def resumed_step(run):
+    """The step at which train.py goes on: that of its last checkpoint."""
+    return max((int(file.parent.name[-6:]) for file in run.glob("policy-??????/trainer.pt")), default=0)
 
 
-def shown_likelihood(mask, positives, negatives):
-    """P(these labelled items | rule), up to a constant: the number of positives is Binomial(5, 1/2) conditioned on
-    1..4 (and on the rule having that many of each), then items are drawn without replacement."""
-    size = mask.bit_count()
-    if positives & ~mask or negatives & mask:
-        return 0.0
-    possible = [p for p in range(1, 5) if p <= size and 5 - p <= len(ITEMS) - size]
-    p = positives.bit_count()
-    return (math.comb(5, p) / sum(math.comb(5, q) for q in possible)
-            / math.comb(size, p) / math.comb(len(ITEMS) - size, 5 - p))
+def weights_for(args, step, rows):
+    """Yield the paths of the weights that sample a step's prompts, once they are there: with --along those of every
+    checkpoint. None if the run is complete before."""
+    if args.along:
+        yield from kept_checkpoints(args.along, args.at_steps, rows)
+    else:
+        yield wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
 
 
-def rule_posterior(positives, negatives):
-    """Posterior masses, descending, of the behaviours on the items not shown, under the task prior. The best list of k
-    answers reaches pass@k = the sum of the first k; sampling from the posterior reaches sum_j p_j (1 - (1 - p_j)^k)."""
-    unseen = ALL_ITEMS & ~(positives | negatives)
-    mass = defaultdict(float)
-    for weight, rules in TASK_PRIOR:
-        for _, mask in rules:
-            likelihood = shown_likelihood(mask, positives, negatives)
-            if likelihood:
-                mass[mask & unseen] += weight / len(rules) * likelihood
-    total = math.fsum(mass.values())
-    return sorted((m / total for m in mass.values()), reverse=True)
+def rows_to_come(args, first_step, rows):
+    """The progress bar of the rows; none in the loop, where train.py, at the other end of the pipe, has one."""
+    to_a_trainer = args.steps is not None and stat.S_ISFIFO(os.fstat(rows.fileno()).st_mode)
+    total = math.inf if args.steps is None else (args.steps - first_step) * args.prompts_per_step
+    return progress("generate.py", total, shown=not to_a_trainer)
 
 
-def rules_prompt(seed, split, index):
-    """Prompt number `index` of `split`: "train" and "test" draw the rule from the task prior, "sft" half from each.
-    A fifth of all sets of labelled items, chosen by hash, is held out: only "test" has them."""
-    rng = random.Random(f"{seed}/{split}/{index}")
-    while True:
-        families = BROAD_PRIOR if split == "sft" and rng.random() < 0.5 else TASK_PRIOR
-        [(_, rules)] = rng.choices(families, [weight for weight, _ in families])
-        rule, mask = rng.choice(rules)
-        inside = [j for j in range(len(ITEMS)) if mask >> j & 1]
-        outside = [j for j in range(len(ITEMS)) if not mask >> j & 1]
-        possible = [p for p in range(1, 5) if p <= len(inside) and 5 - p <= len(outside)]
-        [p] = rng.choices(possible, [math.comb(5, p) for p in possible])
-        shown = rng.sample(inside, p) + rng.sample(outside, 5 - p)
-        labelled = [ITEMS[j] if mask >> j & 1 else ITEMS[j].upper() for j in shown]
-        key = "-".join(sorted(labelled))
-        if (hashlib.sha256(key.encode()).digest()[0] % 5 == 0) == (split == "test"):
-            break
-    outputs = [mask >> j & 1 for j in range(len(ITEMS))]
-    unseen = [outputs[j] for j in range(len(ITEMS)) if j not in shown]
-    # right positives and negatives weigh one half each
-    weight = {value: unseen.count(1 - value) or 1 for value in (0, 1)}
-    row = {
-        "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
-        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
-        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not
-        # count
-        "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
-                  "inputs": CALLED_ON, "outputs": outputs,
-                  "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},
-    }
-    if split == "test":
-        positives = sum(1 << j for j in shown if mask >> j & 1)
-        row["posterior"] = rule_posterior(positives, sum(1 << j for j in shown) ^ positives)
-    return row
+def write_row(rows, prompt, group, shared):
+    row = {key: value for key, value in prompt.items() if key != "reference"}
+    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
+    rows.write(json.dumps(row | shared) + "\n")
+    rows.flush()
 
+
+def reference_sample(tokenizer, prompt, ends):
+    """The dataset's first solution in the shape of a sample; no policy drew it, so it has no log-probabilities."""
+    solution = prompt["reference"][0]
+    end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [end]
+    return solution, ids, None, "stop"
 
 
 def say(message):
@@ -180,796 +173,256 @@ def say(message):
     tqdm.write(f"generate.py: {message}", file=sys.stderr)
 
 
-# ------------------------------------------------------------------------------------------------------ the datasets
-# from_<dataset>: a row as it lies on the hub -> {task_id, level, kind, prompt, gold, tests, reference, extras}.
-# Adapters raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and
-# counts those. Dataset text is data: it is parsed as JSON or as literals, never evaluated.
+class Sampler:
+    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the
+    first."""
 
-def digest(text):
-    """Identity of a row that has none of its own: 12 hex digits of its text, the same wherever the row stands."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def __init__(self, args):
+        self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
 
+    def use(self, path):
+        """Sample from the weights of `path` from now on. ValueError if they cannot be read, or have not arrived."""
+        if path == self.path:
+            return
+        started = time.perf_counter()
+        self.load(path)
+        if self.args.run or self.args.along:
+            check_probe(path, self.engine.score, self.args.dtype)
+        if self.path:
+            self.reloads += 1
+            self.reload_s = time.perf_counter() - started
+        if self.args.run and (self.path is None or self.reloads % DIGESTS_EVERY == 1):
+            self.known = check_digests(path, self.engine.digests(), self.known)
+        self.path = path
 
-def uniform_hash(text):
-    """A fixed pseudo-random number in [0, 1) for an id: seeded splits that no file order or subset can change."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16) / 16**13
-
-
-def field(row, name, kind=str):
-    """row[name], which has to be there, of that kind, and (text, lists) not empty."""
-    if row.get(name) is None:
-        raise ValueError(f"no field {name!r}")
-    if not isinstance(row[name], kind) or row[name] in ("", []):
-        expected = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
-        raise ValueError(f"field {name!r}: expected non-empty {expected}, got {row[name]!r:.60}")
-    return row[name]
-
-
-def fenced(code):
-    """A reference program in the form that completions have: one ```python block, Unix line ends."""
-    return "```python\n" + code.replace("\r\n", "\n").strip("\n") + "\n```"
-
-
-def boxed(text):
-    r"""[(start, end, content)] of every \boxed{...} in a text, braces balanced."""
-    found = []
-    for match in re.finditer(r"\\boxed(?=\{)", text):
-        depth = 0
-        for end in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                found.append((match.start(), end + 1, text[match.end() + 1:end]))
-                break
-    return found
-
-
-def boxed_answer(problem, solution, answer):
-    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes
-    each, "$x = \boxed{1}$ or $x = \boxed{2}$", the last is half of the answer (in 9 of the 7,500 training rows)."""
-    boxes = boxed(solution)
-    if not answer and not boxes:
-        raise ValueError("no balanced \\boxed{...} in 'solution'")
-    if not boxes or answer and answer.strip() != boxes[-1][2].strip():
-        return answer
-    start, _, last = boxes.pop()
-    values = [last]
-    while boxes and re.search(r"\ball\b|separated by", problem):
-        before, end, content = boxes.pop()
-        if not re.fullmatch(r"\$?,?\s(?:and|or)\s[^.]{0,20}", solution[end:start]):
-            break
-        values.insert(0, content)
-        start = before
-    return ", ".join(values)
-
-
-def from_math(row):
-    r"""MATH (Hendrycks et al. 2021). `level` is 'Level 3' or 3 by source; two rows have none ('Level ?').
-
-    Two of the 7,500 training rows end in an empty \boxed{}: no answer can be right, so they do not fit.
-    """
-    level, solution = re.fullmatch(r"(?:Level )?([1-5])", str(row["level"])), field(row, "solution")
-    gold = boxed_answer(field(row, "problem"), solution, row.get("answer"))
-    if not gold.strip():
-        raise ValueError("no answer: empty \\boxed{}")
-    return {"task_id": field(row, "unique_id"), "level": level and int(level[1]), "kind": "math",
-            "prompt": field(row, "problem"), "gold": gold, "tests": None, "reference": [solution]}
-
-
-def from_gsm8k(row):
-    r"""GSM8K: the answer follows '####'. The reference loses the <<calculator>> marks and ends in \boxed, as asked."""
-    question, (solution, hashes, gold) = field(row, "question"), field(row, "answer").rpartition("####")
-    gold = gold.strip().replace(",", "")
-    if not hashes or not re.fullmatch(r"-?[0-9.]+", gold):
-        raise ValueError("field 'answer': expected '... #### number' at its end")
-    solution = re.sub(r"<<[^>]*>>", "", solution).rstrip()
-    return {"task_id": "gsm8k/" + digest(question), "level": None, "kind": "math", "prompt": question, "gold": gold,
-            "tests": None, "reference": [f"{solution}\nThe answer is $\\boxed{{{gold}}}$."]}
-
-
-def called_function(asserts, code):
-    """Name of the function of `code` that the asserts call first: the entry point."""
-    with warnings.catch_warnings():  # the datasets' string literals hold invalid escapes
-        warnings.simplefilter("ignore")
-        defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
-        calls = [node.func.id for text in asserts for node in ast.walk(ast.parse(text.strip()))
-                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined]
-    if not calls:
-        raise ValueError("no assert calls a function that the reference defines")
-    return calls[0]
-
-
-def literal_calls(asserts):
-    """[`assert f(1, (2, 3)) == [4]`, ...] -> "f", [(1, (2, 3)), ...], [[4], ...]; ValueError for any other form."""
-    names, calls, values = set(), [], []
-    for text in asserts:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            statement, = ast.parse(text.strip()).body
+    def load(self, path):
+        from safetensors import SafetensorError
         try:
-            call, (operator,), (value,) = statement.test.left, statement.test.ops, statement.test.comparators
-            names.add(call.func.id)
-            calls.append(ast.literal_eval(ast.Tuple(call.args, ast.Load())))
-            values.append(ast.literal_eval(value))
-        except (AttributeError, ValueError, TypeError):
-            operator = None
-        if not isinstance(operator, ast.Eq) or call.keywords or len(names) != 1:
-            raise ValueError(f"not of the form f(literals) == literal: {text!r:.80}")
-    return names.pop(), calls, values
+            if self.engine is None:
+                self.engine = ENGINES[self.args.engine](path, self.args)
+                gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
+            else:
+                self.engine.load(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be loaded: {error}") from None
+
+    def close(self):
+        if self.engine:
+            self.engine.close()
 
 
-def as_test(text, entry_point):
-    """`assert EXPRESSION == LITERAL` -> ("EXPRESSION", "LITERAL"); None for any other form.
+SAY_AFTER, GIVE_UP_AFTER = 10, 300  # seconds that generate.py waits for weights where no train.py is at work
 
-    The expression is evaluated where the program runs, so it must yield more than a truth value, unless the program's
-    own function does: else a program could redefine what judges it, as in `isclose(f(1), 0.5) == True`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        statement, *more = ast.parse(text.strip()).body
+
+def wait_for_weights(run, step, max_staleness, rows):
+    """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
+    more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
+    checkpoint when it starts, so they are waited out too. None if the run is complete before its last step (train.py
+    --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever begins
+    there."""
+    reader = select.poll()
+    reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
+    started, said = time.monotonic(), False
+    while True:
+        newest = Path(os.path.realpath(run / "policy"))
+        found = policy_step(newest)
+        if found is not None and step - max_staleness <= found <= step:
+            return newest
+        if (run / "complete").exists() and policy_step(run / "complete") == found:
+            return None
+        if reader.poll(1):
+            raise BrokenPipeError
+        waited = time.monotonic() - started
+        if waited > SAY_AFTER and not said:
+            said = True
+            if not trainer_at_work(run):
+                say(f"waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet")
+        if waited > GIVE_UP_AFTER and not (run / "lock").exists():
+            raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
+
+
+def policy_step(path):
+    """12 for RUN/policy-000012 and for a link to it; None for any other path."""
+    name = os.path.basename(os.path.realpath(path))
+    return int(name[7:]) if name.startswith("policy-") and name[7:].isdigit() else None
+
+
+def trainer_at_work(run):
+    """Whether a train.py holds RUN/lock."""
     try:
-        tested, (operator,), (expected,) = statement.test.left, statement.test.ops, statement.test.comparators
-        if isinstance(expected, ast.Call) and expected.func.id == "set" and not expected.keywords:
-            members = expected.args[0].elts if expected.args else []
-            expected = ast.Set(members) if members else ast.parse("set()").body[0].value
-        value = ast.literal_eval(expected)
-    except (AttributeError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
-    called = {node.func.id for node in ast.walk(tested)
-              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    direct = isinstance(tested, ast.Call) and isinstance(tested.func, ast.Name) and tested.func.id == entry_point
-    if more or not isinstance(operator, ast.Eq) or entry_point not in called or isinstance(value, bool) and not direct:
-        return None
-    return ast.unparse(tested), ast.unparse(expected)
-
-
-def assert_tests(asserts, code, setup=""):
-    """Asserts of the form `expression == literal` -> tests that each count by themselves (fraction of tests passed).
-
-    If any is of another form (isclose, not f(x)), all go into one opaque check, which has to do without the program's
-    other names. `setup` runs after the program: in MBPP it builds objects of the program's classes.
-    """
-    entry_point, setup = called_function(asserts, code), setup.replace("\r\n", "\n")
-    tests = {"entry_point": entry_point, "template": "{program}\n" + setup}
-    pairs = [as_test(text, entry_point) for text in asserts]
-    if all(pairs):
-        return {"type": "assert", **tests, "inputs": [left for left, _ in pairs],
-                "outputs": [right for _, right in pairs]}
-    lines = "\n".join(text.strip() for text in asserts).split("\n")
-    check = "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        nodes = [node for source in (check, setup) for node in ast.walk(ast.parse(source))]
-    loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    bound = {"candidate", entry_point, *dir(builtins), *sys.stdlib_module_names}  # which reward.py imports for a check
-    for node in nodes:
-        names = [node, *getattr(node, "names", [])]  # of an import
-        bound |= {getattr(name, "asname", None) or getattr(name, "name", "").partition(".")[0] for name in names
-                  if isinstance(name, (ast.alias, ast.FunctionDef, ast.ClassDef))}
-        bound |= {node.arg} if isinstance(node, ast.arg) else set()
-        bound |= {node.id} if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else set()
-    unknown = loaded - bound
-    if unknown:
-        raise ValueError("asserts that are not all `expression == literal` use what only the program defines: "
-                         f"{unknown}")
-    return {"type": "check", **tests, "check": check}
-
-
-def from_mbpp(row):
-    """MBPP, full (`text`) or sanitized (`prompt`, `test_imports`). The asserts are shown: they name the function."""
-    text, asserts, code = row.get("text") or field(row, "prompt"), field(row, "test_list", list), field(row, "code")
-    code = code.replace("\r\n", "\n")
-    setup = "\n".join([*(row.get("test_imports") or []), row.get("test_setup_code") or ""])
-    return {"task_id": f"mbpp/{field(row, 'task_id', int)}", "level": None, "kind": "code",
-            "prompt": text + "\nYour code should pass these tests:\n\n" + "\n".join(asserts) + "\n", "gold": None,
-            "tests": assert_tests(asserts, code, setup), "reference": [fenced(code)]}
-
-
-def from_humaneval(row):
-    """HumanEval and HumanEval+. The template puts the prompt before the program, so that both a bare body and a whole
-    function that repeats the signature are valid."""
-    prompt, check = field(row, "prompt"), field(row, "test")
-    if "def check(candidate)" not in check:
-        raise ValueError("field 'test': expected a 'def check(candidate)'")
-    return {"task_id": field(row, "task_id"), "level": None, "kind": "code", "prompt": prompt, "gold": None,
-            "tests": {"type": "check", "entry_point": field(row, "entry_point"), "check": check,
-                      "template": prompt + "{program}"},
-            "reference": [fenced(prompt + field(row, "canonical_solution"))]}
-
-
-def has_one_print(value):
-    """Whether equal values print alike (up to 7 and 7.0, which graders take for equal)."""
-    return all(map(has_one_print, value)) if isinstance(value, (list, tuple)) else not isinstance(value, (set, dict))
-
-
-def from_mbpp_stdin(row):
-    """MBPP as a program that reads and prints (Bagirov et al.; their conversion is not stated, this one is ours).
-
-    One argument per line, strings as they are and all else as Python literals; the answer as print() shows it.
-    """
-    name, calls, values = literal_calls(field(row, "test_list", list))
-    is_text = [isinstance(argument, str) for argument in calls[0]]
-    if any([isinstance(v, str) for v in call] != is_text or any(isinstance(v, str) and "\n" in v for v in call)
-           for call in calls):
-        raise ValueError("arguments do not fit one line each: a string with a line end, or a type that changes")
-    if not all(map(has_one_print, values)):
-        raise ValueError("equal sets or dicts may print in different orders")
-    tests = stdin_tests(["".join(f"{v if isinstance(v, str) else repr(v)}\n" for v in call) for call in calls],
-                        [f"{value}\n" for value in values])
-    reads = ", ".join("input()" if text else "literal_eval(input())" for text in is_text)
-    code = field(row, "code").replace("\r\n", "\n")
-    return {**from_mbpp(row), "tests": tests, "reference": [
-                fenced(f"from ast import literal_eval\n{code}\nprint({name}({reads}))")],
-            "prompt": f"{row.get('text') or row['prompt']}\nRead the arguments from standard input, one per line: "
-                      f"strings as they are, all else as Python literals. Print the result.\n\n"
-                      f"Example input:\n{tests['inputs'][0]}Example output:\n{tests['outputs'][0]}"}
-
-
-def from_mbpp_plus(row):
-    """MBPP+ (EvalPlus): the test script compares hundreds of results with tolerances of its own, so it runs whole, in a
-    namespace that holds only the function. It imports numpy."""
-    name, script = called_function(field(row, "test_list", list), field(row, "code")), field(row, "test")
-    return {**from_mbpp(row), "tests": {"type": "check", "entry_point": name, "template": "{program}", "check":
-                                        f"def check(candidate):\n    exec({script!r}, {{{name!r}: candidate}})\n"}}
-
-
-def from_harp(row):
-    """HARP (Yue et al. 2024), short answers. The original choices, where a source has them, are kept but not shown."""
-    return {"task_id": "harp/" + harp_name(row), "level": field(row, "level", int), "kind": "math",
-            "prompt": field(row, "problem"), "gold": field(row, "answer"), "tests": None,
-            "reference": [row[key] for key in sorted(row) if re.fullmatch(r"solution_\d+", key) and row[key]],
-            "choices": row.get("choices")}
-
-
-STDIN_NOTE = "\n\nThe program reads its input from standard input and writes its output to standard output.\n"
-REFERENCES = 4  # most solutions kept per problem: CodeContests has hundreds of some
-
-
-def stdin_tests(inputs, outputs, time_limit_s=None, memory_limit_mb=None):
-    if not inputs or len(inputs) != len(outputs) or not all(isinstance(text, str) for text in [*inputs, *outputs]):
-        raise ValueError(f"expected as many test inputs as outputs, as text; got {len(inputs)} and {len(outputs)}")
-    limits = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
-    return {"type": "stdin", "inputs": inputs, "outputs": outputs, **{k: v for k, v in limits.items() if v}}
-
-
-def from_code_contests(row):
-    """CodeContests (Li et al. 2022): public, private and generated tests. Problems with many right outputs are not
-    marked as such, so they too are judged by comparison."""
-    groups = [field(row, key, dict) for key in ("public_tests", "private_tests", "generated_tests")]
-    limit, solutions = row.get("time_limit"), field(row, "solutions", dict)
-    tests = stdin_tests([text for group in groups for text in group["input"]],
-                        [text for group in groups for text in group["output"]],
-                        time_limit_s=limit and (limit["seconds"] or 0) + (limit["nanos"] or 0) / 1e9,
-                        memory_limit_mb=(row.get("memory_limit_bytes") or 0) / 1e6)
-    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language == 3]
-    return {"task_id": "code_contests/" + field(row, "name"), "level": field(row, "difficulty", int), "kind": "code",
-            "prompt": field(row, "description").rstrip() + STDIN_NOTE, "gold": None, "tests": tests,
-            "reference": [fenced(code) for code in python[:REFERENCES]], "rating": row.get("cf_rating") or None}
-
-
-# For solutions in the form of LeetCode's: what its judge (and the benchmarks' own graders) import beforehand.
-PREAMBLE = """import bisect, collections, functools, heapq, itertools, math, operator, random, re, string, sys
-from bisect import *; from collections import *; from functools import *; from heapq import *
-from itertools import *; from math import *; from typing import *; from builtins import *
-"""
-
-def solution_tests(name, inputs, outputs):
-    """Call tests of a function, or of a method of `class Solution`."""
-    if not inputs or len(inputs) != len(outputs) or not all(isinstance(arguments, list) for arguments in inputs):
-        raise ValueError(f"expected as many argument lists as outputs, got {len(inputs)} and {len(outputs)}")
-    return {"type": "call", "entry_point": name, "setup": "", "inputs": inputs, "outputs": outputs,
-            "template": PREAMBLE + "{program}"}
-
-
-def with_starter(question, starter_code):
-    if starter_code:
-        return f"{question.rstrip()}\n\nUse this starter code:\n```python\n{starter_code.rstrip()}\n```\n"
-    return question.rstrip() + STDIN_NOTE
-
-
-def from_taco(row):
-    """TACO (Li et al. 2023); `solutions` and `input_output` are JSON text."""
-    question, cases = field(row, "question"), json.loads(field(row, "input_output"))
-    inputs, outputs, name = cases["inputs"], cases["outputs"], cases.get("fn_name")
-    if name:
-        if any(isinstance(v, dict) for arguments in inputs for v in arguments):
-            raise ValueError("an argument is a dict: JSON has lost the type of its keys")
-        if all(isinstance(value, list) and len(value) == 1 for value in outputs):  # most sources wrap the result
-            outputs = [value for value, in outputs]
-        tests = solution_tests(name, inputs, outputs)
-    else:
-        seconds = re.match(r"([\d.]+) *s", row.get("time_limit") or "")
-        megabytes = re.match(r"([\d.]+) *(?:megabytes|MB)", row.get("memory_limit") or "")
-        inputs, outputs = [["\n".join(v) if isinstance(v, list) else v for v in texts] for texts in (inputs, outputs)]
-        tests = stdin_tests(inputs, outputs, seconds and float(seconds[1]), megabytes and float(megabytes[1]))
-    return {"task_id": "taco/" + digest(question), "level": field(row, "difficulty"), "kind": "code",
-            "prompt": with_starter(question, row.get("starter_code")), "gold": None, "tests": tests,
-            "reference": [fenced(code) for code in json.loads(row.get("solutions") or "[]")[:REFERENCES]]}
-
-
-def decoded_cases(text):
-    """Test cases: JSON, or base64 of zlib of a pickled string of JSON. The pickle is read by its opcodes and never
-    loaded: anything in it but one string is refused."""
-    if not text.lstrip().startswith("["):
-        try:
-            found = list(pickletools.genops(zlib.decompress(base64.b64decode(text, validate=True))))
-        except (ValueError, zlib.error) as error:
-            raise ValueError(f"test cases are neither JSON nor base64 of zlib of pickle: {error}") from None
-        strings = [argument for code, argument, _ in found if "UNICODE" in code.name]
-        harmless = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
-        if len(strings) != 1 or len([code for code, _, _ in found if code.name not in harmless]) != 1:
-            raise ValueError("pickled test cases hold more than one string: refused")
-        text = strings[0]
-    return json.loads(text)
-
-
-def contest_tests(row, metadata):
-    """Tests of LiveCodeBench and LiveBench: standard input, or calls with one JSON argument per line."""
-    cases = decoded_cases(field(row, "public_test_cases")) + decoded_cases(row.get("private_test_cases") or "[]")
-    inputs, outputs = [case["input"] for case in cases], [case["output"] for case in cases]
-    types = {case["testtype"] for case in cases}
-    if types == {"stdin"}:
-        return {**stdin_tests(inputs, outputs), "template": PREAMBLE + "{program}"}
-    if types != {"functional"}:
-        raise ValueError(f"testtype: expected all stdin or all functional, got {sorted(types)}")
-    inputs = [[json.loads(line) for line in text.split("\n")] for text in inputs]
-    return solution_tests(json.loads(metadata)["func_name"], inputs, [json.loads(text) for text in outputs])
-
-
-def from_livecodebench(row):
-    """LiveCodeBench (Jain et al. 2024), code generation. `private_tests`: whether the hidden tests are included."""
-    return {"task_id": "livecodebench/" + field(row, "question_id"), "level": field(row, "difficulty"), "kind": "code",
-            "prompt": with_starter(field(row, "question_content"), row.get("starter_code")), "gold": None,
-            "tests": contest_tests(row, field(row, "metadata")), "reference": [], "date": str(row.get("contest_date")),
-            "private_tests": bool(row.get("private_test_cases"))}
-
-
-def from_livebench(row):
-    """LiveBench coding (White et al. 2024): whole programs, and completions of a partial one. Its prompts are complete.
-
-    A completion is asked to leave out the given part, so the template puts that part before it.
-    """
-    original = field(row, "original_json", (dict, str))
-    original = json.loads(original) if isinstance(original, str) else original
-    tests, partial = contest_tests(row, original["metadata"]), row.get("partial_solution")
-    reference = row.get("remainder" if partial else "solution")
-    if partial:
-        tests["template"] = tests["template"].replace("{program}", partial + "\n{program}")
-    return {"task_id": "livebench/" + field(row, "question_id"), "level": original.get("difficulty"), "kind": "code",
-            "prompt": field(row, "turns", list)[0], "gold": None, "tests": tests,
-            "reference": [fenced(reference)] if reference else [], "task": field(row, "task")}
-
-
-def from_codeforces(row):
-    """open-r1/codeforces: the statement put together from its parts, the official tests."""
-    parts = [field(row, "description")]
-    parts += [f"{title}\n\n{row[key]}" for title, key in (("Input", "input_format"), ("Output", "output_format"))
-              if row.get(key)]
-    parts += [f"Example input:\n{case['input']}\nExample output:\n{case['output']}"
-              for case in row.get("examples") or []]
-    parts += [f"Note\n\n{row['note']}"] if row.get("note") else []
-    tests = field(row, "official_tests", list)
-    return {"task_id": "codeforces/" + field(row, "id"), "level": row.get("rating"), "kind": "code",
-            "prompt": "\n\n".join(parts).rstrip() + STDIN_NOTE, "gold": None, "reference": [],
-            "tests": stdin_tests([t["input"] for t in tests], [t["output"] for t in tests], row.get("time_limit"),
-                                 row.get("memory_limit"))}
-
-
-def judged_by_output(row):
-    """Codeforces rows that comparing standard output can judge: they have tests, no files, interaction or checker."""
-    return (row.get("input_mode") == "stdio" and bool(row.get("official_tests"))
-            and not row.get("interaction_format") and not row.get("generated_checker"))
-
-
-def from_arc(row):
-    """ARC-AGI-1 (Chollet 2019): one prompt per test input, grids as lines of digits. Identity is the content, since the
-    hub's rows have no name."""
-    def grid(pair, side):
-        rows = field(pair, side, list)
-        if len({len(line) for line in rows}) != 1 or not all(c in range(10) for line in rows for c in line):
-            raise ValueError(f"expected a rectangle of digits as {side!r}")
-        return "\n".join(" ".join(map(str, line)) for line in rows)
-
-    train, test = field(row, "train", list), field(row, "test", list)
-    shown = "".join(f"Input:\n{grid(pair, 'input')}\nOutput:\n{grid(pair, 'output')}\n\n" for pair in train)
-    return [{"task_id": f"arc/{row.get('file_name') or arc_id(row)}/{i}", "level": None, "kind": "grid",
-             "prompt": f"{shown}Test input:\n{grid(pair, 'input')}\nTest output:\n", "gold": pair["output"],
-             "tests": None, "reference": [grid(pair, "output")]} for i, pair in enumerate(test)]
-
-
-def arc_id(row):
-    return digest(json.dumps([field(row, "train", list), field(row, "test", list)]))
-
-
-def from_rows(row):
-    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a
-    dataset. What it is graded by has to be there; a kind that is not known here, reward.py may know."""
-    graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
-    if field(row, "kind") in graded_by:
-        field(row, graded_by[row["kind"]], (str, list, dict))
-    kept = ("task_id", "level", "kind", "prompt", "gold", "tests", "reference")
-    return {**{key: row.get(key) for key in kept}, "task_id": field(row, "task_id"), "prompt": field(row, "prompt"),
-            **{key: row[key] for key in ("rule", "posterior") if key in row}}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Splits and decontamination
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def mbpp_ids(first, last):
-    """MBPP's splits are ranges of task_id (Austin et al. 2021, section 2.1)."""
-    return lambda row: first <= field(row, "task_id", int) <= last
-
-
-def seeded(part, share, name, rule=lambda row: True):
-    """Rows that keep `rule` and whose hashed name falls below `share` (part "test"), or not (part "train")."""
-    return lambda row: rule(row) and (uniform_hash(name(row)) < share) == (part == "test")
-
-
-def harp_name(row):
-    return "/".join(str(field(row, key, (str, int))) for key in ("year", "contest", "number"))
-
-
-def short_answer(row):
-    return not row.get("multiple_choice_only")
-
-
-def five_tests(row):
-    """Tang et al. A.4: problems with less than 5 tests are dropped."""
-    return sum(len(field(row, key, dict)["input"]) for key in ("public_tests", "private_tests", "generated_tests")) >= 5
-
-
-def easy_contest(row):
-    """Bagirov et al.: difficulty <= 3. That is 0 unknown, 1 easy, 2 medium, 3 hard; Codeforces' letters start at 7."""
-    return field(row, "difficulty", int) <= 3
-
-
-def problem_keys(description, solutions):
-    """Fingerprints of a problem; two problems with one in common are taken for the same.
-
-    Description: the first 200 letters and digits of the story (what stands before the input section), without LaTeX
-    commands, so that layout does not matter; if it has 40. Solutions: without comments and blanks, if 100 characters
-    are left: shorter programs solve many problems.
-    """
-    story = re.split(r"\n\W*(?:input|constraints)\W*\n", description.lower())[0]
-    story = re.sub(r"\\[a-z]+|[^a-z0-9]", "", story)[:200]
-    programs = [re.sub(r"#.*|\s", "", code) for code in solutions]
-    return {digest(text) for text in [story] * (len(story) >= 40) + [code for code in programs if len(code) >= 100]}
-
-
-def code_contests_keys(row):
-    solutions = field(row, "solutions", dict)
-    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language in (1, 3)]
-    return problem_keys(field(row, "description"), python)
-
-
-def taco_keys(row):
-    return problem_keys(field(row, "question"), json.loads(row.get("solutions") or "[]"))
-
-
-def code_contests_ids(row):
-    return {f"{row['cf_contest_id']}/{row['cf_index']}"} if row.get("cf_contest_id") else set()
-
-
-def codeforces_ids(row):
-    return {field(row, "id"), *(row.get("aliases") or [])}
-
-
-LIVECODEBENCH = "hf://datasets/livecodebench/code_generation_lite/"  # files: `datasets` runs no loading scripts now
-AGAINST_TACO = ("taco", "test", taco_keys, code_contests_keys, ["question", "solutions"])
-AGAINST_CODE_CONTESTS = ("code_contests", "everything", code_contests_ids, codeforces_ids,
-                         ["cf_contest_id", "cf_index"])
-
-# name: adapter, hub path, hub config, and splits: name -> (hub splits or files, which of their rows or None for all[,
-# what to decontaminate against: dataset, split, keys of its rows, keys of ours, its columns]). The row rule holds for
-# local files too, so that a split that is defined by ids or hashes is the same there.
-DATASETS = {
-    "math": dict(adapter=from_math, hub="nlile/hendrycks-MATH-benchmark", config=None, splits={
-        "train": ("train+test", lambda row: field(row, "unique_id").startswith("train/")),    # 7,500
-        "test": ("train+test", lambda row: field(row, "unique_id").startswith("test/")),      # 5,000
-        "train12k": ("train", None), "test500": ("test", None)}),                             # 12,000 / MATH-500
-    "harp": dict(adapter=from_harp, hub=None, config=None, splits={
-        name: (["https://github.com/aadityasingh/HARP/raw/main/HARP.jsonl.zip"], rule) for name, rule in {
-            "all": short_answer,                                                              # 4,780
-            "train": seeded("train", 0.1, harp_name, short_answer),                           # "about 4,300"
-            "test": seeded("test", 0.1, harp_name, short_answer)}.items()}),
-    "gsm8k": dict(adapter=from_gsm8k, hub="openai/gsm8k", config="main", splits={
-        "train": ("train", None), "test": ("test", None)}),
-    "code_contests": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
-        "train": ("train", five_tests, AGAINST_TACO), "valid": ("valid", None), "test": ("test", None),
-        "everything": ("train+valid+test", None)}),
-    "code_contests_easy": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
-        part: ("train", seeded(part, 276 / 2766, lambda row: field(row, "name"), easy_contest))  # 2,490 / 276 with
-        for part in ("train", "test")}),                                                      # --max-prompt-tokens 512
-    "taco": dict(adapter=from_taco, hub="BAAI/TACO", config="ALL", splits={
-        "easy": ("test", lambda row: field(row, "difficulty") == "EASY"),
-        "hard": ("test", lambda row: field(row, "difficulty") == "HARD"),
-        "train": ("train", None), "test": ("test", None)}),
-    "livecodebench": dict(adapter=from_livecodebench, hub=None, config=None, splits={
-        "test": ([f"{LIVECODEBENCH}test{i}.jsonl" for i in ("", 2, 3, 4, 5, 6)], None),       # release_v6: 1,055
-        "v6": ([f"{LIVECODEBENCH}test6.jsonl"], None)}),                                      # what v6 added: 175
-    "livebench_coding": dict(adapter=from_livebench, hub="livebench/coding", config=None, splits={
-        "test": ("test", None)}),
-    "codeforces": dict(adapter=from_codeforces, hub="open-r1/codeforces", config="default", splits={
-        part: (part, judged_by_output, AGAINST_CODE_CONTESTS) for part in ("train", "test")}),
-    "mbpp": dict(adapter=from_mbpp, hub="google-research-datasets/mbpp", config="full", splits={
-        "train": ("train", mbpp_ids(601, 974)), "validation": ("validation", mbpp_ids(511, 600)),
-        "test": ("test", mbpp_ids(11, 510)), "prompt": ("prompt", mbpp_ids(1, 10)),
-        "all": ("train+test+validation+prompt", None)}),
-    "mbpp_stdin": dict(adapter=from_mbpp_stdin, hub="google-research-datasets/mbpp", config="full", splits={
-        "test": ("test", mbpp_ids(11, 510)), "all": ("train+test+validation+prompt", None)}),
-    "humaneval": dict(adapter=from_humaneval, hub="openai/openai_humaneval", config=None, splits={
-        "test": ("test", None)}),
-    "mbpp_plus": dict(adapter=from_mbpp_plus, hub="evalplus/mbppplus", config=None, splits={"test": ("test", None)}),
-    "humaneval_plus": dict(adapter=from_humaneval, hub="evalplus/humanevalplus", config=None, splits={
-        "test": ("test", None)}),
-    "arc_agi_1": dict(adapter=from_arc, hub="lordspline/arc-agi", config=None, splits={
-        # the public training tasks are the easy public set; seed 9 gives exactly 320 and 80 of the 400
-        part: ("training", seeded(part, 0.2, lambda row: arc_id(row) + "/9")) for part in ("train", "test")}),
-    # --data-files
-    "rows": dict(adapter=from_rows, hub=None, config=None, splits={"train": ([], None), "test": ([], None)}),
-}
-
-
-def json_row(text):
-    """The JSON value, or the error in its place: load_prompts names and counts it as a row."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return ValueError(f"not JSON: {error}")
-
-
-def local_rows(path, hub_split):
-    """Rows of a local .jsonl, .json (a list, or one object: the ARC form) or .parquet file, or of a directory of them:
-    of those files in it that are named like the split, or like its files, on the hub, where there are such."""
-    files = [path]
-    if os.path.isdir(path):
-        names = hub_split.split("+") if isinstance(hub_split, str) else [
-            os.path.basename(f).split(".")[0] for f in hub_split]
-        files = sorted(f for f in glob.glob(os.path.join(path, "**"), recursive=True)
-                       if f.endswith((".jsonl", ".json", ".parquet")))
-        named = [f for f in files if any(re.split(r"[-.]", part)[0] in names
-                                         for part in os.path.relpath(f, path).split(os.sep))]
-        files = named or files
-    if not files or not os.path.exists(path):
-        raise ValueError(f"{path}: no .jsonl, .json or .parquet file there")
-    for file in files:
-        if file.endswith(".parquet"):
-            import datasets
-            yield from datasets.load_dataset("parquet", data_files=file, split="train")
-        elif file.endswith(".jsonl"):
-            with open(file, "rb") as lines:
-                yield from map(json_row, lines)
-        elif file.endswith(".json"):
-            with open(file, "rb") as text:
-                content = json_row(text.read())
-            name = os.path.splitext(os.path.basename(file))[0]
-            yield from content if isinstance(content, list) else [
-                {"file_name": name, **content} if isinstance(content, dict) else content]
-        else:
-            raise ValueError(f"{file}: expected .jsonl, .json or .parquet")
-
-
-def source_rows(dataset, split, data_files=None, columns=None):
-    """Raw rows of a split from local files, or from the hub (only `columns` of it, streamed, if given)."""
-    spec = DATASETS[dataset]
-    hub_split = spec["splits"][split][0]
-    if data_files is not None:
-        for path in [data_files] if isinstance(data_files, str) else data_files:
-            yield from local_rows(str(path), hub_split)
-        return
-    import datasets
-    if spec["hub"] is None:
-        for path in datasets.DownloadManager().download_and_extract(hub_split):
-            yield from local_rows(path, hub_split)
-    elif columns is None:
-        yield from datasets.load_dataset(spec["hub"], spec["config"], split=hub_split)
-    else:
-        rows = datasets.load_dataset(spec["hub"], spec["config"], split=hub_split, streaming=True)
-        yield from rows.select_columns(columns)
-
-
-def known_keys(overlap, data_files, against, alone):
-    """Keys of all rows of the dataset to decontaminate against: of the files `against`, else of the hub."""
-    dataset, split, keys, _, columns = overlap
-    if against is None and data_files is not None:
-        raise ValueError(f"with --data-files, decontamination needs {dataset} rows too: give --against PATH or none")
-    if against == "none":
-        say(f"NOT decontaminated against {dataset} (--against none)")
-        return set()
-    rows = source_rows(dataset, split, against, columns)
-    return set().union(*[keys(row) for row in shown(rows, f"reading {dataset}", alone)])
-
-
-def shown(rows, what, alone, total=math.inf):
-    """The rows, with the progress of reading them: a bar where no other stage has one, else a line a minute."""
-    with progress(f"generate.py: {what}", total if alone else None) as bar:
-        for row in rows:
-            yield row
-            bar.update()
-
-
-def load_prompts(dataset, split, data_files=None, limit=None, against=None, alone=False):
-    """Prompt rows of a split, in the source's order.
-
-    Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
-    list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
-    hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile.
-    Rows that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is left.
-    """
-    sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
-    if dataset not in DATASETS:
-        raise ValueError(f"--dataset {dataset}: expected one of {', '.join(DATASETS)}")
-    spec = DATASETS[dataset]
-    if split not in spec["splits"]:
-        raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
-    _, in_split, overlap = (*spec["splits"][split], None)[:3]
-    sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
-    known = known_keys(overlap, data_files, against, alone) if overlap else set()
-    prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
-    for read, row in enumerate(shown(source_rows(dataset, split, data_files), f"reading {dataset}", alone), start=1):
-        try:
-            if not isinstance(row, dict):
-                raise row if isinstance(row, ValueError) else ValueError(f"expected a JSON object, got {row!r:.60}")
-            if in_split is not None and not in_split(row):
-                other += 1
-                continue
-            if known and known & overlap[3](row):
-                overlapping += 1
-                continue
-            found = spec["adapter"](row)
-            found = found if isinstance(found, list) else [found]
-            if seen & {prompt["task_id"] for prompt in found}:
-                raise ValueError(f"a second row with the task_id {found[0]['task_id']}")
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, SyntaxError) as error:
-            rejected += 1
-            name = next((row[k] for k in ("task_id", "unique_id", "uid", "name", "id", "question_id", "file_name")
-                         if isinstance(row, dict) and row.get(k)), "no id")
-            reason = f"no field {error}" if isinstance(error, KeyError) else error or type(error).__name__
-            say(f"{dataset} row {read} ({name}): {reason}; rejected")
-            continue
-        seen.update(prompt["task_id"] for prompt in found)
-        prompts += [{"dataset": dataset, "split": split, **prompt} for prompt in found]
-        if limit is not None and len(prompts) >= limit:
-            break
-    counts = f"{read} rows read, {other} filtered or of other splits, {overlapping} overlapping, {rejected} rejected"
-    say(f"{dataset}/{split}: {len(prompts[:limit])} prompts; {counts}")
-    if not prompts:
-        raise ValueError(f"{dataset}/{split}: no prompt left; {counts}")
-    return prompts[:limit]
-
-
-# ------------------------------------------------------------------------------------------------ prompts, in order
-
-def prompt_ids(tokenizer, prompt, system):
-    """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the
-    template has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that,
-    too."""
-    if tokenizer.chat_template is None:
-        ids, plain = (tokenizer(prompt["prompt"], add_special_tokens=special)["input_ids"] for special in (True, False))
-        # some tokenizers end every text: what follows such an end would be another text
-        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and plain[-1:] != ids[-1:] else ids
-    from jinja2 import TemplateError
-    system, user = SYSTEM.get(prompt["kind"], "") if system is None else system, prompt["prompt"]
-    forms = [[{"role": "system", "content": system}, {"role": "user", "content": user}]] if system else []
-    forms.append([{"role": "user", "content": f"{system}\n\n{user}" if system else user}])
-    for messages in forms:
-        try:
-            return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-        except TemplateError as error:
-            refused = error
-    raise ValueError(f"{prompt['task_id']}: the tokenizer's chat template refuses the prompt: {refused}")
-
-
-def prompts_by_step(args, tokenizer):
-    """A function from a step to its prompts: batches of --prompts-per-step, or, where --steps is not given, one pass
-    over the dataset. Rules are endless; a finite dataset is reshuffled every epoch by (seed, epoch)."""
+        with open(run / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go at once: train.py tries for a second
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+# ----------------------------------------------------------------------------------------------------- the command line
+# A new flag goes into parse_arguments and, where a mode or an engine cannot do it or makes no use of it, into
+# check_arguments or choose_engine: none is ignored without a word.
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > "
+                                           "completions.jsonl", allow_abbrev=False,
+                                     description=__doc__.split("\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    where = parser.add_argument_group("weights")
+    where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
+    where.add_argument("--run", type=Path,
+                       help="run directory: follow the weights that train.py publishes in RUN/policy")
+    where.add_argument("--along", type=Path, metavar="RUN",
+                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a "
+                            "run that is still at work too")
+    where.add_argument("--at-steps", type=int, nargs="+", metavar="STEP",
+                       help="with --along: of these steps, waited for while RUN is trained; default: all that are kept")
+    where.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
+                       "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
+    where.add_argument("--max-staleness", type=int, default=0,
+                       help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps "
+                            "training)")
+    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
+                       help="auto: vllm on a GPU where it is installed, else transformers")
+    where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    where.add_argument("--device", help="transformers engine; default: cuda where there is one")
+    where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
+    where.add_argument("--gpu-memory-utilization", type=float,
+                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves "
+                            "free")
+    where.add_argument("--share-gpu", action="store_true",
+                       help="vllm: gives the GPU's memory back while train.py works")
+    where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
+    where.add_argument("--server-requests", type=int, default=64,
+                       help="vllm-server: requests under way at each address")
+    where.add_argument("--server-attempts", type=int, default=15,
+                       help="vllm-server: tries of a request, in about 5 minutes")
+    data = parser.add_argument_group("prompts")
+    data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
+    data.add_argument("--data-files", nargs="+",
+                      help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
+    data.add_argument("--against",
+                      help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
+    data.add_argument("--split", default="train")
+    data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
+    data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
+    data.add_argument("--prompts-per-step", type=int,
+                      help="with --steps: 64 with --dataset rules, to be given with any other")
+    data.add_argument("--reference", action="store_true", help="write the dataset's own solution as the one completion")
+    data.add_argument("--system", help="replaces the system prompt; '' for none")
+    data.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are dropped, and counted")
+    draw = parser.add_argument_group("sampling")
+    draw.add_argument("--num-samples", type=int, default=16, help="n, completions per prompt")
+    draw.add_argument("--max-tokens", type=int,
+                      help="longest completion, in tokens: 10 with --dataset rules, to be given with any other")
+    draw.add_argument("--temperature", type=float, default=1.0)
+    draw.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
+    draw.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
+    draw.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
+    draw.add_argument("--batch-tokens", type=int,
+                      help="transformers engine: most tokens in the KV cache; default: 524288, on CPU less for larger "
+                           "models, so that rows come after a minute or so")
+    args = parser.parse_args()
+    check_arguments(parser, args)
+    if not args.reference:
+        choose_engine(parser, args)
+    return args
+
+
+def check_arguments(parser, args):
+    """Refuse what cannot work and flags that would have no effect."""
+    def given(*names):
+        return [name for name in names
+                if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
+
+    if [args.model, args.run, args.along].count(None) != 2:
+        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
+                     "checkpoints)")
+    if args.along and (args.steps is not None or args.reference):
+        parser.error("--along samples one pass over the prompts from each checkpoint: not with --steps or --reference")
+    if args.at_steps is not None and (min(args.at_steps) < 0 or args.at_steps != sorted(set(args.at_steps))):
+        parser.error("--at-steps must be different steps, ascending")
+    if args.run and args.steps is None:
+        parser.error("--run needs --steps, the number of steps of the whole run")
+    if args.run and (args.top_p < 1 or args.top_k):
+        parser.error("--top-p below 1 and --top-k bias the probability ratio: not with --run")
+    if args.run and args.temperature != 1:
+        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with "
+                     "--run")
     if args.dataset == "rules":
-        numbered = functools.partial(rules_prompt, args.seed, args.split)
-        one_pass = first_distinct(map(numbered, itertools.count()), args.limit) if args.steps is None else []
-    else:
-        one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against, args.steps is None)
-        one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
-        order = functools.lru_cache(2)(
-            lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
-        numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
+        if args.split not in ("train", "test", "sft"):
+            parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")
+        if (args.steps is None) == (args.limit is None):
+            parser.error("--dataset rules is endless: give either --steps or --limit")
+    elif args.split not in DATASETS[args.dataset]["splits"]:
+        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not "
+                     f"{args.split!r}")
+    if args.dataset == "rows" and args.data_files is None:
+        parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
+    unused = given("--data-files", "--against") if args.dataset == "rules" else []
+    if args.reference:
+        unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens",
+                        "--engine")
+    if not args.run:
+        unused += given("--max-staleness")
+    if not args.along:
+        unused += given("--at-steps", "--resume")
     if args.steps is None:
-        return lambda step: one_pass
-    return lambda step: [numbered(step * args.prompts_per_step + j) for j in range(args.prompts_per_step)]
+        unused += given("--prompts-per-step")
+    if unused:
+        parser.error(f"no effect in this mode: {' '.join(unused)}")
+    for name, of_rules, wanted in (("max_tokens", 10, not args.reference),
+                                   ("prompts_per_step", 64, args.steps is not None)):
+        if args.dataset == "rules" and getattr(args, name) is None:
+            setattr(args, name, of_rules)
+        if wanted and getattr(args, name) is None:
+            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')}; {of_rules} is for the embedded task")
+    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
+                      ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
+        if getattr(args, name) is not None and getattr(args, name) < low:
+            parser.error(f"--{name.replace('_', '-')} must be at least {low}")
+    if not args.temperature > 0 or not 0 < args.top_p <= 1:
+        parser.error("--temperature must be above 0 and --top-p in (0, 1]")
 
 
-def first_distinct(prompts, count):
-    """The first `count` prompts with different task_ids."""
-    found = {}
-    for prompt in prompts:
-        found.setdefault(prompt["task_id"], prompt)
-        if len(found) == count:
-            return list(found.values())
+def choose_engine(parser, args):
+    """Resolve --engine auto, and refuse the flags of other engines and what the engine cannot do."""
+    if args.engine == "auto":
+        args.engine = "transformers"
+        if importlib.util.find_spec("vllm") and args.device is None:
+            import torch
+            args.engine = "vllm" if torch.cuda.device_count() else "transformers"
+    if args.device:
+        try:
+            check_device(args.device)
+        except ValueError as error:
+            parser.error(str(error))
+    flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
+             "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
+             "server_requests": "vllm-server", "server_attempts": "vllm-server"}
+    if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
+        flags["max_prompt_tokens"] = "vllm"
+    unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
+              if engine != args.engine and getattr(args, name) != parser.get_default(name)]
+    if unused:
+        parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
+    if args.share_gpu and (args.run is None or args.max_staleness):
+        parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
+    if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
+        parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
+    if args.engine == "vllm-server" and not args.servers:
+        parser.error("--engine vllm-server needs --servers")
+    if args.server_requests < 1 or args.server_attempts < 1:
+        parser.error("--server-requests and --server-attempts must be at least 1")
+    if args.engine != "transformers" and args.temperature < 0.01:
+        parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
+    if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
+        parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
 
 
-def with_reference(prompts):
-    """Drop the prompts whose row brings no solution, with a count on standard error."""
-    found = [prompt for prompt in prompts if prompt["reference"]]
-    if len(found) < len(prompts):
-        say(f"dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution")
-    if not found:
-        raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
-    return found
-
-
-def short_prompts(prompts, tokenizer, args):
-    """Drop the prompts longer than --max-prompt-tokens, with a count on standard error."""
-    read = shown(prompts, "lengths of prompts", args.steps is None, len(prompts))
-    short = [p for p in read if len(prompt_ids(tokenizer, p, args.system)) <= args.max_prompt_tokens]
-    if len(short) < len(prompts):
-        say(f"dropped {len(prompts) - len(short)} of {len(prompts)} prompts, longer than --max-prompt-tokens "
-            f"{args.max_prompt_tokens}")
-    if not short:
-        raise ValueError(f"no prompt of {args.dataset} has at most {args.max_prompt_tokens} tokens")
-    return short
-
-
-def check_checkpoint(path):
-    """ValueError in one line if `path` is a path on this machine, and no directory with a model in it; a name on the
-    hub has at most one slash inside. Also for train.py."""
-    path = str(path)
-    if os.path.isdir(path):
-        if not os.path.exists(os.path.join(path, "config.json")):
-            raise ValueError(f"{path} is not a checkpoint: it has no config.json")
-        if not any(name.endswith((".safetensors", ".bin", ".safetensors.index.json")) for name in os.listdir(path)):
-            raise ValueError(f"{path} is not a checkpoint: it has no weights (*.safetensors)")
-    elif os.path.exists(path):
-        raise ValueError(f"{path} is not a checkpoint: it is no directory")
-    elif path.startswith((".", "/",
-                          "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
-        raise ValueError(f"{path}: no such directory")
-
-
-def load_tokenizer(path):
-    """The tokenizer of a checkpoint or hub name. ValueError in one line where there is none: transformers makes an
-    empty one of a directory without its files. Also for train.py."""
-    from transformers import AutoTokenizer
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except Exception as error:  # a damaged file raises what its parser raises
-        raise ValueError(f"{path}: its tokenizer cannot be read: {error}") from None
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise ValueError(f"{path} has no tokenizer (tokenizer.json or the like)")
-    return tokenizer
-
-
-def check_device(name):
-    """ValueError in one line if torch cannot use the device. Also for train.py."""
-    import torch
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
-
-
-def end_ids(path, tokenizer):
-    """The token ids that end a completion: all that the generation config or the tokenizer names. ValueError if there
-    is none: every completion would run to its limit."""
-    from transformers import AutoConfig, GenerationConfig
-    try:
-        found = GenerationConfig.from_pretrained(path).eos_token_id
-    except OSError:  # no generation_config.json
-        found = AutoConfig.from_pretrained(path).eos_token_id
-    ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
-    if not ids:
-        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its "
-                         "tokenizer")
-    return sorted(ids)
-
-
-def sampling_seed(seed, step, place):
-    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are
-    batched."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()[:6], "big")
-
-
-# ------------------------------------------------------------------------------------------------------- the engines
-# ENGINES[name](path, args) -> Engine
+# ---------------------------------------------------------------------------------------------------------- the engines
+# A new engine is a function (path, args) -> Engine and an entry of ENGINES. What it draws for a prompt must be a
+# function of the prompt's seed, whatever else is in the batch; the log-probabilities are of the distribution sampled.
 
 class Engine(NamedTuple):
     """sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish; a sample is (text,
@@ -1319,43 +772,148 @@ def vllm_server_engine(path, args):
 ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine, "vllm-server": vllm_server_engine}
 
 
-# -------------------------------------------------------------------------------------------------------- the stage
+def check_checkpoint(path):
+    """ValueError in one line if `path` is a path on this machine, and no directory with a model in it; a name on the
+    hub has at most one slash inside. Also for train.py."""
+    path = str(path)
+    if os.path.isdir(path):
+        if not os.path.exists(os.path.join(path, "config.json")):
+            raise ValueError(f"{path} is not a checkpoint: it has no config.json")
+        if not any(name.endswith((".safetensors", ".bin", ".safetensors.index.json")) for name in os.listdir(path)):
+            raise ValueError(f"{path} is not a checkpoint: it has no weights (*.safetensors)")
+    elif os.path.exists(path):
+        raise ValueError(f"{path} is not a checkpoint: it is no directory")
+    elif path.startswith((".", "/",
+                          "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
+        raise ValueError(f"{path}: no such directory")
 
-def policy_step(path):
-    """12 for RUN/policy-000012 and for a link to it; None for any other path."""
-    name = os.path.basename(os.path.realpath(path))
-    return int(name[7:]) if name.startswith("policy-") and name[7:].isdigit() else None
+
+def load_tokenizer(path):
+    """The tokenizer of a checkpoint or hub name. ValueError in one line where there is none: transformers makes an
+    empty one of a directory without its files. Also for train.py."""
+    from transformers import AutoTokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"{path}: its tokenizer cannot be read: {error}") from None
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ValueError(f"{path} has no tokenizer (tokenizer.json or the like)")
+    return tokenizer
 
 
-SAY_AFTER, GIVE_UP_AFTER = 10, 300  # seconds that generate.py waits for weights where no train.py is at work
+def check_device(name):
+    """ValueError in one line if torch cannot use the device. Also for train.py."""
+    import torch
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
 
 
-def wait_for_weights(run, step, max_staleness, rows):
-    """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
-    more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
-    checkpoint when it starts, so they are waited out too. None if the run is complete before its last step (train.py
-    --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever begins
-    there."""
-    reader = select.poll()
-    reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
-    started, said = time.monotonic(), False
-    while True:
-        newest = Path(os.path.realpath(run / "policy"))
-        found = policy_step(newest)
-        if found is not None and step - max_staleness <= found <= step:
-            return newest
-        if (run / "complete").exists() and policy_step(run / "complete") == found:
-            return None
-        if reader.poll(1):
-            raise BrokenPipeError
-        waited = time.monotonic() - started
-        if waited > SAY_AFTER and not said:
-            said = True
-            if not trainer_at_work(run):
-                say(f"waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet")
-        if waited > GIVE_UP_AFTER and not (run / "lock").exists():
-            raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
+def end_ids(path, tokenizer):
+    """The token ids that end a completion: all that the generation config or the tokenizer names. ValueError if there
+    is none: every completion would run to its limit."""
+    from transformers import AutoConfig, GenerationConfig
+    try:
+        found = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # no generation_config.json
+        found = AutoConfig.from_pretrained(path).eos_token_id
+    ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
+    if not ids:
+        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its "
+                         "tokenizer")
+    return sorted(ids)
 
+
+# ---------------------------------------------------------------------------------------------------- prompts, in order
+# From rows of a dataset to the token ids of each step. SYSTEM may be changed, or --system given; the order of prompts
+# and their seeds have to stay functions of (seed, step), or a run that is resumed is another run.
+
+SYSTEM = {  # by kind; used where the tokenizer has a chat template; --system replaces it; other kinds have none
+    "math": "Solve the problem step by step and put the final answer in \\boxed{}.",
+    "code": "Write a Python program that solves the problem. Put the whole program in one ```python block.",
+    "grid": "Find the rule that turns each input grid into its output grid. Answer with the output grid for the test "
+            "input: one line per row, digits separated by spaces.",
+}
+
+
+def prompts_by_step(args, tokenizer):
+    """A function from a step to its prompts: batches of --prompts-per-step, or, where --steps is not given, one pass
+    over the dataset. Rules are endless; a finite dataset is reshuffled every epoch by (seed, epoch)."""
+    if args.dataset == "rules":
+        numbered = functools.partial(rules_prompt, args.seed, args.split)
+        one_pass = first_distinct(map(numbered, itertools.count()), args.limit) if args.steps is None else []
+    else:
+        one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against, args.steps is None)
+        one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
+        order = functools.lru_cache(2)(
+            lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
+        numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
+    if args.steps is None:
+        return lambda step: one_pass
+    return lambda step: [numbered(step * args.prompts_per_step + j) for j in range(args.prompts_per_step)]
+
+
+def first_distinct(prompts, count):
+    """The first `count` prompts with different task_ids."""
+    found = {}
+    for prompt in prompts:
+        found.setdefault(prompt["task_id"], prompt)
+        if len(found) == count:
+            return list(found.values())
+
+
+def with_reference(prompts):
+    """Drop the prompts whose row brings no solution, with a count on standard error."""
+    found = [prompt for prompt in prompts if prompt["reference"]]
+    if len(found) < len(prompts):
+        say(f"dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution")
+    if not found:
+        raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
+    return found
+
+
+def short_prompts(prompts, tokenizer, args):
+    """Drop the prompts longer than --max-prompt-tokens, with a count on standard error."""
+    read = shown(prompts, "lengths of prompts", args.steps is None, len(prompts))
+    short = [p for p in read if len(prompt_ids(tokenizer, p, args.system)) <= args.max_prompt_tokens]
+    if len(short) < len(prompts):
+        say(f"dropped {len(prompts) - len(short)} of {len(prompts)} prompts, longer than --max-prompt-tokens "
+            f"{args.max_prompt_tokens}")
+    if not short:
+        raise ValueError(f"no prompt of {args.dataset} has at most {args.max_prompt_tokens} tokens")
+    return short
+
+
+def prompt_ids(tokenizer, prompt, system):
+    """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the
+    template has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that,
+    too."""
+    if tokenizer.chat_template is None:
+        ids, plain = (tokenizer(prompt["prompt"], add_special_tokens=special)["input_ids"] for special in (True, False))
+        # some tokenizers end every text: what follows such an end would be another text
+        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and plain[-1:] != ids[-1:] else ids
+    from jinja2 import TemplateError
+    system, user = SYSTEM.get(prompt["kind"], "") if system is None else system, prompt["prompt"]
+    forms = [[{"role": "system", "content": system}, {"role": "user", "content": user}]] if system else []
+    forms.append([{"role": "user", "content": f"{system}\n\n{user}" if system else user}])
+    for messages in forms:
+        try:
+            return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        except TemplateError as error:
+            refused = error
+    raise ValueError(f"{prompt['task_id']}: the tokenizer's chat template refuses the prompt: {refused}")
+
+
+def sampling_seed(seed, step, place):
+    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are
+    batched."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()[:6], "big")
+
+
+# ---------------------------------------------------------------------------------- proof that the weights have arrived
+# What an engine has to show after it was given new weights, whichever it is. One that joins other tensors than those
+# in JOINED needs an entry there, or these are only compared by whether they change.
 
 # Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens,
 # whose logits are large; that the weights are the right ones is what the digests show, and the probe that they are in
@@ -1373,7 +931,6 @@ def check_probe(path, score, dtype):
                          f"{found:.5f}, train.py's {probe['logprob']:.5f} (tolerance {tolerance:.0e})")
 
 
-# ------------------------------------------------------------------------------ proof that the weights have arrived
 # vLLM joins some of a checkpoint's tensors, one below the other
 JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 NOTHING = hashlib.sha256(b"").hexdigest()  # of parameters that vLLM's CPU build replaces by packed copies
@@ -1430,20 +987,10 @@ def check_digests(path, found, known):
     return now
 
 
-# ------------------------------------------------------------------------------------ checkpoints along a training
+# -------------------------------------------------------------------------------------------- evaluation along training
+# Which checkpoints of a run are sampled, in which order, and what of that is already done.
+
 PATIENCE = 60  # seconds without a train.py in RUN until a checkpoint that is to come is given up
-
-
-def trainer_at_work(run):
-    """Whether a train.py holds RUN/lock."""
-    try:
-        with open(run / "lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go at once: train.py tries for a second
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def kept_checkpoints(run, at_steps, rows):
@@ -1505,305 +1052,776 @@ def read_done(path, args, sampling, prompts):
     return done
 
 
-class Sampler:
-    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the
-    first."""
+# --------------------------------------------------------------------------------------------------------- the datasets
+# A new dataset is a function from_<dataset> and an entry of DATASETS, at the end of this part.
+# from_<dataset>: a row as it lies on the hub -> {task_id, level, kind, prompt, gold, tests, reference, extras}.
+# Adapters raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and
+# counts those. Dataset text is data: it is parsed as JSON or as literals, never evaluated.
 
-    def __init__(self, args):
-        self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
+def load_prompts(dataset, split, data_files=None, limit=None, against=None, alone=False):
+    """Prompt rows of a split, in the source's order.
 
-    def use(self, path):
-        """Sample from the weights of `path` from now on. ValueError if they cannot be read, or have not arrived."""
-        if path == self.path:
-            return
-        started = time.perf_counter()
-        self.load(path)
-        if self.args.run or self.args.along:
-            check_probe(path, self.engine.score, self.args.dtype)
-        if self.path:
-            self.reloads += 1
-            self.reload_s = time.perf_counter() - started
-        if self.args.run and (self.path is None or self.reloads % DIGESTS_EVERY == 1):
-            self.known = check_digests(path, self.engine.digests(), self.known)
-        self.path = path
-
-    def load(self, path):
-        from safetensors import SafetensorError
+    Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
+    list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
+    hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile.
+    Rows that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is
+    left.
+    """
+    sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
+    if dataset not in DATASETS:
+        raise ValueError(f"--dataset {dataset}: expected one of {', '.join(DATASETS)}")
+    spec = DATASETS[dataset]
+    if split not in spec["splits"]:
+        raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
+    _, in_split, overlap = (*spec["splits"][split], None)[:3]
+    sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
+    known = known_keys(overlap, data_files, against, alone) if overlap else set()
+    prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
+    for read, row in enumerate(shown(source_rows(dataset, split, data_files), f"reading {dataset}", alone), start=1):
         try:
-            if self.engine is None:
-                self.engine = ENGINES[self.args.engine](path, self.args)
-                gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
-            else:
-                self.engine.load(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be loaded: {error}") from None
-
-    def close(self):
-        if self.engine:
-            self.engine.close()
-
-
-def generate(args, rows, at_end):
-    """For every batch of prompts: wait for the weights, load them, sample, write the rows as groups finish. With
-    --along there is one batch, which is sampled from each checkpoint. The engine, which may take its time to end, is
-    closed by the ExitStack `at_end`, when the next stages have been told that no more rows come."""
-    from transformers.utils import logging
-
-    if args.steps is not None or not sys.stderr.isatty():  # else downloads and the loading of a model show their own
-        logging.disable_progress_bar()
-    first_step = resumed_step(args.run) if args.run else 0
-    if args.run and first_step >= args.steps:
-        say(f"{args.run} is complete: {first_step} steps, nothing to sample")
-        return
-    paths = weights_for(args, first_step, rows)
-    path = next(paths)
-    if path is None:
-        return
-    check_checkpoint(path)
-    tokenizer = load_tokenizer(path)
-    ends = end_ids(path, tokenizer)
-    sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
-                "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    sampler, bar, samples = Sampler(args), None, 0
-    at_end.callback(sampler.close)
-    prompts_of = prompts_by_step(args, tokenizer)
-    done = read_done(args.resume, args, sampling, prompts_of(0)) if args.resume else set()
-    paths = itertools.chain([path], paths)
-    for step in range(first_step, args.steps or 1):
-        prompts = prompts_of(step)  # while train.py is at work on the step before
-        ids = [prompt_ids(tokenizer, prompt, args.system) for prompt in prompts]
-        for path in paths:
-            if path is None:
-                return
-            places = [g for g, prompt in enumerate(prompts) if (policy_step(path), prompt["task_id"]) not in done]
-            if not places:
+            if not isinstance(row, dict):
+                raise row if isinstance(row, ValueError) else ValueError(f"expected a JSON object, got {row!r:.60}")
+            if in_split is not None and not in_split(row):
+                other += 1
                 continue
-            if args.reference:
-                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
-            else:
-                sampler.use(path)
-                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
-            if bar is None:
-                bar = at_end.enter_context(rows_to_come(args, first_step, rows))
-            if args.steps is None:
-                bar.total = bar.n + len(places)  # from these weights
-            shared = {"step": step, "step_prompts": len(prompts), "policy_step": policy_step(path),
-                      "sampling": sampling, "reload_s": sampler.reload_s}
-            for i, group in groups:
-                write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
-                samples += len(group)
-                bar.set_postfix_str(f"{samples} samples", refresh=False)
-                bar.update()
-        paths = weights_for(args, step + 1, rows)
+            if known and known & overlap[3](row):
+                overlapping += 1
+                continue
+            found = spec["adapter"](row)
+            found = found if isinstance(found, list) else [found]
+            if seen & {prompt["task_id"] for prompt in found}:
+                raise ValueError(f"a second row with the task_id {found[0]['task_id']}")
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, SyntaxError) as error:
+            rejected += 1
+            name = next((row[k] for k in ("task_id", "unique_id", "uid", "name", "id", "question_id", "file_name")
+                         if isinstance(row, dict) and row.get(k)), "no id")
+            reason = f"no field {error}" if isinstance(error, KeyError) else error or type(error).__name__
+            say(f"{dataset} row {read} ({name}): {reason}; rejected")
+            continue
+        seen.update(prompt["task_id"] for prompt in found)
+        prompts += [{"dataset": dataset, "split": split, **prompt} for prompt in found]
+        if limit is not None and len(prompts) >= limit:
+            break
+    counts = f"{read} rows read, {other} filtered or of other splits, {overlapping} overlapping, {rejected} rejected"
+    say(f"{dataset}/{split}: {len(prompts[:limit])} prompts; {counts}")
+    if not prompts:
+        raise ValueError(f"{dataset}/{split}: no prompt left; {counts}")
+    return prompts[:limit]
 
 
-def resumed_step(run):
-    """The step at which train.py goes on: that of its last checkpoint."""
-    return max((int(file.parent.name[-6:]) for file in run.glob("policy-??????/trainer.pt")), default=0)
+def known_keys(overlap, data_files, against, alone):
+    """Keys of all rows of the dataset to decontaminate against: of the files `against`, else of the hub."""
+    dataset, split, keys, _, columns = overlap
+    if against is None and data_files is not None:
+        raise ValueError(f"with --data-files, decontamination needs {dataset} rows too: give --against PATH or none")
+    if against == "none":
+        say(f"NOT decontaminated against {dataset} (--against none)")
+        return set()
+    rows = source_rows(dataset, split, against, columns)
+    return set().union(*[keys(row) for row in shown(rows, f"reading {dataset}", alone)])
 
 
-def weights_for(args, step, rows):
-    """Yield the paths of the weights that sample a step's prompts, once they are there: with --along those of every
-    checkpoint. None if the run is complete before."""
-    if args.along:
-        yield from kept_checkpoints(args.along, args.at_steps, rows)
+def shown(rows, what, alone, total=math.inf):
+    """The rows, with the progress of reading them: a bar where no other stage has one, else a line a minute."""
+    with progress(f"generate.py: {what}", total if alone else None) as bar:
+        for row in rows:
+            yield row
+            bar.update()
+
+
+def source_rows(dataset, split, data_files=None, columns=None):
+    """Raw rows of a split from local files, or from the hub (only `columns` of it, streamed, if given)."""
+    spec = DATASETS[dataset]
+    hub_split = spec["splits"][split][0]
+    if data_files is not None:
+        for path in [data_files] if isinstance(data_files, str) else data_files:
+            yield from local_rows(str(path), hub_split)
+        return
+    import datasets
+    if spec["hub"] is None:
+        for path in datasets.DownloadManager().download_and_extract(hub_split):
+            yield from local_rows(path, hub_split)
+    elif columns is None:
+        yield from datasets.load_dataset(spec["hub"], spec["config"], split=hub_split)
     else:
-        yield wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
+        rows = datasets.load_dataset(spec["hub"], spec["config"], split=hub_split, streaming=True)
+        yield from rows.select_columns(columns)
 
 
-def rows_to_come(args, first_step, rows):
-    """The progress bar of the rows; none in the loop, where train.py, at the other end of the pipe, has one."""
-    to_a_trainer = args.steps is not None and stat.S_ISFIFO(os.fstat(rows.fileno()).st_mode)
-    total = math.inf if args.steps is None else (args.steps - first_step) * args.prompts_per_step
-    return progress("generate.py", total, shown=not to_a_trainer)
+def local_rows(path, hub_split):
+    """Rows of a local .jsonl, .json (a list, or one object: the ARC form) or .parquet file, or of a directory of them:
+    of those files in it that are named like the split, or like its files, on the hub, where there are such."""
+    files = [path]
+    if os.path.isdir(path):
+        names = hub_split.split("+") if isinstance(hub_split, str) else [
+            os.path.basename(f).split(".")[0] for f in hub_split]
+        files = sorted(f for f in glob.glob(os.path.join(path, "**"), recursive=True)
+                       if f.endswith((".jsonl", ".json", ".parquet")))
+        named = [f for f in files if any(re.split(r"[-.]", part)[0] in names
+                                         for part in os.path.relpath(f, path).split(os.sep))]
+        files = named or files
+    if not files or not os.path.exists(path):
+        raise ValueError(f"{path}: no .jsonl, .json or .parquet file there")
+    for file in files:
+        if file.endswith(".parquet"):
+            import datasets
+            yield from datasets.load_dataset("parquet", data_files=file, split="train")
+        elif file.endswith(".jsonl"):
+            with open(file, "rb") as lines:
+                yield from map(json_row, lines)
+        elif file.endswith(".json"):
+            with open(file, "rb") as text:
+                content = json_row(text.read())
+            name = os.path.splitext(os.path.basename(file))[0]
+            yield from content if isinstance(content, list) else [
+                {"file_name": name, **content} if isinstance(content, dict) else content]
+        else:
+            raise ValueError(f"{file}: expected .jsonl, .json or .parquet")
 
 
-def write_row(rows, prompt, group, shared):
-    row = {key: value for key, value in prompt.items() if key != "reference"}
-    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
-    rows.write(json.dumps(row | shared) + "\n")
-    rows.flush()
-
-
-def reference_sample(tokenizer, prompt, ends):
-    """The dataset's first solution in the shape of a sample; no policy drew it, so it has no log-probabilities."""
-    solution = prompt["reference"][0]
-    end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [end]
-    return solution, ids, None, "stop"
-
-
-def check_arguments(parser, args):
-    """Refuse what cannot work and flags that would have no effect."""
-    def given(*names):
-        return [name for name in names
-                if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
-
-    if [args.model, args.run, args.along].count(None) != 2:
-        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
-                     "checkpoints)")
-    if args.along and (args.steps is not None or args.reference):
-        parser.error("--along samples one pass over the prompts from each checkpoint: not with --steps or --reference")
-    if args.at_steps is not None and (min(args.at_steps) < 0 or args.at_steps != sorted(set(args.at_steps))):
-        parser.error("--at-steps must be different steps, ascending")
-    if args.run and args.steps is None:
-        parser.error("--run needs --steps, the number of steps of the whole run")
-    if args.run and (args.top_p < 1 or args.top_k):
-        parser.error("--top-p below 1 and --top-k bias the probability ratio: not with --run")
-    if args.run and args.temperature != 1:
-        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with "
-                     "--run")
-    if args.dataset == "rules":
-        if args.split not in ("train", "test", "sft"):
-            parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")
-        if (args.steps is None) == (args.limit is None):
-            parser.error("--dataset rules is endless: give either --steps or --limit")
-    elif args.split not in DATASETS[args.dataset]["splits"]:
-        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not "
-                     f"{args.split!r}")
-    if args.dataset == "rows" and args.data_files is None:
-        parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
-    unused = given("--data-files", "--against") if args.dataset == "rules" else []
-    if args.reference:
-        unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens",
-                        "--engine")
-    if not args.run:
-        unused += given("--max-staleness")
-    if not args.along:
-        unused += given("--at-steps", "--resume")
-    if args.steps is None:
-        unused += given("--prompts-per-step")
-    if unused:
-        parser.error(f"no effect in this mode: {' '.join(unused)}")
-    for name, of_rules, wanted in (("max_tokens", 10, not args.reference),
-                                   ("prompts_per_step", 64, args.steps is not None)):
-        if args.dataset == "rules" and getattr(args, name) is None:
-            setattr(args, name, of_rules)
-        if wanted and getattr(args, name) is None:
-            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')}; {of_rules} is the embedded task's")
-    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
-                      ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
-        if getattr(args, name) is not None and getattr(args, name) < low:
-            parser.error(f"--{name.replace('_', '-')} must be at least {low}")
-    if not args.temperature > 0 or not 0 < args.top_p <= 1:
-        parser.error("--temperature must be above 0 and --top-p in (0, 1]")
-
-
-def choose_engine(parser, args):
-    """Resolve --engine auto, and refuse the flags of other engines and what the engine cannot do."""
-    if args.engine == "auto":
-        args.engine = "transformers"
-        if importlib.util.find_spec("vllm") and args.device is None:
-            import torch
-            args.engine = "vllm" if torch.cuda.device_count() else "transformers"
-    if args.device:
-        try:
-            check_device(args.device)
-        except ValueError as error:
-            parser.error(str(error))
-    flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
-             "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
-             "server_requests": "vllm-server", "server_attempts": "vllm-server"}
-    if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
-        flags["max_prompt_tokens"] = "vllm"
-    unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
-              if engine != args.engine and getattr(args, name) != parser.get_default(name)]
-    if unused:
-        parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
-    if args.share_gpu and (args.run is None or args.max_staleness):
-        parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
-    if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
-        parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
-    if args.engine == "vllm-server" and not args.servers:
-        parser.error("--engine vllm-server needs --servers")
-    if args.server_requests < 1 or args.server_attempts < 1:
-        parser.error("--server-requests and --server-attempts must be at least 1")
-    if args.engine != "transformers" and args.temperature < 0.01:
-        parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
-    if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
-        parser.error("--engine vllm: vLLM is not installed here (run.sh installs it where there is a GPU)")
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > "
-                                           "completions.jsonl", allow_abbrev=False,
-                                     description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    where = parser.add_argument_group("weights")
-    where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
-    where.add_argument("--run", type=Path,
-                       help="run directory: follow the weights that train.py publishes in RUN/policy")
-    where.add_argument("--along", type=Path, metavar="RUN",
-                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a "
-                            "run that is still at work too")
-    where.add_argument("--at-steps", type=int, nargs="+", metavar="STEP",
-                       help="with --along: of these steps, waited for while RUN is trained; default: all that are kept")
-    where.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
-                       "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
-    where.add_argument("--max-staleness", type=int, default=0,
-                       help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps "
-                            "training)")
-    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
-                       help="auto: vllm on a GPU where it is installed, else transformers")
-    where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    where.add_argument("--device", help="transformers engine; default: cuda where there is one")
-    where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
-    where.add_argument("--gpu-memory-utilization", type=float,
-                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves "
-                            "free")
-    where.add_argument("--share-gpu", action="store_true",
-                       help="vllm: gives the GPU's memory back while train.py works")
-    where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
-    where.add_argument("--server-requests", type=int, default=64,
-                       help="vllm-server: requests under way at each address")
-    where.add_argument("--server-attempts", type=int, default=15,
-                       help="vllm-server: tries of a request, in about 5 minutes")
-    data = parser.add_argument_group("prompts")
-    data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
-    data.add_argument("--data-files", nargs="+",
-                      help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
-    data.add_argument("--against",
-                      help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
-    data.add_argument("--split", default="train")
-    data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
-    data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
-    data.add_argument("--prompts-per-step", type=int,
-                      help="with --steps: 64 with --dataset rules, to be given with any other")
-    data.add_argument("--reference", action="store_true", help="write the dataset's own solution as the one completion")
-    data.add_argument("--system", help="replaces the system prompt; '' for none")
-    data.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are dropped, and counted")
-    draw = parser.add_argument_group("sampling")
-    draw.add_argument("--num-samples", type=int, default=16, help="n, completions per prompt")
-    draw.add_argument("--max-tokens", type=int,
-                      help="longest completion, in tokens: 10 with --dataset rules, to be given with any other")
-    draw.add_argument("--temperature", type=float, default=1.0)
-    draw.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
-    draw.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
-    draw.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
-    draw.add_argument("--batch-tokens", type=int,
-                      help="transformers engine: most tokens in the KV cache; default: 524288, on CPU less for larger "
-                           "models, so that rows come after a minute or so")
-    args = parser.parse_args()
-    check_arguments(parser, args)
-    if not args.reference:
-        choose_engine(parser, args)
-    return args
-
-
-def main():
-    args = parse_arguments()
-    rows_out = os.dup(1)
-    os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
+def json_row(text):
+    """The JSON value, or the error in its place: load_prompts names and counts it as a row."""
     try:
-        with contextlib.ExitStack() as at_end, open(rows_out, "w") as rows:
-            generate(args, rows, at_end)
-    except BrokenPipeError:
-        sys.exit("generate.py: stopped, the next stage is gone")
-    except (ValueError, OSError) as error:
-        say(" ".join(str(error).split()))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return ValueError(f"not JSON: {error}")
+
+
+def digest(text):
+    """Identity of a row that has none of its own: 12 hex digits of its text, the same wherever the row stands."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def uniform_hash(text):
+    """A fixed pseudo-random number in [0, 1) for an id: seeded splits that no file order or subset can change."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16) / 16**13
+
+
+def field(row, name, kind=str):
+    """row[name], which has to be there, of that kind, and (text, lists) not empty."""
+    if row.get(name) is None:
+        raise ValueError(f"no field {name!r}")
+    if not isinstance(row[name], kind) or row[name] in ("", []):
+        expected = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+        raise ValueError(f"field {name!r}: expected non-empty {expected}, got {row[name]!r:.60}")
+    return row[name]
+
+
+def fenced(code):
+    """A reference program in the form that completions have: one ```python block, Unix line ends."""
+    return "```python\n" + code.replace("\r\n", "\n").strip("\n") + "\n```"
+
+
+def boxed(text):
+    r"""[(start, end, content)] of every \boxed{...} in a text, braces balanced."""
+    found = []
+    for match in re.finditer(r"\\boxed(?=\{)", text):
+        depth = 0
+        for end in range(match.end(), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if depth == 0:
+                found.append((match.start(), end + 1, text[match.end() + 1:end]))
+                break
+    return found
+
+
+def boxed_answer(problem, solution, answer):
+    r"""The answer of MATH: `answer`, else the last box. Where a problem asks for all values and the solution boxes
+    each, "$x = \boxed{1}$ or $x = \boxed{2}$", the last is half of the answer (in 9 of the 7,500 training rows)."""
+    boxes = boxed(solution)
+    if not answer and not boxes:
+        raise ValueError("no balanced \\boxed{...} in 'solution'")
+    if not boxes or answer and answer.strip() != boxes[-1][2].strip():
+        return answer
+    start, _, last = boxes.pop()
+    values = [last]
+    while boxes and re.search(r"\ball\b|separated by", problem):
+        before, end, content = boxes.pop()
+        if not re.fullmatch(r"\$?,?\s(?:and|or)\s[^.]{0,20}", solution[end:start]):
+            break
+        values.insert(0, content)
+        start = before
+    return ", ".join(values)
+
+
+def from_math(row):
+    r"""MATH (Hendrycks et al. 2021). `level` is 'Level 3' or 3 by source; two rows have none ('Level ?').
+
+    Two of the 7,500 training rows end in an empty \boxed{}: no answer can be right, so they do not fit.
+    """
+    level, solution = re.fullmatch(r"(?:Level )?([1-5])", str(row["level"])), field(row, "solution")
+    gold = boxed_answer(field(row, "problem"), solution, row.get("answer"))
+    if not gold.strip():
+        raise ValueError("no answer: empty \\boxed{}")
+    return {"task_id": field(row, "unique_id"), "level": level and int(level[1]), "kind": "math",
+            "prompt": field(row, "problem"), "gold": gold, "tests": None, "reference": [solution]}
+
+
+def from_gsm8k(row):
+    r"""GSM8K: the answer follows '####'. The reference loses the <<calculator>> marks and ends in \boxed, as asked."""
+    question, (solution, hashes, gold) = field(row, "question"), field(row, "answer").rpartition("####")
+    gold = gold.strip().replace(",", "")
+    if not hashes or not re.fullmatch(r"-?[0-9.]+", gold):
+        raise ValueError("field 'answer': expected '... #### number' at its end")
+    solution = re.sub(r"<<[^>]*>>", "", solution).rstrip()
+    return {"task_id": "gsm8k/" + digest(question), "level": None, "kind": "math", "prompt": question, "gold": gold,
+            "tests": None, "reference": [f"{solution}\nThe answer is $\\boxed{{{gold}}}$."]}
+
+
+def called_function(asserts, code):
+    """Name of the function of `code` that the asserts call first: the entry point."""
+    with warnings.catch_warnings():  # the datasets' string literals hold invalid escapes
+        warnings.simplefilter("ignore")
+        defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
+        calls = [node.func.id for text in asserts for node in ast.walk(ast.parse(text.strip()))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined]
+    if not calls:
+        raise ValueError("no assert calls a function that the reference defines")
+    return calls[0]
+
+
+def literal_calls(asserts):
+    """[`assert f(1, (2, 3)) == [4]`, ...] -> "f", [(1, (2, 3)), ...], [[4], ...]; ValueError for any other form."""
+    names, calls, values = set(), [], []
+    for text in asserts:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            statement, = ast.parse(text.strip()).body
+        try:
+            call, (operator,), (value,) = statement.test.left, statement.test.ops, statement.test.comparators
+            names.add(call.func.id)
+            calls.append(ast.literal_eval(ast.Tuple(call.args, ast.Load())))
+            values.append(ast.literal_eval(value))
+        except (AttributeError, ValueError, TypeError):
+            operator = None
+        if not isinstance(operator, ast.Eq) or call.keywords or len(names) != 1:
+            raise ValueError(f"not of the form f(literals) == literal: {text!r:.80}")
+    return names.pop(), calls, values
+
+
+def as_test(text, entry_point):
+    """`assert EXPRESSION == LITERAL` -> ("EXPRESSION", "LITERAL"); None for any other form.
+
+    The expression is evaluated where the program runs, so it must yield more than a truth value, unless the program's
+    own function does: else a program could redefine what judges it, as in `isclose(f(1), 0.5) == True`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        statement, *more = ast.parse(text.strip()).body
+    try:
+        tested, (operator,), (expected,) = statement.test.left, statement.test.ops, statement.test.comparators
+        if isinstance(expected, ast.Call) and expected.func.id == "set" and not expected.keywords:
+            members = expected.args[0].elts if expected.args else []
+            expected = ast.Set(members) if members else ast.parse("set()").body[0].value
+        value = ast.literal_eval(expected)
+    except (AttributeError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    called = {node.func.id for node in ast.walk(tested)
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    direct = isinstance(tested, ast.Call) and isinstance(tested.func, ast.Name) and tested.func.id == entry_point
+    if more or not isinstance(operator, ast.Eq) or entry_point not in called or isinstance(value, bool) and not direct:
+        return None
+    return ast.unparse(tested), ast.unparse(expected)
+
+
+def assert_tests(asserts, code, setup=""):
+    """Asserts of the form `expression == literal` -> tests that each count by themselves (fraction of tests passed).
+
+    If any is of another form (isclose, not f(x)), all go into one opaque check, which has to do without the program's
+    other names. `setup` runs after the program: in MBPP it builds objects of the program's classes.
+    """
+    entry_point, setup = called_function(asserts, code), setup.replace("\r\n", "\n")
+    tests = {"entry_point": entry_point, "template": "{program}\n" + setup}
+    pairs = [as_test(text, entry_point) for text in asserts]
+    if all(pairs):
+        return {"type": "assert", **tests, "inputs": [left for left, _ in pairs],
+                "outputs": [right for _, right in pairs]}
+    lines = "\n".join(text.strip() for text in asserts).split("\n")
+    check = "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = [node for source in (check, setup) for node in ast.walk(ast.parse(source))]
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    bound = {"candidate", entry_point, *dir(builtins), *sys.stdlib_module_names}  # which reward.py imports for a check
+    for node in nodes:
+        names = [node, *getattr(node, "names", [])]  # of an import
+        bound |= {getattr(name, "asname", None) or getattr(name, "name", "").partition(".")[0] for name in names
+                  if isinstance(name, (ast.alias, ast.FunctionDef, ast.ClassDef))}
+        bound |= {node.arg} if isinstance(node, ast.arg) else set()
+        bound |= {node.id} if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else set()
+    unknown = loaded - bound
+    if unknown:
+        raise ValueError("asserts that are not all `expression == literal` use what only the program defines: "
+                         f"{unknown}")
+    return {"type": "check", **tests, "check": check}
+
+
+def from_mbpp(row):
+    """MBPP, full (`text`) or sanitized (`prompt`, `test_imports`). The asserts are shown: they name the function."""
+    text, asserts, code = row.get("text") or field(row, "prompt"), field(row, "test_list", list), field(row, "code")
+    code = code.replace("\r\n", "\n")
+    setup = "\n".join([*(row.get("test_imports") or []), row.get("test_setup_code") or ""])
+    return {"task_id": f"mbpp/{field(row, 'task_id', int)}", "level": None, "kind": "code",
+            "prompt": text + "\nYour code should pass these tests:\n\n" + "\n".join(asserts) + "\n", "gold": None,
+            "tests": assert_tests(asserts, code, setup), "reference": [fenced(code)]}
+
+
+def from_humaneval(row):
+    """HumanEval and HumanEval+. The template puts the prompt before the program, so that both a bare body and a whole
+    function that repeats the signature are valid."""
+    prompt, check = field(row, "prompt"), field(row, "test")
+    if "def check(candidate)" not in check:
+        raise ValueError("field 'test': expected a 'def check(candidate)'")
+    return {"task_id": field(row, "task_id"), "level": None, "kind": "code", "prompt": prompt, "gold": None,
+            "tests": {"type": "check", "entry_point": field(row, "entry_point"), "check": check,
+                      "template": prompt + "{program}"},
+            "reference": [fenced(prompt + field(row, "canonical_solution"))]}
+
+
+def has_one_print(value):
+    """Whether equal values print alike (up to 7 and 7.0, which graders take for equal)."""
+    return all(map(has_one_print, value)) if isinstance(value, (list, tuple)) else not isinstance(value, (set, dict))
+
+
+def from_mbpp_stdin(row):
+    """MBPP as a program that reads and prints (Bagirov et al.; their conversion is not stated, this one is ours).
+
+    One argument per line, strings as they are and all else as Python literals; the answer as print() shows it.
+    """
+    name, calls, values = literal_calls(field(row, "test_list", list))
+    is_text = [isinstance(argument, str) for argument in calls[0]]
+    if any([isinstance(v, str) for v in call] != is_text or any(isinstance(v, str) and "\n" in v for v in call)
+           for call in calls):
+        raise ValueError("arguments do not fit one line each: a string with a line end, or a type that changes")
+    if not all(map(has_one_print, values)):
+        raise ValueError("equal sets or dicts may print in different orders")
+    tests = stdin_tests(["".join(f"{v if isinstance(v, str) else repr(v)}\n" for v in call) for call in calls],
+                        [f"{value}\n" for value in values])
+    reads = ", ".join("input()" if text else "literal_eval(input())" for text in is_text)
+    code = field(row, "code").replace("\r\n", "\n")
+    return {**from_mbpp(row), "tests": tests, "reference": [
+                fenced(f"from ast import literal_eval\n{code}\nprint({name}({reads}))")],
+            "prompt": f"{row.get('text') or row['prompt']}\nRead the arguments from standard input, one per line: "
+                      f"strings as they are, all else as Python literals. Print the result.\n\n"
+                      f"Example input:\n{tests['inputs'][0]}Example output:\n{tests['outputs'][0]}"}
+
+
+def from_mbpp_plus(row):
+    """MBPP+ (EvalPlus): the test script compares hundreds of results with tolerances of its own, so it runs whole, in a
+    namespace that holds only the function. It imports numpy."""
+    name, script = called_function(field(row, "test_list", list), field(row, "code")), field(row, "test")
+    return {**from_mbpp(row), "tests": {"type": "check", "entry_point": name, "template": "{program}", "check":
+                                        f"def check(candidate):\n    exec({script!r}, {{{name!r}: candidate}})\n"}}
+
+
+def from_harp(row):
+    """HARP (Yue et al. 2024), short answers. The original choices, where a source has them, are kept but not shown."""
+    return {"task_id": "harp/" + harp_name(row), "level": field(row, "level", int), "kind": "math",
+            "prompt": field(row, "problem"), "gold": field(row, "answer"), "tests": None,
+            "reference": [row[key] for key in sorted(row) if re.fullmatch(r"solution_\d+", key) and row[key]],
+            "choices": row.get("choices")}
+
+
+STDIN_NOTE = "\n\nThe program reads its input from standard input and writes its output to standard output.\n"
+REFERENCES = 4  # most solutions kept per problem: CodeContests has hundreds of some
+
+
+def stdin_tests(inputs, outputs, time_limit_s=None, memory_limit_mb=None):
+    if not inputs or len(inputs) != len(outputs) or not all(isinstance(text, str) for text in [*inputs, *outputs]):
+        raise ValueError(f"expected as many test inputs as outputs, as text; got {len(inputs)} and {len(outputs)}")
+    limits = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
+    return {"type": "stdin", "inputs": inputs, "outputs": outputs, **{k: v for k, v in limits.items() if v}}
+
+
+def from_code_contests(row):
+    """CodeContests (Li et al. 2022): public, private and generated tests. Problems with many right outputs are not
+    marked as such, so they too are judged by comparison."""
+    groups = [field(row, key, dict) for key in ("public_tests", "private_tests", "generated_tests")]
+    limit, solutions = row.get("time_limit"), field(row, "solutions", dict)
+    tests = stdin_tests([text for group in groups for text in group["input"]],
+                        [text for group in groups for text in group["output"]],
+                        time_limit_s=limit and (limit["seconds"] or 0) + (limit["nanos"] or 0) / 1e9,
+                        memory_limit_mb=(row.get("memory_limit_bytes") or 0) / 1e6)
+    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language == 3]
+    return {"task_id": "code_contests/" + field(row, "name"), "level": field(row, "difficulty", int), "kind": "code",
+            "prompt": field(row, "description").rstrip() + STDIN_NOTE, "gold": None, "tests": tests,
+            "reference": [fenced(code) for code in python[:REFERENCES]], "rating": row.get("cf_rating") or None}
+
+
+# For solutions in the form of LeetCode's: what its judge (and the benchmarks' own graders) import beforehand.
+PREAMBLE = """import bisect, collections, functools, heapq, itertools, math, operator, random, re, string, sys
+from bisect import *; from collections import *; from functools import *; from heapq import *
+from itertools import *; from math import *; from typing import *; from builtins import *
+"""
+
+
+def solution_tests(name, inputs, outputs):
+    """Call tests of a function, or of a method of `class Solution`."""
+    if not inputs or len(inputs) != len(outputs) or not all(isinstance(arguments, list) for arguments in inputs):
+        raise ValueError(f"expected as many argument lists as outputs, got {len(inputs)} and {len(outputs)}")
+    return {"type": "call", "entry_point": name, "setup": "", "inputs": inputs, "outputs": outputs,
+            "template": PREAMBLE + "{program}"}
+
+
+def with_starter(question, starter_code):
+    if starter_code:
+        return f"{question.rstrip()}\n\nUse this starter code:\n```python\n{starter_code.rstrip()}\n```\n"
+    return question.rstrip() + STDIN_NOTE
+
+
+def from_taco(row):
+    """TACO (Li et al. 2023); `solutions` and `input_output` are JSON text."""
+    question, cases = field(row, "question"), json.loads(field(row, "input_output"))
+    inputs, outputs, name = cases["inputs"], cases["outputs"], cases.get("fn_name")
+    if name:
+        if any(isinstance(v, dict) for arguments in inputs for v in arguments):
+            raise ValueError("an argument is a dict: JSON has lost the type of its keys")
+        if all(isinstance(value, list) and len(value) == 1 for value in outputs):  # most sources wrap the result
+            outputs = [value for value, in outputs]
+        tests = solution_tests(name, inputs, outputs)
+    else:
+        seconds = re.match(r"([\d.]+) *s", row.get("time_limit") or "")
+        megabytes = re.match(r"([\d.]+) *(?:megabytes|MB)", row.get("memory_limit") or "")
+        inputs, outputs = [["\n".join(v) if isinstance(v, list) else v for v in texts] for texts in (inputs, outputs)]
+        tests = stdin_tests(inputs, outputs, seconds and float(seconds[1]), megabytes and float(megabytes[1]))
+    return {"task_id": "taco/" + digest(question), "level": field(row, "difficulty"), "kind": "code",
+            "prompt": with_starter(question, row.get("starter_code")), "gold": None, "tests": tests,
+            "reference": [fenced(code) for code in json.loads(row.get("solutions") or "[]")[:REFERENCES]]}
+
+
+def decoded_cases(text):
+    """Test cases: JSON, or base64 of zlib of a pickled string of JSON. The pickle is read by its opcodes and never
+    loaded: anything in it but one string is refused."""
+    if not text.lstrip().startswith("["):
+        try:
+            found = list(pickletools.genops(zlib.decompress(base64.b64decode(text, validate=True))))
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"test cases are neither JSON nor base64 of zlib of pickle: {error}") from None
+        strings = [argument for code, argument, _ in found if "UNICODE" in code.name]
+        harmless = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
+        if len(strings) != 1 or len([code for code, _, _ in found if code.name not in harmless]) != 1:
+            raise ValueError("pickled test cases hold more than one string: refused")
+        text = strings[0]
+    return json.loads(text)
+
+
+def contest_tests(row, metadata):
+    """Tests of LiveCodeBench and LiveBench: standard input, or calls with one JSON argument per line."""
+    cases = decoded_cases(field(row, "public_test_cases")) + decoded_cases(row.get("private_test_cases") or "[]")
+    inputs, outputs = [case["input"] for case in cases], [case["output"] for case in cases]
+    types = {case["testtype"] for case in cases}
+    if types == {"stdin"}:
+        return {**stdin_tests(inputs, outputs), "template": PREAMBLE + "{program}"}
+    if types != {"functional"}:
+        raise ValueError(f"testtype: expected all stdin or all functional, got {sorted(types)}")
+    inputs = [[json.loads(line) for line in text.split("\n")] for text in inputs]
+    return solution_tests(json.loads(metadata)["func_name"], inputs, [json.loads(text) for text in outputs])
+
+
+def from_livecodebench(row):
+    """LiveCodeBench (Jain et al. 2024), code generation. `private_tests`: whether the hidden tests are included."""
+    return {"task_id": "livecodebench/" + field(row, "question_id"), "level": field(row, "difficulty"), "kind": "code",
+            "prompt": with_starter(field(row, "question_content"), row.get("starter_code")), "gold": None,
+            "tests": contest_tests(row, field(row, "metadata")), "reference": [], "date": str(row.get("contest_date")),
+            "private_tests": bool(row.get("private_test_cases"))}
+
+
+def from_livebench(row):
+    """LiveBench coding (White et al. 2024): whole programs, and completions of a partial one. Its prompts are complete.
+
+    A completion is asked to leave out the given part, so the template puts that part before it.
+    """
+    original = field(row, "original_json", (dict, str))
+    original = json.loads(original) if isinstance(original, str) else original
+    tests, partial = contest_tests(row, original["metadata"]), row.get("partial_solution")
+    reference = row.get("remainder" if partial else "solution")
+    if partial:
+        tests["template"] = tests["template"].replace("{program}", partial + "\n{program}")
+    return {"task_id": "livebench/" + field(row, "question_id"), "level": original.get("difficulty"), "kind": "code",
+            "prompt": field(row, "turns", list)[0], "gold": None, "tests": tests,
+            "reference": [fenced(reference)] if reference else [], "task": field(row, "task")}
+
+
+def from_codeforces(row):
+    """open-r1/codeforces: the statement put together from its parts, the official tests."""
+    parts = [field(row, "description")]
+    parts += [f"{title}\n\n{row[key]}" for title, key in (("Input", "input_format"), ("Output", "output_format"))
+              if row.get(key)]
+    parts += [f"Example input:\n{case['input']}\nExample output:\n{case['output']}"
+              for case in row.get("examples") or []]
+    parts += [f"Note\n\n{row['note']}"] if row.get("note") else []
+    tests = field(row, "official_tests", list)
+    return {"task_id": "codeforces/" + field(row, "id"), "level": row.get("rating"), "kind": "code",
+            "prompt": "\n\n".join(parts).rstrip() + STDIN_NOTE, "gold": None, "reference": [],
+            "tests": stdin_tests([t["input"] for t in tests], [t["output"] for t in tests], row.get("time_limit"),
+                                 row.get("memory_limit"))}
+
+
+def judged_by_output(row):
+    """Codeforces rows that comparing standard output can judge: they have tests, no files, interaction or checker."""
+    return (row.get("input_mode") == "stdio" and bool(row.get("official_tests"))
+            and not row.get("interaction_format") and not row.get("generated_checker"))
+
+
+def from_arc(row):
+    """ARC-AGI-1 (Chollet 2019): one prompt per test input, grids as lines of digits. Identity is the content, since the
+    hub's rows have no name."""
+    def grid(pair, side):
+        rows = field(pair, side, list)
+        if len({len(line) for line in rows}) != 1 or not all(c in range(10) for line in rows for c in line):
+            raise ValueError(f"expected a rectangle of digits as {side!r}")
+        return "\n".join(" ".join(map(str, line)) for line in rows)
+
+    train, test = field(row, "train", list), field(row, "test", list)
+    shown = "".join(f"Input:\n{grid(pair, 'input')}\nOutput:\n{grid(pair, 'output')}\n\n" for pair in train)
+    return [{"task_id": f"arc/{row.get('file_name') or arc_id(row)}/{i}", "level": None, "kind": "grid",
+             "prompt": f"{shown}Test input:\n{grid(pair, 'input')}\nTest output:\n", "gold": pair["output"],
+             "tests": None, "reference": [grid(pair, "output")]} for i, pair in enumerate(test)]
+
+
+def arc_id(row):
+    return digest(json.dumps([field(row, "train", list), field(row, "test", list)]))
+
+
+def from_rows(row):
+    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a
+    dataset. What it is graded by has to be there; a kind that is not known here, reward.py may know."""
+    graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
+    if field(row, "kind") in graded_by:
+        field(row, graded_by[row["kind"]], (str, list, dict))
+    kept = ("task_id", "level", "kind", "prompt", "gold", "tests", "reference")
+    return {**{key: row.get(key) for key in kept}, "task_id": field(row, "task_id"), "prompt": field(row, "prompt"),
+            **{key: row[key] for key in ("rule", "posterior") if key in row}}
+
+
+# Splits and decontamination: which rows of a source are a split's, and which are known from another dataset.
+
+
+def mbpp_ids(first, last):
+    """MBPP's splits are ranges of task_id (Austin et al. 2021, section 2.1)."""
+    return lambda row: first <= field(row, "task_id", int) <= last
+
+
+def seeded(part, share, name, rule=lambda row: True):
+    """Rows that keep `rule` and whose hashed name falls below `share` (part "test"), or not (part "train")."""
+    return lambda row: rule(row) and (uniform_hash(name(row)) < share) == (part == "test")
+
+
+def harp_name(row):
+    return "/".join(str(field(row, key, (str, int))) for key in ("year", "contest", "number"))
+
+
+def short_answer(row):
+    return not row.get("multiple_choice_only")
+
+
+def five_tests(row):
+    """Tang et al. A.4: problems with less than 5 tests are dropped."""
+    return sum(len(field(row, key, dict)["input"]) for key in ("public_tests", "private_tests", "generated_tests")) >= 5
+
+
+def easy_contest(row):
+    """Bagirov et al.: difficulty <= 3. That is 0 unknown, 1 easy, 2 medium, 3 hard; Codeforces' letters start at 7."""
+    return field(row, "difficulty", int) <= 3
+
+
+def problem_keys(description, solutions):
+    """Fingerprints of a problem; two problems with one in common are taken for the same.
+
+    Description: the first 200 letters and digits of the story (what stands before the input section), without LaTeX
+    commands, so that layout does not matter; if it has 40. Solutions: without comments and blanks, if 100 characters
+    are left: shorter programs solve many problems.
+    """
+    story = re.split(r"\n\W*(?:input|constraints)\W*\n", description.lower())[0]
+    story = re.sub(r"\\[a-z]+|[^a-z0-9]", "", story)[:200]
+    programs = [re.sub(r"#.*|\s", "", code) for code in solutions]
+    return {digest(text) for text in [story] * (len(story) >= 40) + [code for code in programs if len(code) >= 100]}
+
+
+def code_contests_keys(row):
+    solutions = field(row, "solutions", dict)
+    python = [code for language, code in zip(solutions["language"], solutions["solution"]) if language in (1, 3)]
+    return problem_keys(field(row, "description"), python)
+
+
+def taco_keys(row):
+    return problem_keys(field(row, "question"), json.loads(row.get("solutions") or "[]"))
+
+
+def code_contests_ids(row):
+    return {f"{row['cf_contest_id']}/{row['cf_index']}"} if row.get("cf_contest_id") else set()
+
+
+def codeforces_ids(row):
+    return {field(row, "id"), *(row.get("aliases") or [])}
+
+
+LIVECODEBENCH = "hf://datasets/livecodebench/code_generation_lite/"  # files: `datasets` runs no loading scripts now
+AGAINST_TACO = ("taco", "test", taco_keys, code_contests_keys, ["question", "solutions"])
+AGAINST_CODE_CONTESTS = ("code_contests", "everything", code_contests_ids, codeforces_ids,
+                         ["cf_contest_id", "cf_index"])
+
+# name: adapter, hub path, hub config, and splits: name -> (hub splits or files, which of their rows or None for all[,
+# what to decontaminate against: dataset, split, keys of its rows, keys of ours, its columns]). The row rule holds for
+# local files too, so that a split that is defined by ids or hashes is the same there.
+DATASETS = {
+    "math": dict(adapter=from_math, hub="nlile/hendrycks-MATH-benchmark", config=None, splits={
+        "train": ("train+test", lambda row: field(row, "unique_id").startswith("train/")),    # 7,500
+        "test": ("train+test", lambda row: field(row, "unique_id").startswith("test/")),      # 5,000
+        "train12k": ("train", None), "test500": ("test", None)}),                             # 12,000 / MATH-500
+    "harp": dict(adapter=from_harp, hub=None, config=None, splits={
+        name: (["https://github.com/aadityasingh/HARP/raw/main/HARP.jsonl.zip"], rule) for name, rule in {
+            "all": short_answer,                                                              # 4,780
+            "train": seeded("train", 0.1, harp_name, short_answer),                           # "about 4,300"
+            "test": seeded("test", 0.1, harp_name, short_answer)}.items()}),
+    "gsm8k": dict(adapter=from_gsm8k, hub="openai/gsm8k", config="main", splits={
+        "train": ("train", None), "test": ("test", None)}),
+    "code_contests": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
+        "train": ("train", five_tests, AGAINST_TACO), "valid": ("valid", None), "test": ("test", None),
+        "everything": ("train+valid+test", None)}),
+    "code_contests_easy": dict(adapter=from_code_contests, hub="deepmind/code_contests", config=None, splits={
+        part: ("train", seeded(part, 276 / 2766, lambda row: field(row, "name"), easy_contest))  # 2,490 / 276 with
+        for part in ("train", "test")}),                                                      # --max-prompt-tokens 512
+    "taco": dict(adapter=from_taco, hub="BAAI/TACO", config="ALL", splits={
+        "easy": ("test", lambda row: field(row, "difficulty") == "EASY"),
+        "hard": ("test", lambda row: field(row, "difficulty") == "HARD"),
+        "train": ("train", None), "test": ("test", None)}),
+    "livecodebench": dict(adapter=from_livecodebench, hub=None, config=None, splits={
+        "test": ([f"{LIVECODEBENCH}test{i}.jsonl" for i in ("", 2, 3, 4, 5, 6)], None),       # release_v6: 1,055
+        "v6": ([f"{LIVECODEBENCH}test6.jsonl"], None)}),                                      # what v6 added: 175
+    "livebench_coding": dict(adapter=from_livebench, hub="livebench/coding", config=None, splits={
+        "test": ("test", None)}),
+    "codeforces": dict(adapter=from_codeforces, hub="open-r1/codeforces", config="default", splits={
+        part: (part, judged_by_output, AGAINST_CODE_CONTESTS) for part in ("train", "test")}),
+    "mbpp": dict(adapter=from_mbpp, hub="google-research-datasets/mbpp", config="full", splits={
+        "train": ("train", mbpp_ids(601, 974)), "validation": ("validation", mbpp_ids(511, 600)),
+        "test": ("test", mbpp_ids(11, 510)), "prompt": ("prompt", mbpp_ids(1, 10)),
+        "all": ("train+test+validation+prompt", None)}),
+    "mbpp_stdin": dict(adapter=from_mbpp_stdin, hub="google-research-datasets/mbpp", config="full", splits={
+        "test": ("test", mbpp_ids(11, 510)), "all": ("train+test+validation+prompt", None)}),
+    "humaneval": dict(adapter=from_humaneval, hub="openai/openai_humaneval", config=None, splits={
+        "test": ("test", None)}),
+    "mbpp_plus": dict(adapter=from_mbpp_plus, hub="evalplus/mbppplus", config=None, splits={"test": ("test", None)}),
+    "humaneval_plus": dict(adapter=from_humaneval, hub="evalplus/humanevalplus", config=None, splits={
+        "test": ("test", None)}),
+    "arc_agi_1": dict(adapter=from_arc, hub="lordspline/arc-agi", config=None, splits={
+        # the public training tasks are the easy public set; seed 9 gives exactly 320 and 80 of the 400
+        part: ("training", seeded(part, 0.2, lambda row: arc_id(row) + "/9")) for part in ("train", "test")}),
+    # --data-files
+    "rows": dict(adapter=from_rows, hub=None, config=None, splits={"train": ([], None), "test": ([], None)}),
+}
+
+
+# ------------------------------------------------------------------ the embedded task: boolean rules from five examples
+# All that the stage asks of it is rules_prompt(seed, split, index), a prompt like a dataset's.
+#
+# An item has one of three values of each of four attributes (abc, def, ghi, jkl), e.g. "adgj"; a rule such as "a&~h" is
+# a Python expression over the twelve letters as 0/1 integers. The prompt shows five items, lower case where the rule
+# holds and upper case where it does not; the completion is a rule, graded by calling it on the 76 items not shown.
+# Several rules fit every prompt: a policy can commit to one (pass@1) or spread over them (pass@k).
+
+ATTRIBUTES = ("abc", "def", "ghi", "jkl")
+LETTERS = "".join(ATTRIBUTES)
+ITEMS = ["".join(letters) for letters in itertools.product(*ATTRIBUTES)]  # 81
+ALL_ITEMS = (1 << len(ITEMS)) - 1
+CALLED_ON = [[item] for item in ITEMS]  # arguments of a rule's tests
+HOLDS = {x: sum(1 << j for j, item in enumerate(ITEMS) if x in item) for x in LETTERS}  # letter -> bit mask over ITEMS
+RULE_TEMPLATE = f"""def rule(item):
+    {', '.join(LETTERS)} = [int(letter in item) for letter in "{LETTERS}"]
+    return ({{program}}) & 1"""
+
+
+def rule_priors():
+    """The two rule distributions, as lists of (weight, [(rule, bit mask over ITEMS), ...]): a family is drawn by
+    weight, then a rule uniformly in it. `task` (240 rules) is what RL and evaluation use; SFT mixes it half and half
+    with `broad` (702 others), so that the base model covers more than the task."""
+    no = lambda x: ALL_ITEMS ^ HOLDS[x]
+    pairs = [(x, y) for g, h in itertools.combinations(ATTRIBUTES, 2) for x in g for y in h]
+    triples = [xyz for groups in itertools.combinations(ATTRIBUTES, 3) for xyz in itertools.product(*groups)]
+    both_ways = pairs + [(y, x) for x, y in pairs]
+    task = [
+        (2, [(x, HOLDS[x]) for x in LETTERS]),
+        (1, [(f"~{x}", no(x)) for x in LETTERS]),
+        (4, [(f"{x}&{y}", HOLDS[x] & HOLDS[y]) for x, y in pairs]),
+        (4, [(f"{x}|{y}", HOLDS[x] | HOLDS[y]) for x, y in pairs]),
+        (2, [(f"{x}&~{y}", HOLDS[x] & no(y)) for x, y in both_ways]),
+    ]
+    broad = [
+        (2, [(f"{x}|~{y}", HOLDS[x] | no(y)) for x, y in both_ways]),
+        (1, [(f"~{x}&~{y}", no(x) & no(y)) for x, y in pairs]),
+        (1, [(f"~{x}|~{y}", no(x) | no(y)) for x, y in pairs]),
+        (1, [(f"{x}^{y}", HOLDS[x] ^ HOLDS[y]) for x, y in pairs]),
+        (2, [(f"{x}&{y}&{z}", HOLDS[x] & HOLDS[y] & HOLDS[z]) for x, y, z in triples]),
+        (2, [(f"{x}|{y}|{z}", HOLDS[x] | HOLDS[y] | HOLDS[z]) for x, y, z in triples]),
+        (1, [(f"{x}&{y}&~{z}", HOLDS[x] & HOLDS[y] & no(z)) for x, y, z in triples]),
+        (1, [(f"{x}|{y}|~{z}", HOLDS[x] | HOLDS[y] | no(z)) for x, y, z in triples]),
+    ]
+    return task, broad
+
+
+TASK_PRIOR, BROAD_PRIOR = rule_priors()
+
+
+def shown_likelihood(mask, positives, negatives):
+    """P(these labelled items | rule), up to a constant: the number of positives is Binomial(5, 1/2) conditioned on
+    1..4 (and on the rule having that many of each), then items are drawn without replacement."""
+    size = mask.bit_count()
+    if positives & ~mask or negatives & mask:
+        return 0.0
+    possible = [p for p in range(1, 5) if p <= size and 5 - p <= len(ITEMS) - size]
+    p = positives.bit_count()
+    return (math.comb(5, p) / sum(math.comb(5, q) for q in possible)
+            / math.comb(size, p) / math.comb(len(ITEMS) - size, 5 - p))
+
+
+def rule_posterior(positives, negatives):
+    """Posterior masses, descending, of the behaviours on the items not shown, under the task prior. The best list of k
+    answers reaches pass@k = the sum of the first k; sampling from the posterior reaches sum_j p_j (1 - (1 - p_j)^k)."""
+    unseen = ALL_ITEMS & ~(positives | negatives)
+    mass = defaultdict(float)
+    for weight, rules in TASK_PRIOR:
+        for _, mask in rules:
+            likelihood = shown_likelihood(mask, positives, negatives)
+            if likelihood:
+                mass[mask & unseen] += weight / len(rules) * likelihood
+    total = math.fsum(mass.values())
+    return sorted((m / total for m in mass.values()), reverse=True)
+
+
+def rules_prompt(seed, split, index):
+    """Prompt number `index` of `split`: "train" and "test" draw the rule from the task prior, "sft" half from each.
+    A fifth of all sets of labelled items, chosen by hash, is held out: only "test" has them."""
+    rng = random.Random(f"{seed}/{split}/{index}")
+    while True:
+        families = BROAD_PRIOR if split == "sft" and rng.random() < 0.5 else TASK_PRIOR
+        [(_, rules)] = rng.choices(families, [weight for weight, _ in families])
+        rule, mask = rng.choice(rules)
+        inside = [j for j in range(len(ITEMS)) if mask >> j & 1]
+        outside = [j for j in range(len(ITEMS)) if not mask >> j & 1]
+        possible = [p for p in range(1, 5) if p <= len(inside) and 5 - p <= len(outside)]
+        [p] = rng.choices(possible, [math.comb(5, p) for p in possible])
+        shown = rng.sample(inside, p) + rng.sample(outside, 5 - p)
+        labelled = [ITEMS[j] if mask >> j & 1 else ITEMS[j].upper() for j in shown]
+        key = "-".join(sorted(labelled))
+        if (hashlib.sha256(key.encode()).digest()[0] % 5 == 0) == (split == "test"):
+            break
+    outputs = [mask >> j & 1 for j in range(len(ITEMS))]
+    unseen = [outputs[j] for j in range(len(ITEMS)) if j not in shown]
+    # right positives and negatives weigh one half each
+    weight = {value: unseen.count(1 - value) or 1 for value in (0, 1)}
+    row = {
+        "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
+        "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
+        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not
+        # count
+        "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
+                  "inputs": CALLED_ON, "outputs": outputs,
+                  "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},
+    }
+    if split == "test":
+        positives = sum(1 << j for j in shown if mask >> j & 1)
+        row["posterior"] = rule_posterior(positives, sum(1 << j for j in shown) ^ positives)
+    return row
 
 
 if __name__ == "__main__":

@@ -376,7 +376,7 @@ def check_arguments(parser, args):
         if args.dataset == "rules" and getattr(args, name) is None:
             setattr(args, name, of_rules)
         if wanted and getattr(args, name) is None:
-            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')}; {of_rules} is for the embedded task")
+            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')} (the embedded task: {of_rules})")
     for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
                       ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
         if getattr(args, name) is not None and getattr(args, name) < low:

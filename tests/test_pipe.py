@@ -180,7 +180,7 @@ def test_a_run_ends_when_no_more_prompts_are_solved(warm, tmp_path, shell):
     same end if it was cut off before it."""
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps(row) + "\n" for row in MATH_ROWS))  # that this model never solves
-    command = (loop(tmp_path / "run", warm, steps=50, generate=f"--dataset math --data-files {prompts}",
+    command = (loop(tmp_path / "run", warm, steps=50, generate=f"--dataset math --max-tokens 10 --data-files {prompts}",
                     train="--stall-steps 3 --save-every 2 --keep-every 2").replace("--prompts-per-step 4", "--prompts-per-step 2"))
     done = shell(command)
     assert done.returncode == 0 and "complete: 3 steps, in the last 3" in done.stderr, done.stderr

@@ -644,13 +644,14 @@ class Batch:
     def __init__(self, rows, sft, device):
         def flat(key):
             return [x for row in rows for x in row[key]]
-        self.rows, self.n, self.estimator = rows, len(rows[0]["completions"]), rows[0].get("estimator")
-        self.off_policy = self.estimator in advantages.USES_LOG_RATIO
+        self.rows, self.n = rows, len(rows[0]["completions"])
         self.prompts = [row["prompt_token_ids"] for row in rows]
         self.group = [g for g, row in enumerate(rows) for _ in row["completions"]]
         self.tokens = flat("token_ids")
         self.mask = self.padded([[1.0] * len(ids) for ids in self.tokens], device)  # (B, T)
         if not sft:
+            self.estimator = rows[0]["estimator"]
+            self.off_policy = self.estimator in advantages.USES_LOG_RATIO
             self.sampler = self.padded(flat("logprobs"), device)  # (B, T)
             self.rewards = torch.tensor(flat("rewards"), dtype=torch.float32, device=device)  # (B,)
             self.advantages = torch.tensor(flat("advantages"), dtype=torch.float32, device=device)  # (B,)

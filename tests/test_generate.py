@@ -102,9 +102,8 @@ def settings(**changes):
 
 
 def draw(path, args, prompts=PROMPTS):
-    sample, load, score, *_ = generate.transformers_engine(path, args)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    groups = dict(sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
+    groups = dict(generate.TransformersEngine(path, args).sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
     return [groups[g] for g in range(len(prompts))]
 
 
@@ -171,11 +170,11 @@ def test_stop_token_ends_a_completion(tiny):
 def test_load_puts_new_weights_in_use(tiny, tmp_path):
     import train
     train.init_tiny(tmp_path, seed=1)
-    sample, load, score, *_ = generate.transformers_engine(tiny, settings())
-    ids, other = list(range(10, 20)), generate.transformers_engine(tmp_path, settings())[2]
-    before = score(ids)
-    load(tmp_path)
-    assert score(ids) == other(ids) != before
+    engine, other = (generate.TransformersEngine(path, settings()) for path in (tiny, tmp_path))
+    ids = list(range(10, 20))
+    before = engine.score(ids)
+    engine.load(tmp_path)
+    assert engine.score(ids) == other.score(ids) != before
 
 
 def test_load_refuses_another_architecture(tiny, tmp_path):
@@ -183,9 +182,9 @@ def test_load_refuses_another_architecture(tiny, tmp_path):
     state = load_file(tiny / "model.safetensors")
     state.pop("model.norm.weight")
     save_file(state, tmp_path / "model.safetensors")
-    load = generate.transformers_engine(tiny, settings())[1]
+    engine = generate.TransformersEngine(tiny, settings())
     with pytest.raises(ValueError, match="model.norm.weight"):
-        load(tmp_path)
+        engine.load(tmp_path)
 
 
 def test_probe_stops_a_sampler_with_old_weights(tmp_path):
@@ -281,7 +280,7 @@ def test_a_completion_ends_at_each_end_that_the_checkpoint_names(tiny, tmp_path)
     for of_config, of_tokenizer, ends in ((7, "<eos>", {1, 7}), ([7, 9], "<eos>", {1, 7, 9}), (7, None, {7}), (None, "<eos>", {1})):
         config.write_text(json.dumps({"eos_token_id": of_config}))
         names.write_text(json.dumps(written | {"eos_token": of_tokenizer}))
-        sample = generate.transformers_engine(tmp_path / "model", args).sample
+        sample = generate.TransformersEngine(tmp_path / "model", args).sample
         found = set()
         for _, group in sample([([5, 6], 0)]):
             for text, ids, _, reason in group:

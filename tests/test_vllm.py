@@ -58,15 +58,15 @@ def settings(**changes):
 def started(paths):
     """The engine, started once with the weights of paths[0]; its settings can be changed."""
     args = settings()
-    return generate.vllm_engine(paths[0], args), args
+    return generate.VllmEngine(paths[0], args), args
 
 
 @pytest.fixture
 def engine(started, paths):
-    (sample, load, score, *_), args = started
-    load(paths[0])
+    engine, args = started
+    engine.load(paths[0])
     vars(args).update(vars(settings()))
-    return sample, load, score, args
+    return engine.sample, engine.load, engine.score, args
 
 
 def draw(sample, prompts=PROMPTS, seeds=(1000, 2000, 3000)):
@@ -236,11 +236,11 @@ def test_share_gpu_sleeps_before_the_last_rows_and_wakes_before_a_reload(tiny, m
                         SimpleNamespace(current_platform=SimpleNamespace(is_cpu=lambda: False)))
     monkeypatch.setitem(sys.modules, "vllm.sampling_params",
                         SimpleNamespace(RequestOutputKind=SimpleNamespace(FINAL_ONLY=2)))
-    sample, load, _, _, close = generate.vllm_engine(tiny, settings(share_gpu=True))
-    for g, group in sample([([5], 1), ([6], 2)]):
+    engine = generate.VllmEngine(tiny, settings(share_gpu=True))
+    for g, group in engine.sample([([5], 1), ([6], 2)]):
         calls.append(g)
-    load(tiny)
-    close()
+    engine.load(tiny)
+    engine.close()
     assert calls == [True, 0, "sleep", 1, "wake_up", "collective_rpc", "reset", "end"]
 
 
@@ -275,7 +275,7 @@ def test_flags_that_an_engine_does_not_have_are_refused(shell, flags, expected):
 @needs_vllm
 def test_share_gpu_is_refused_without_a_gpu():
     with pytest.raises(ValueError, match="needs a GPU"):
-        generate.vllm_engine("X", settings(share_gpu=True))
+        generate.VllmEngine("X", settings(share_gpu=True))
 
 
 # ------------------------------------------------------------------------------------------------------------ the loop
@@ -419,13 +419,13 @@ class StandIn:
 
 def through(path, *servers, **changes):
     changes = dict(server_requests=4, server_attempts=5, num_samples=70, max_tokens=3) | changes
-    return generate.vllm_server_engine(path, settings(servers=[s.url for s in servers], **changes))
+    return generate.VllmServerEngine(path, settings(servers=[s.url for s in servers], **changes))
 
 
 def test_groups_are_split_over_servers_and_put_together_again(tiny):
     one, two, alone = StandIn(), StandIn(), StandIn()
-    groups = draw(through(tiny, one, two)[0])
-    again = draw(through(tiny, alone, num_samples=7)[0])
+    groups = draw(through(tiny, one, two).sample)
+    again = draw(through(tiny, alone, num_samples=7).sample)
     assert [group[:7] for group in groups] == again  # sample j has seed + j in whatever request it was
     assert all(len(group) == 70 and len({tuple(ids) for _, ids, _, _ in group}) == 70 for group in groups)
     assert [s.log.count("/inference/v1/generate") for s in (one, two)] == [5, 4]  # of 3 x (32 + 32 + 6) samples
@@ -435,17 +435,17 @@ def test_groups_are_split_over_servers_and_put_together_again(tiny):
 
 def test_requests_under_way_are_bounded(tiny):
     server = StandIn()
-    draw(through(tiny, server, num_samples=200, server_requests=3)[0])
+    draw(through(tiny, server, num_samples=200, server_requests=3).sample)
     assert server.most == 3
 
 
 def test_a_lost_connection_is_tried_again(tiny, capsys):
     one, two = StandIn(), StandIn()
-    sample = through(tiny, one, two)[0]
+    sample = through(tiny, one, two).sample
     first = draw(sample)
     one.lose = 2
     assert draw(sample) == first and capsys.readouterr().err.count("trying again") == 2
-    sample = through(tiny, one, server_attempts=2)[0]
+    sample = through(tiny, one, server_attempts=2).sample
     one.lose = 100
     with pytest.raises(ValueError, match="no answer after 2 attempts"):
         draw(sample)
@@ -453,7 +453,7 @@ def test_a_lost_connection_is_tried_again(tiny, capsys):
 
 def test_a_restarted_server_gets_its_weights_again(tiny):
     server = StandIn()
-    sample = through(tiny, server)[0]
+    sample = through(tiny, server).sample
     first = draw(sample)
     server.weights, server.version, server.log = "first", "default", []  # as after a restart
     assert draw(sample) == first
@@ -468,14 +468,14 @@ def test_servers_that_cannot_be_used_are_refused(tiny, tmp_path):
         through(tiny, StandIn(max_model_len=402))
     through(tiny, StandIn(max_model_len=403))
     one, two = StandIn(), StandIn()
-    sample, load, score, *_ = through(tiny, one, two)
+    engine = through(tiny, one, two)
     with pytest.raises(ValueError, match="no such weights"):
-        load("nowhere")
-    load(tmp_path)
-    assert score([5, 6, 7]) == -2 * len(str(tmp_path))
+        engine.load("nowhere")
+    engine.load(tmp_path)
+    assert engine.score([5, 6, 7]) == -2 * len(str(tmp_path))
     two.weights = "others"
     with pytest.raises(ValueError, match="same weights"):
-        score([5, 6, 7])
+        engine.score([5, 6, 7])
 
 
 # ------------------------------------------------------------------------------------------------- servers: real ones
@@ -534,7 +534,8 @@ def server(paths, tmp_path_factory):
 def test_a_real_server_after_every_reload_and_after_its_death(server, paths, tmp_path, capsys):
     a, b = (untied(path, tmp_path / name, 1.5) for path, name in zip(paths, "ab"))
     args = settings(servers=[server.url], server_requests=4, server_attempts=15, num_samples=40)
-    sample, load, score, *_ = generate.vllm_server_engine(a, args)
+    engine = generate.VllmServerEngine(a, args)
+    sample, load, score = engine.sample, engine.load, engine.score
     old = b
     for path in (a, b, a):
         load(path)
@@ -559,7 +560,7 @@ def test_a_real_server_after_every_reload_and_after_its_death(server, paths, tmp
 def test_digests_of_the_real_engines(started, server, paths, tmp_path):
     """vLLM's own checksums are those of the files' bytes, and show a reload that did not happen."""
     a, b = (untied(path, tmp_path / name, 1.5) for path, name in zip(paths, "ab"))
-    through_http = generate.vllm_server_engine(a, settings(servers=[server.url], server_requests=4, server_attempts=15))
+    through_http = generate.VllmServerEngine(a, settings(servers=[server.url], server_requests=4, server_attempts=15))
     for engine, one, other in ((started[0], *paths[:2]), (through_http, a, b)):
         engine.load(one)
         known = generate.check_digests(one, engine.digests(), None)

@@ -18,7 +18,6 @@ same.
 Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 """
 
-import abc
 import argparse
 import ast
 import base64
@@ -267,81 +266,83 @@ def trainer_at_work(run):
 
 
 # ----------------------------------------------------------------------------------------------------- the command line
-# A new flag goes into parse_arguments and, where a mode or an engine cannot do it or makes no use of it, into
-# check_arguments or choose_engine: none is ignored without a word.
+# A new flag goes into one of the three groups and, where a mode or an engine cannot do it or makes no use of it, into
+# check_modes, check_unused or choose_engine: none is ignored without a word.
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > "
-                                           "completions.jsonl", allow_abbrev=False,
-                                     description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    where = parser.add_argument_group("weights")
-    where.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
-    where.add_argument("--run", type=Path,
-                       help="run directory: follow the weights that train.py publishes in RUN/policy")
-    where.add_argument("--along", type=Path, metavar="RUN",
-                       help="the checkpoints that train.py --keep-every keeps in RUN, one after another, those of a "
-                            "run that is still at work too")
-    where.add_argument("--at-steps", type=int, nargs="+", metavar="STEP",
-                       help="with --along: of these steps, waited for while RUN is trained; default: all that are kept")
-    where.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
-                       "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
-    where.add_argument("--max-staleness", type=int, default=0,
-                       help="with --run: how many updates the weights may lag (0: on-policy; 1: sampling overlaps "
-                            "training)")
-    where.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
-                       help="auto: vllm on a GPU where it is installed, else transformers")
-    where.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    where.add_argument("--device", help="transformers engine; default: cuda where there is one")
-    where.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
-    where.add_argument("--gpu-memory-utilization", type=float,
-                       help="vllm: its share of a GPU's memory; default: 0.9, with --share-gpu what train.py leaves "
-                            "free")
-    where.add_argument("--share-gpu", action="store_true",
-                       help="vllm: gives the GPU's memory back while train.py works")
-    where.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
-    where.add_argument("--server-requests", type=int, default=64,
-                       help="vllm-server: requests under way at each address")
-    where.add_argument("--server-attempts", type=int, default=15,
-                       help="vllm-server: tries of a request, in about 5 minutes")
-    data = parser.add_argument_group("prompts")
-    data.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
-    data.add_argument("--data-files", nargs="+",
-                      help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
-    data.add_argument("--against",
-                      help="local rows of the dataset to decontaminate against, or 'none'; default: the hub")
-    data.add_argument("--split", default="train")
-    data.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
-    data.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
-    data.add_argument("--prompts-per-step", type=int,
-                      help="with --steps: 64 with --dataset rules, to be given with any other")
-    data.add_argument("--reference", action="store_true", help="write the dataset's own solution as the one completion")
-    data.add_argument("--system", help="replaces the system prompt; '' for none")
-    data.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are dropped, and counted")
-    draw = parser.add_argument_group("sampling")
-    draw.add_argument("--num-samples", type=int, default=16, help="n, completions per prompt")
-    draw.add_argument("--max-tokens", type=int,
-                      help="longest completion, in tokens: 10 with --dataset rules, to be given with any other")
-    draw.add_argument("--temperature", type=float, default=1.0)
-    draw.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
-    draw.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
-    draw.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
-    draw.add_argument("--batch-tokens", type=int,
-                      help="transformers engine: most tokens in the KV cache; default: 524288, on CPU less for larger "
-                           "models, so that rows come after a minute or so")
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > completions.jsonl", allow_abbrev=False,
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_weights(parser.add_argument_group("weights"))
+    add_prompts(parser.add_argument_group("prompts"))
+    add_sampling(parser.add_argument_group("sampling"))
     args = parser.parse_args()
-    check_arguments(parser, args)
+    check_modes(parser, args)
+    check_unused(parser, args)
     if not args.reference:
         choose_engine(parser, args)
+    set_defaults(parser, args)
     return args
 
 
-def check_arguments(parser, args):
-    """Refuse what cannot work and flags that would have no effect."""
-    def given(*names):
-        return [name for name in names
-                if getattr(args, name[2:].replace("-", "_")) != parser.get_default(name[2:].replace("-", "_"))]
+def add_weights(group):
+    group.add_argument("--model", help="checkpoint directory or hub name: fixed weights")
+    group.add_argument("--run", type=Path, help="run directory: follow the weights that train.py publishes in it")
+    group.add_argument("--along", type=Path, metavar="RUN", help="the checkpoints that train.py --keep-every keeps in "
+                       "RUN, one after another, those of a run that is still at work too")
+    group.add_argument("--at-steps", type=int, nargs="+", metavar="STEP", help="with --along: of these steps, waited "
+                       "for while RUN is trained; default: all that are kept")
+    group.add_argument("--resume", metavar="FILE", help="with --along: leave out what has rows in FILE, to which this "
+                       "command's (rewarded) rows are appended; a last line that was cut off is removed from it")
+    group.add_argument("--max-staleness", type=int, default=0, help="with --run: how many updates the weights may lag "
+                       "(0: on-policy; 1: sampling overlaps training)")
+    group.add_argument("--engine", choices=["auto", *ENGINES], default="auto",
+                       help="auto: vllm on a GPU where it is installed, else transformers")
+    group.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    group.add_argument("--device", help="transformers engine; default: cuda where there is one")
+    group.add_argument("--tensor-parallel-size", type=int, default=1, help="vllm: GPUs that hold one copy of the model")
+    group.add_argument("--gpu-memory-utilization", type=float, help="vllm: its share of a GPU's memory; default: 0.9, "
+                       "with --share-gpu what train.py leaves free")
+    group.add_argument("--share-gpu", action="store_true", help="vllm: gives the memory back while train.py works")
+    group.add_argument("--servers", nargs="+", metavar="URL", help="vllm-server: addresses")
+    group.add_argument("--server-requests", type=int, default=64, help="vllm-server: requests under way at each")
+    group.add_argument("--server-attempts", type=int, default=15,
+                       help="vllm-server: tries of a request, in about 5 minutes")
 
+
+def add_prompts(group):
+    group.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
+    group.add_argument("--data-files", nargs="+",
+                       help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
+    group.add_argument("--against", help="local rows of the dataset to decontaminate against, or 'none'; default: the "
+                       "hub")
+    group.add_argument("--split", default="train")
+    group.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
+    group.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
+    group.add_argument("--prompts-per-step", type=int,
+                       help=f"with --steps: {OF_RULES['prompts_per_step']} with --dataset rules, needed with any other")
+    group.add_argument("--reference", action="store_true", help="write the dataset's own solution as the completion")
+    group.add_argument("--system", help="replaces the system prompt; '' for none")
+    group.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are dropped, and counted")
+
+
+def add_sampling(group):
+    group.add_argument("--num-samples", type=int, default=16, help="n, completions per prompt")
+    group.add_argument("--max-tokens", type=int, help="longest completion, in tokens: "
+                       f"{OF_RULES['max_tokens']} with --dataset rules, needed with any other")
+    group.add_argument("--temperature", type=float, default=1.0)
+    group.add_argument("--top-p", type=float, default=1.0, help="evaluation only: it biases the ratio in training")
+    group.add_argument("--top-k", type=int, default=0, help="0: off; evaluation only")
+    group.add_argument("--seed", type=int, default=0, help="of prompt order and sampling")
+    group.add_argument("--batch-tokens", type=int, help="transformers engine: most tokens in the KV cache; default: "
+                       "524288, on CPU less for large models, so that rows come after a minute or so")
+
+
+OF_RULES = {"max_tokens": 10, "prompts_per_step": 64}  # what only the embedded task has defaults for
+
+
+def check_modes(parser, args):
+    """Refuse what cannot work together, and numbers out of range."""
     if [args.model, args.run, args.along].count(None) != 2:
         parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
                      "checkpoints)")
@@ -356,40 +357,55 @@ def check_arguments(parser, args):
     if args.run and args.temperature != 1:
         parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with "
                      "--run")
-    if args.dataset == "rules":
-        if args.split not in ("train", "test", "sft"):
-            parser.error(f"--dataset rules has the splits train, test and sft, not {args.split!r}")
-        if (args.steps is None) == (args.limit is None):
-            parser.error("--dataset rules is endless: give either --steps or --limit")
-    elif args.split not in DATASETS[args.dataset]["splits"]:
-        parser.error(f"--dataset {args.dataset} has the splits {', '.join(DATASETS[args.dataset]['splits'])}, not "
-                     f"{args.split!r}")
+    splits = ("train", "test", "sft") if args.dataset == "rules" else DATASETS[args.dataset]["splits"]
+    if args.split not in splits:
+        parser.error(f"--dataset {args.dataset} has the splits {', '.join(splits)}, not {args.split!r}")
+    if args.dataset == "rules" and (args.steps is None) == (args.limit is None):
+        parser.error("--dataset rules is endless: give either --steps or --limit")
     if args.dataset == "rows" and args.data_files is None:
         parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
-    unused = given("--data-files", "--against") if args.dataset == "rules" else []
+    for name in ("num_samples", "max_tokens", "prompts_per_step", "limit", "steps", "max_prompt_tokens", "batch_tokens",
+                 "tensor_parallel_size", "server_requests", "server_attempts", "max_staleness", "top_k"):
+        low = 0 if name in ("max_staleness", "top_k") else 1
+        if getattr(args, name) is not None and getattr(args, name) < low:
+            parser.error(f"{flag(name)} must be at least {low}")
+    if not args.temperature > 0 or not 0 < args.top_p <= 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
+        parser.error("--temperature must be above 0, --top-p in (0, 1] and --gpu-memory-utilization in (0, 1)")
+
+
+def flag(name):
+    """"--max-tokens" for "max_tokens"."""
+    return "--" + name.replace("_", "-")
+
+
+def given(parser, args, names):
+    """Those of the flags that are not at their default."""
+    return [flag(name) for name in names.split() if getattr(args, name) != parser.get_default(name)]
+
+
+def check_unused(parser, args):
+    """Refuse flags that would have no effect in this mode."""
+    unused = given(parser, args, "data_files against") if args.dataset == "rules" else []
     if args.reference:
-        unused += given("--num-samples", "--max-tokens", "--temperature", "--top-p", "--top-k", "--batch-tokens",
-                        "--engine")
+        unused += given(parser, args, "num_samples max_tokens temperature top_p top_k batch_tokens engine")
     if not args.run:
-        unused += given("--max-staleness")
+        unused += given(parser, args, "max_staleness")
     if not args.along:
-        unused += given("--at-steps", "--resume")
+        unused += given(parser, args, "at_steps resume")
     if args.steps is None:
-        unused += given("--prompts-per-step")
+        unused += given(parser, args, "prompts_per_step")
     if unused:
         parser.error(f"no effect in this mode: {' '.join(unused)}")
-    for name, of_rules, wanted in (("max_tokens", 10, not args.reference),
-                                   ("prompts_per_step", 64, args.steps is not None)):
+
+
+def set_defaults(parser, args):
+    """Fill in what only the embedded task has defaults for."""
+    needed = {"max_tokens": not args.reference, "prompts_per_step": args.steps is not None}
+    for name, default in OF_RULES.items():
         if args.dataset == "rules" and getattr(args, name) is None:
-            setattr(args, name, of_rules)
-        if wanted and getattr(args, name) is None:
-            parser.error(f"--dataset {args.dataset} needs --{name.replace('_', '-')} (the embedded task: {of_rules})")
-    for name, low in (("num_samples", 1), ("max_tokens", 1), ("prompts_per_step", 1), ("max_staleness", 0),
-                      ("top_k", 0), ("limit", 1), ("steps", 1), ("max_prompt_tokens", 1), ("batch_tokens", 1)):
-        if getattr(args, name) is not None and getattr(args, name) < low:
-            parser.error(f"--{name.replace('_', '-')} must be at least {low}")
-    if not args.temperature > 0 or not 0 < args.top_p <= 1:
-        parser.error("--temperature must be above 0 and --top-p in (0, 1]")
+            setattr(args, name, default)
+        if needed[name] and getattr(args, name) is None:
+            parser.error(f"--dataset {args.dataset} needs {flag(name)} (the embedded task's is {default})")
 
 
 def choose_engine(parser, args):
@@ -404,23 +420,18 @@ def choose_engine(parser, args):
             check_device(args.device)
         except ValueError as error:
             parser.error(str(error))
-    flags = {"device": "transformers", "batch_tokens": "transformers", "tensor_parallel_size": "vllm",
-             "gpu_memory_utilization": "vllm", "share_gpu": "vllm", "servers": "vllm-server",
-             "server_requests": "vllm-server", "server_attempts": "vllm-server"}
+    flags = {"transformers": "device batch_tokens", "vllm": "tensor_parallel_size gpu_memory_utilization share_gpu",
+             "vllm-server": "servers server_requests server_attempts"}
     if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
-        flags["max_prompt_tokens"] = "vllm"
-    unused = [f"--{name.replace('_', '-')} ({engine} only)" for name, engine in flags.items()
-              if engine != args.engine and getattr(args, name) != parser.get_default(name)]
+        flags["vllm"] += " max_prompt_tokens"
+    unused = [f"{name} ({engine} only)" for engine, names in flags.items() if engine != args.engine
+              for name in given(parser, args, names)]
     if unused:
         parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
     if args.share_gpu and (args.run is None or args.max_staleness):
         parser.error("--share-gpu takes turns with the trainer: it needs --run and --max-staleness 0")
-    if args.tensor_parallel_size < 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
-        parser.error("--tensor-parallel-size must be at least 1 and --gpu-memory-utilization in (0, 1)")
     if args.engine == "vllm-server" and not args.servers:
         parser.error("--engine vllm-server needs --servers")
-    if args.server_requests < 1 or args.server_attempts < 1:
-        parser.error("--server-requests and --server-attempts must be at least 1")
     if args.engine != "transformers" and args.temperature < 0.01:
         parser.error("vLLM raises temperatures below 0.01 to 0.01: take --engine transformers")
     if args.engine == "vllm" and not importlib.util.find_spec("vllm"):
@@ -431,25 +442,13 @@ def choose_engine(parser, args):
 # A new engine is a function (path, args) -> Engine and an entry of ENGINES. What it draws for a prompt must be a
 # function of the prompt's seed, whatever else is in the batch; the log-probabilities are of the distribution sampled.
 
-class Engine(abc.ABC):
-    """What the stage asks of an engine, which starts as Engine(path of a checkpoint, the command line's args)."""
-
-    @abc.abstractmethod
-    def sample(self, prompts):
-        """[(token ids, seed)] -> yields (position in the list, n samples) as prompts finish; a sample is (text,
-        token_ids, logprobs under the sampling distribution, finish_reason)."""
-
-    @abc.abstractmethod
-    def load(self, path):
-        """Put the weights of another checkpoint of the same model into the running engine."""
-
-    @abc.abstractmethod
-    def score(self, token_ids):
-        """The log-probability of token_ids[1:] at temperature 1, which shows what weights are in use."""
-
-    @abc.abstractmethod
-    def digests(self):
-        """{parameter's name: SHA-256 of the bytes that the engine computes with}."""
+class Engine:
+    """Engine(path of a checkpoint, the command line's args) has
+    sample([(token ids, seed)]), which yields (position in the list, n samples) as prompts finish; a sample is (text,
+        token_ids, logprobs under the sampling distribution, finish_reason)
+    load(path), which puts the weights of another checkpoint of the same model into the running engine
+    score(token_ids), the log-probability of token_ids[1:] at temperature 1, which shows what weights are in use
+    digests(), {parameter's name: SHA-256 of the bytes that the engine computes with}"""
 
     def close(self):
         """End what the engine has started."""
@@ -864,7 +863,13 @@ def prompts_by_step(args, tokenizer):
         one_pass = first_distinct(map(numbered, itertools.count()), args.limit) if args.steps is None else []
     else:
         one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against, args.steps is None)
-        one_pass = short_prompts(with_reference(one_pass) if args.reference else one_pass, tokenizer, args)
+        if args.reference:
+            one_pass = kept(one_pass, [prompt["reference"] for prompt in one_pass],
+                            "which have no reference solution")
+        lengths = [len(prompt_ids(tokenizer, prompt, args.system))
+                   for prompt in shown(one_pass, "lengths of prompts", args.steps is None, len(one_pass))]
+        one_pass = kept(one_pass, [length <= args.max_prompt_tokens for length in lengths],
+                        f"longer than --max-prompt-tokens {args.max_prompt_tokens}")
         order = functools.lru_cache(2)(
             lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
@@ -882,26 +887,14 @@ def first_distinct(prompts, count):
             return list(found.values())
 
 
-def with_reference(prompts):
-    """Drop the prompts whose row brings no solution, with a count on standard error."""
-    found = [prompt for prompt in prompts if prompt["reference"]]
+def kept(prompts, which, others):
+    """The prompts for which `which` (one a prompt) is true; how many are dropped is said. `others`: what these are."""
+    found = list(itertools.compress(prompts, which))
     if len(found) < len(prompts):
-        say(f"dropped {len(prompts) - len(found)} of {len(prompts)} prompts, which have no reference solution")
+        say(f"dropped {len(prompts) - len(found)} of {len(prompts)} prompts, {others}")
     if not found:
-        raise ValueError(f"no prompt of {prompts[0]['dataset']} has a reference solution")
+        raise ValueError(f"no prompt of {prompts[0]['dataset']} is left: all were dropped, {others}")
     return found
-
-
-def short_prompts(prompts, tokenizer, args):
-    """Drop the prompts longer than --max-prompt-tokens, with a count on standard error."""
-    read = shown(prompts, "lengths of prompts", args.steps is None, len(prompts))
-    short = [p for p in read if len(prompt_ids(tokenizer, p, args.system)) <= args.max_prompt_tokens]
-    if len(short) < len(prompts):
-        say(f"dropped {len(prompts) - len(short)} of {len(prompts)} prompts, longer than --max-prompt-tokens "
-            f"{args.max_prompt_tokens}")
-    if not short:
-        raise ValueError(f"no prompt of {args.dataset} has at most {args.max_prompt_tokens} tokens")
-    return short
 
 
 def prompt_ids(tokenizer, prompt, system):

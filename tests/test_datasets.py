@@ -519,7 +519,7 @@ def test_prompts_without_a_solution_are_left_out_of_the_warm_up(tmp_path, shell,
     assert row["task_id"] == "harp/1950/AHSME/35" and row["completions"] == ["It is 5."]
     assert "dropped 1 of 2 prompts, which have no reference solution" in done.stderr
     done = shell(f"{command} {written(tmp_path, [bare])}")
-    assert done.returncode == 2 and "no prompt of harp has a reference solution" in done.stderr
+    assert done.returncode == 2 and "no prompt of harp is left: all were dropped, which have no reference" in done.stderr
 
 
 def test_every_dataset_can_be_named():

@@ -94,6 +94,7 @@ def generate(args, rows, at_end):
         return
     check_checkpoint(path)
     tokenizer, sampling, sampler, bar = load_tokenizer(path), sampling_of(args), Sampler(args), None
+    ends = end_ids(path, tokenizer)
     at_end.callback(sampler.close)
     prompts_of = prompts_by_step(args, tokenizer)
     done = read_done(args.resume, args, sampling, prompts_of(0)) if args.resume else set()
@@ -108,7 +109,7 @@ def generate(args, rows, at_end):
             if not places:
                 continue
             if args.reference:
-                groups = reference_groups([prompts[g] for g in places], path, tokenizer)
+                groups = reference_groups([prompts[g] for g in places], tokenizer, ends)
             else:
                 groups = sampler.sample(path, [(ids[g], sampling_seed(args.seed, step, g)) for g in places])
             if bar is None:
@@ -158,9 +159,9 @@ def write_row(rows, prompt, group, shared):
     rows.flush()
 
 
-def reference_groups(prompts, path, tokenizer):
-    """Each dataset's first solution in the shape of one sample; no policy drew it, so it has no log-probabilities."""
-    end = end_ids(path, tokenizer)[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+def reference_groups(prompts, tokenizer, ends):
+    """Each prompt's first solution in the shape of one sample; no policy drew it, so it has no log-probabilities."""
+    end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     for i, prompt in enumerate(prompts):
         solution = prompt["reference"][0]
         yield i, [(solution, tokenizer(solution, add_special_tokens=False)["input_ids"] + [end], None, "stop")]

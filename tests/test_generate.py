@@ -162,6 +162,20 @@ def test_samples_do_not_depend_on_the_batch(tiny):
     assert [s[1] for s in alone[0]] == [s[1] for s in whole[0]]
 
 
+def test_the_first_rows_of_a_large_model_come_before_the_pass_is_done(tiny, monkeypatch):
+    """Of as many prompts at once as CPU_WORK allows for so many parameters; the samples are those of one batch."""
+    engine, sizes = generate.TransformersEngine(tiny, settings(batch_tokens=None)), []
+    prompts = [(list(range(10, 10 + length)), 100 + i) for i, length in enumerate((21, 3, 9, 21, 5))]
+    whole, draw = dict(engine.sample(prompts)), engine.draw
+    monkeypatch.setattr(engine, "draw", lambda batch: sizes.append(len(batch)) or draw(batch))
+    monkeypatch.setattr(generate, "CPU_WORK", 2 * 5 * (21 + 7) * engine.model.num_parameters())  # two prompts
+    groups = engine.sample(prompts)
+    found = dict([next(groups)])
+    assert sizes == [2]
+    found |= dict(groups)
+    assert sizes == [2, 2, 1] and [[s[:2] for s in found[g]] for g in range(5)] == [[s[:2] for s in whole[g]] for g in range(5)]
+
+
 def test_stop_token_ends_a_completion(tiny):
     found = [s for g in draw(tiny, settings(num_samples=400)) for s in g if s[3] == "stop"]
     assert found and all(s[1][-1] == 1 and 1 not in s[1][:-1] and len(s[1]) == len(s[2]) for s in found)
@@ -390,6 +404,13 @@ def test_the_loop_has_no_bar_but_the_trainers(tiny, tmp_path, monkeypatch):
 def test_bad_flags_are_refused_in_one_line(shell, flags, expected):
     done = shell(f"python generate.py {flags}")
     assert done.returncode == 2 and expected in done.stderr.splitlines()[-1] and not done.stdout
+
+
+def test_help_says_which_defaults_are_the_embedded_tasks(shell):
+    words = " ".join(shell("python generate.py --help").stdout.split())
+    assert "longest completion, in tokens: 10 with --dataset rules, needed with any other --temperature" in words
+    assert "--prompts-per-step PROMPTS_PER_STEP with --steps: 64 with --dataset rules, needed with any other --ref" in words
+    assert "(default: None)" not in words and "n, completions per prompt (default: 16)" in words
 
 
 # ---------------------------------------------------------------------------------------------------- chat templates

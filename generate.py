@@ -287,7 +287,7 @@ def parse_arguments():
 
 
 class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds a flag's default to its help, but where there is none or it depends on other flags: there the help says it."""
+    """Adds a flag's default to its help, unless there is none or it depends on other flags: then the help says it."""
 
     def _get_help_string(self, action):
         return action.help if action.default is None else super()._get_help_string(action)

@@ -107,6 +107,7 @@ def train(args):
         start_ranks(args)
     for path in {args.model, args.reference_model or args.model} - {"none"}:
         check_checkpoint(path)
+    defaults_by_size(args)
     if RANKS == 1:
         check_device(args.device)
     if RANK == 0 and args.device.startswith("cuda"):
@@ -1578,6 +1579,7 @@ SEQUENCE = 2048
 
 def print_memory(args):
     """The table for 1 to 16 GPUs (--memory)."""
+    defaults_by_size(args)
     config = AutoConfig.from_pretrained(args.model)
     alone, one_of_several = (activations(config, args, ranks, args.memory) for ranks in (1, 2))
     print(memory_table({ranks: memory(config, args, ranks, one_of_several if ranks > 1 else alone)
@@ -1823,7 +1825,7 @@ def parse_arguments(argv=None):
     loss.add_argument("--loss-norm", choices=["sum", "sequence-mean", "constant"], default="sum",
                       help="sum over tokens (the papers' sum_i A_i grad log pi), divided by the completion's length "
                            "(GRPO) or by --max-tokens (Dr. GRPO); the last two with --ratio token")
-    loss.add_argument("--max-tokens", type=int, default=10, help="the constant of --loss-norm constant")
+    loss.add_argument("--max-tokens", type=int, help="to be given with --loss-norm constant: the constant")
     loss.add_argument("--mask-truncated", action="store_true",
                       help="completions cut at the length limit have no advantage")
     loss.add_argument("--beta", type=float, default=0.0,
@@ -1842,7 +1844,8 @@ def parse_arguments(argv=None):
     step.add_argument("--stall-steps", type=int, metavar="N",
                       help="end the run when in N steps no prompt was solved that had "
                       "not been before (Walder and Karkhanis on ARC-AGI-1: 1,000)")
-    step.add_argument("--lr", type=float, default=1e-3)
+    step.add_argument("--lr", type=float, help="default: 1e-3 for weights of at most 100 MB (the embedded task); to be "
+                                               "given with larger models")
     step.add_argument("--betas", type=float, nargs=2, default=[0.9, 0.98], help="of AdamW")
     step.add_argument("--weight-decay", type=float, default=0.0, help="0: Adam")
     step.add_argument("--adam-bits", type=int, choices=[32, 8], default=32, help="of each of Adam's two moments")
@@ -1855,7 +1858,9 @@ def parse_arguments(argv=None):
     machine.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     machine.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                          help="bfloat16: autocast with float32 master weights; published weights are bfloat16")
-    machine.add_argument("--microbatch-tokens", type=int, default=2**14, help="tokens in one forward and backward pass")
+    machine.add_argument("--microbatch-tokens", type=int,
+                         help="tokens in one forward and backward pass; default: 16384, on CPU 1024 for weights above "
+                              "100 MB")
     machine.add_argument("--activation-checkpointing", action="store_true",
                          help="less memory, more work: layers are computed twice")
     machine.add_argument("--save-every", type=int, default=10,
@@ -1875,6 +1880,18 @@ def parse_arguments(argv=None):
     args = parser.parse_args(argv)
     check_arguments(parser, args)
     return args
+
+
+def defaults_by_size(args):
+    """The learning rate of the embedded task's model is none for real ones: ValueError for want of another. Those also
+    train faster on a CPU, and in less memory, in small microbatches."""
+    large = checkpoint_bytes(args.model) > 100e6
+    if args.microbatch_tokens is None:
+        args.microbatch_tokens = 2**10 if large and args.device == "cpu" else 2**14
+    if args.lr is None and large and not args.memory:
+        raise ValueError(f"{args.model} needs --lr: 1e-3 is the default for models of the embedded task's size "
+                         "(the papers take 2e-7 to 5e-6)")
+    args.lr = args.lr or 1e-3
 
 
 def check_arguments(parser, args):
@@ -1906,6 +1923,8 @@ def check_arguments(parser, args):
         parser.error("no effect in this mode: " + " ".join(f"--{name.replace('_', '-')}" for name in sorted(unused)))
     if args.schedule != "constant" and args.steps is None:
         parser.error(f"--schedule {args.schedule} needs --steps")
+    if args.loss_norm == "constant" and args.max_tokens is None:
+        parser.error("--loss-norm constant needs --max-tokens")
     if args.loss_norm != "sum" and args.ratio == "sequence":
         parser.error(f"--loss-norm {args.loss_norm} is defined for --ratio token")
     if args.beta and args.kl_to == "reference" and args.reference_model == "none":

@@ -55,7 +55,7 @@ def report(what, size, pairs):
 
 
 def publishing(args, run, home):
-    flags = train.parse_arguments(["--model", args.model, "--run", str(run), "--dtype", args.dtype, "--reference-model", "none"])
+    flags = train.parse_arguments(["--model", args.model, "--run", str(run), "--dtype", args.dtype, "--lr", "1e-6", "--reference-model", "none"])
     if train.RANKS > 1:
         train.start_ranks(flags)
     policy, _, _, others = train.build(flags, args.model)

@@ -27,7 +27,7 @@ def config(shape, layers=1, vocabulary=1024):
 
 
 def arguments(*flags):
-    return train.parse_arguments(["--model", "x", "--run", "y", "--dtype", "bfloat16", *map(str, flags)])
+    return train.parse_arguments(["--model", "x", "--run", "y", "--dtype", "bfloat16", "--microbatch-tokens", "16384", *map(str, flags)])
 
 
 def computed(shape, ranks, tokens, layers, checkpointing):

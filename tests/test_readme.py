@@ -112,7 +112,7 @@ MODELS = {
 
 
 def memory_arguments(*flags):
-    return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--activation-checkpointing", *flags])
+    return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--microbatch-tokens", "16384", "--activation-checkpointing", *flags])
 
 
 @functools.cache

@@ -48,7 +48,7 @@ def small(kind="qwen2", seed=0):
 
 
 def settings(*flags):
-    return train.parse_arguments(["--model", "m", "--run", "r", "--clip-grad", "0", *flags])
+    return train.parse_arguments(["--model", "m", "--run", "r", "--clip-grad", "0", "--lr", "1e-3", "--microbatch-tokens", "16384", *flags])
 
 
 def plain_logprobs(model, prompt, ids):
@@ -926,13 +926,27 @@ def test_checkpoints_that_the_disk_cannot_hold_are_refused(tmp_path, tiny, monke
 
 @pytest.mark.parametrize("flags, message", [
     ("--keep-every 0", "at least 1"), ("--stall-steps 0", "at least 1"),
-    ("--schedule cosine", "needs --steps"), ("--loss-norm constant", "is defined for --ratio token"), ("--clip-low 1.5", "below 1"),
+    ("--schedule cosine", "needs --steps"), ("--loss-norm constant --max-tokens 9", "is defined for --ratio token"),
+    ("--loss-norm constant --ratio token", "needs --max-tokens"), ("--clip-low 1.5", "below 1"),
     ("--clip-high 0", "above 0"), ("--ppo-epochs 0", "at least 1"), ("--lr 0", "above 0"), ("--betas 0.9 1.0", "--betas"),
     ("--beta 0.1 --reference-model none", "needs a reference"), ("--importance-max 0.5 --loss pg", "at least 1"), ("--beta nan", "--beta")])
 def test_flags_that_cannot_work_are_refused(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         train.parse_arguments(["--model", "m", "--run", "r", *flags.split()])
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size, device, lr, microbatch", [(10**6, "cpu", 1e-3, 16384), (10**9, "cpu", None, 1024), (10**9, "cuda", None, 16384)])
+def test_defaults_are_those_of_a_models_size(size, device, lr, microbatch, tmp_path):
+    with open(tmp_path / "model.safetensors", "wb") as file:
+        file.truncate(size)
+    args = train.parse_arguments(["--model", str(tmp_path), "--run", "r", "--device", device])
+    if lr is None:
+        with pytest.raises(ValueError, match="needs --lr"):
+            train.defaults_by_size(args)
+        args.lr = 1e-6
+    train.defaults_by_size(args)
+    assert (args.lr, args.microbatch_tokens) == (lr or 1e-6, microbatch)
 
 
 def test_run_is_required(capsys):

@@ -707,10 +707,10 @@ def extract_answer(text):
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Math: what is equal. same(gold, pred) decides what can be decided by reading: the spellings of an answer are made one,
-# structures (lists, tuples, intervals, sets, matrices, equations, inequalities) are compared part by part, and
-# expressions by value, in exact fractions or complex floats, at three fixed points of their variables. True and False
-# are final; None means "not sure", and math-verify decides, in a worker that can be killed. Nothing here evaluates text
-# but `value`, a reader of arithmetic with bounded numbers.
+# each text is read once for its `form` (a matrix, a list, an equation, ...), two forms are compared by the rule of the
+# more special one (RULES), part by part, and expressions by value, in exact fractions or complex floats, at three fixed
+# points of their variables. True and False are final; None means "not sure", and math-verify decides, in a worker that
+# can be killed. Nothing here evaluates text but `value`, a reader of arithmetic with bounded numbers.
 # ----------------------------------------------------------------------------------------------------------------------
 
 SYMBOLS = str.maketrans({
@@ -957,7 +957,7 @@ def same_answer(gold, pred):
 
 
 def same_part(gold, pred):
-    """`same` for texts that are normalized, by the first of COMPARERS that these two are for."""
+    """`same` for texts that are normalized: by the rule for the more special of their two forms."""
     WORK.left -= 1
     if WORK.left < 0:
         raise TooMuch
@@ -968,120 +968,160 @@ def same_part(gold, pred):
         return False
     if PLAIN_NUMBER.fullmatch(gold) and PLAIN_NUMBER.fullmatch(pred):
         return same_number(gold, pred, 0)
-    for compare in COMPARERS:
-        verdict = compare(gold, pred)
-        if verdict is not NotImplemented:
-            return verdict
+    g, p = form(gold), form(pred)
+    return next(rule for tag, rule in RULES.items() if tag in (g.tag, p.tag))(g, p)
 
 
-def same_choice(gold, pred):
+# tag: one of RULES; kind, of "many": its brackets, or one of LISTS, "∪" for intervals, "∪⦃" for values among them, or
+# "matrix" with the lengths of its rows
+Form = collections.namedtuple("Form", "tag kind parts text")
+
+
+@functools.lru_cache(8192)
+def form(text):
+    """What a normalized text is, with the texts of its parts."""
+    if found := CHOICE.fullmatch(text):
+        return Form("choice", found[1], found[2], text)
+    if text.endswith("%") and not RELATION.search(text) and "," not in text:
+        return Form("percent", None, text.rstrip("% "), text)
+    if found := BASED.fullmatch(text):
+        base = re.sub(r"\\text|\W", "", found[2]).lower()
+        return Form("based", (found[1].lstrip("0"), WORDS.get(base, base)), found[1], text)
+    if found := RATIO.fullmatch(text):
+        return Form("ratio", "one", tuple(map(int, found.groups())), text)
+    if found := MATRIX.fullmatch(text):
+        rows = [split_top(row, CELL) for row in found[2].strip().strip("¶").split("¶")]
+        return Form("many", " ".join(["matrix", *(str(len(row)) for row in rows)]), sum(rows, []), text)
+    items, sides = split_top(text, COMMA), split_top(text, RELATION)
+    signed = [one for item in items for one in plus_minus(item)]
+    if len(signed) > len(items) and bracketed(signed[0]):                            # (\pm 1, 2)
+        return Form("many", "±", signed, text)
+    if pieces := as_pieces(text):
+        brackets = {opening + closing for opening, *_, closing in pieces}
+        if len(pieces) == 1 or brackets == {"⦃⦄"}:
+            return Form("many", min(brackets), [part for _, *parts, _ in pieces for part in parts], text)
+        kind = "∪⦃" if "⦃⦄" in brackets else "∪"
+        return Form("many", kind, [opening + ",".join(parts) + closing for opening, *parts, closing in pieces], text)
+    if len(sides) > 1 and len(items) == 1:
+        return Form("relation", "one", sides, text)
+    if group := bracketed(text):
+        return Form("many", group[0] + group[2], group[1], text)
+    if len(signed) > 1:
+        return Form("many", "=" if len(sides) > 1 else "" if len(items) > 1 else "±", signed, text)
+    tag = next((tag for tag, pattern in PLAIN.items() if pattern.fullmatch(text)), "expression")
+    return Form(tag, "one", [text], text)
+
+
+PLAIN = {"words": re.compile(r"[A-Za-z' -]*[A-Za-z]{3}[A-Za-z' -]*"),
+         "number": re.compile(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}")}
+
+
+def same_choice(g, p):
     """(B) 12 is B and is 12."""
-    choices = [CHOICE.fullmatch(t) for t in (gold, pred)]
-    if all(choices):
-        return choices[0][1] == choices[1][1]
-    if not any(choices):
-        return NotImplemented
-    choice, other = (choices[0], pred) if choices[0] else (choices[1], gold)
-    return re.sub(r"\\text|[(){}.\s]", "", other) == choice[1] or same_part(choice[2], other)
+    if g.tag == p.tag:
+        return g.kind == p.kind
+    one, other = (g, p) if g.tag == "choice" else (p, g)
+    return re.sub(r"\\text|[(){}.\s]", "", other.text) == one.kind or same_part(one.parts, other.text)
 
 
-def same_percent(gold, pred):
+def same_percent(g, p):
     r"""73\% is 73 (a unit) and 0.73."""
-    if not (gold.endswith("%") or pred.endswith("%")) or RELATION.search(gold + pred) or "," in gold + pred:
-        return NotImplemented
-    g, p = gold.rstrip("% "), pred.rstrip("% ")
-    verdict = same_part(g, p)
-    if gold.endswith("%") and pred.endswith("%") or verdict is not False:
+    if g.tag == p.tag:
+        return same_part(g.parts, p.parts)
+    verdict = same_part(*(f.parts if f.tag == "percent" else f.text for f in (g, p)))
+    if verdict is not False:
         return verdict
-    return same_part(f"\\frac{{{g}}}{{100}}", p) if gold.endswith("%") else same_part(g, f"\\frac{{{p}}}{{100}}")
+    return same_part(*(rf"\frac{{{f.parts}}}{{100}}" if f.tag == "percent" else f.text for f in (g, p)))
 
 
-def same_based(gold, pred):
+def same_based(g, p):
     """1010_2, which is 1010 too where the base was asked for."""
-    bases = [BASED.fullmatch(t) for t in (gold, pred)]
-    if all(bases):
-        (digits, base), (other_digits, other_base) = (
-            (b[1].lstrip("0"), re.sub(r"\\text|\W", "", b[2]).lower()) for b in bases)
-        return digits == other_digits and WORDS.get(base, base) == WORDS.get(other_base, other_base)
-    return bases[0] is not None and bases[0][1] == pred if any(bases) else NotImplemented
+    return g.kind == p.kind if g.tag == p.tag else g.tag == "based" and g.parts == p.text
 
 
-def same_ratio(gold, pred):
+def same_ratio(g, p):
     """Times; ratios, if the reference is in lowest terms; 1:4 is 1/4."""
-    ratios = [RATIO.fullmatch(t) for t in (gold, pred)]
-    if all(ratios):
-        (a, b), (c, d) = ([int(n) for n in r.groups()] for r in ratios)
+    if g.tag == p.tag:
+        (a, b), (c, d) = g.parts, p.parts
         return (a, b) == (c, d) or math.gcd(a, b) == 1 and (c or d) and a * d == b * c or False
-    if any(ratios):
-        (a, b), other = (ratios[0].groups(), pred) if ratios[0] else (ratios[1].groups(), gold)
-        if "/" in other or "frac" in other or b == "1":
-            return same_part(f"\\frac{{{a}}}{{{b}}}", other)
-    return NotImplemented
+    (a, b), other = (g.parts, p) if g.tag == "ratio" else (p.parts, g)
+    if "/" in other.text or "frac" in other.text or b == 1:
+        return same_part(rf"\frac{{{a}}}{{{b}}}", other.text)
+    return False if other.tag in PLAIN else RULES[other.tag](g, p)
 
 
-def same_shape(gold, pred):
-    """Answers that plainly are of different kinds differ."""
-    shapes = {shape(gold), shape(pred)}
-    return False if len(shapes) == 2 and None not in shapes else NotImplemented
+def same_many(g, p):
+    """Matrices, unions, points, intervals, sets and lists; also of equations: x = 1 or x = 2; x = 1, y = 2."""
+    if "relation" in (g.tag, p.tag) and not {"", "="} & {g.kind, p.kind}:
+        return same_relation(g, p)
+    verdict = same_items(g, p)
+    if verdict is not True and ("=" in (g.kind, p.kind) or "relation" in (g.tag, p.tag)):
+        return False if any(map(untrue, split_top(p.text, COMMA))) else None
+    return verdict
 
 
-def same_matrix(gold, pred):
-    """Entry by entry; a row or a column may be written as a point."""
-    matrices = [MATRIX.fullmatch(t) for t in (gold, pred)]
-    if all(matrices):
-        rows = [[split_top(row, CELL) for row in m[2].strip().strip("¶").split("¶")] for m in matrices]
-        if [len(r) for r in rows[0]] != [len(r) for r in rows[1]]:
-            return False
-        return every(same_part(g, p) for r, q in zip(*rows) for g, p in zip(r, q))
-    if not any(matrices):
-        return NotImplemented
-    matrix, other = (matrices[0], pred) if matrices[0] else (matrices[1], gold)
-    point, body = bracketed(other), matrix[2].strip().strip("¶")
-    if point and point[0] + point[2] == "()" and not ("&" in body and "¶" in body):
-        entries = re.split("[&¶]", body)
-        return len(entries) == len(point[1]) and every(same_part(e, x) for e, x in zip(entries, point[1]))
-    return None
+def same_items(g, p):
+    """In any order but for matrices, points, intervals and rankings. A set or a point may lack its brackets, a point be
+    a row or a column; an open interval may be meant as a point."""
+    kinds, (ours, theirs) = {g.kind, p.kind}, (f.parts if f.tag == "many" else [f.text] for f in (g, p))
+    if g.kind == "one" and p.kind in LISTS:                                          # 1/2, or 0.5
+        return every(same_part(g.text, item) for item in theirs)
+    if kinds == {""} and all(map(NAME.fullmatch, ours + theirs)) and not AND_OR.search(g.text):
+        kinds = {"ranking"}
+    if kinds <= {"⦃⦄", "one"} | LISTS or kinds == {"∪"} or kinds == {"∪⦃"} and len(ours) == len(theirs):
+        return matching(ours, theirs, same_part)
+    if len(kinds) == 1 and "∪⦃" not in kinds or "()" in kinds and any(map(pointlike, (g, p))):
+        return len(ours) == len(theirs) and every(map(same_part, ours, theirs))
+    if {"number", "words", "ratio"} & {g.tag, p.tag}:
+        return False
+    # [0, 1) and {1} may be [0, 1]; a matrix may be a product
+    openings = {kind[:1] for kind in kinds}
+    doubtful = "∪⦃" in kinds or openings > {"m"} and "∪" not in kinds or openings == {"(", "["} and len(ours) != 2 \
+        or "expression" in (g.tag, p.tag) and ("∪" in kinds or RELATION.search(g.text + p.text))
+    return None if doubtful else False
 
 
-def same_pieces(gold, pred):
-    """Unions of intervals: equal as collections. An open interval may be meant as a point: order counts as well."""
-    gold, pred = as_pieces(gold), as_pieces(pred)
-    if not (gold and pred):
-        return NotImplemented
-    if len(gold) != len(pred):
-        kinds = [{p[0] == "⦃" for p in pieces} for pieces in (gold, pred)]
-        return None if any(len(k) == 2 for k in kinds) else False
-
-    def equal(g, p):
-        if (g[0], g[-1] if len(g) == 4 else 0) != (p[0], p[-1] if len(p) == 4 else 0):
-            return False
-        return every(same_part(a, b) for a, b in zip(g[1:3], p[1:3]))
-    return matching(gold, pred, equal)
+def pointlike(f):
+    """Whether it may be a point without its brackets, or a row or a column."""
+    listed = f.kind in ("", "=") and r"\pm" not in f.text and not any(map(bracketed, f.parts))
+    return listed or VECTOR.fullmatch(f.kind) is not None
 
 
-def same_relation(gold, pred):
+LISTS = {"", "=", "±"}  # without brackets: of values, of equations, of the two values of one
+VECTOR = re.compile(r"matrix(?: \d+|(?: 1)+)")
+AND_OR = re.compile(r"(?<![a-z])(and|or)(?![a-z])")
+
+
+def same_relation(g, p):
     """Equations, and what they state; other relations are left to math-verify."""
-    sides = [split_top(t, RELATION) for t in (gold, pred)]
-    if len(sides[0]) == len(sides[1]) == 1:
-        return NotImplemented
-    if any(len(split_top(t, COMMA)) > 1 for t in (gold, pred)):    # x = 1 or x = 2; x = 1, y = 2
-        return True if same_list(gold, pred) is True else False if any(map(untrue, split_top(pred, COMMA))) else None
-    if {m[0] for m in RELATION.finditer(gold + " " + pred)} - {"=", r"\in", r"\equiv", r"\approx"}:
-        return False if is_constant(gold) or is_constant(pred) else None
-    if len(sides[0]) == 1:
-        return stated(pred, gold)
-    if len(sides[1]) == 1:
-        if not has_variables(gold):                                # 0.56 = 56\%: the reference is to be trusted
-            return some(same_part(side, pred) for side in sides[0])
-        return stated(gold, pred) if VARIABLE.fullmatch(sides[0][0]) else None
-    if all(map(is_constant, sides[1])):                            # 0 = 0
-        return len(sides[0]) == len(sides[1]) and every(same_part(g, p) for g, p in zip(*sides))
-    if all(VARIABLE.fullmatch(s[0]) for s in sides):
-        verdict = stated(pred, sides[0][-1])
-        if re.sub(r"\s|[{}]", "", sides[0][0]) != re.sub(r"\s|[{}]", "", sides[1][0]):
+    if {m[0] for m in RELATION.finditer(g.text + " " + p.text)} - {"=", r"\in", r"\equiv", r"\approx"}:
+        return False if is_constant(g.text) or is_constant(p.text) else None
+    if g.tag != "relation":
+        return stated(p.text, g.text)
+    if p.tag != "relation":
+        if not has_variables(g.text):                              # 0.56 = 56\%: the reference is to be trusted
+            return some(same_part(side, p.text) for side in g.parts)
+        return stated(g.text, p.text) if VARIABLE.fullmatch(g.parts[0]) else None
+    if all(map(is_constant, p.parts)):                             # 0 = 0
+        return len(g.parts) == len(p.parts) and every(map(same_part, g.parts, p.parts))
+    if VARIABLE.fullmatch(g.parts[0]) and VARIABLE.fullmatch(p.parts[0]):
+        verdict = stated(p.text, g.parts[-1])
+        if re.sub(r"\s|[{}]", "", g.parts[0]) != re.sub(r"\s|[{}]", "", p.parts[0]):
             return False if verdict is False else None
-        return None if verdict is False and not is_constant(sides[0][-1]) and len(sides[1]) == 2 else verdict
-    return None if len(sides[0]) == len(sides[1]) == 2 else False
+        return None if verdict is False and not is_constant(g.parts[-1]) and len(p.parts) == 2 else verdict
+    return None if len(g.parts) == len(p.parts) == 2 else False
+
+
+def same_expression(g, p):
+    if {g.tag, p.tag} == {"number", "words"}:
+        return False
+    verdict = same_value(g.text, p.text)
+    return same_words(g.text, p.text) if verdict is None else verdict
+
+
+# what two forms are compared by: the first of these that is the tag of one
+RULES = {"choice": same_choice, "percent": same_percent, "based": same_based, "ratio": same_ratio,
+         "many": same_many, "relation": same_relation, **dict.fromkeys(["expression", *PLAIN], same_expression)}
 
 
 def untrue(equation):
@@ -1128,56 +1168,6 @@ def rounds(exact, rounded):
         return None
 
 
-def same_list(gold, pred):
-    """Points and sets in brackets, and lists without: {1, 2} and 1, 2 in any order; \\pm 1 is two."""
-    lists = [split_top(t, COMMA) for t in (gold, pred)]
-    brackets = [bracketed(t) for t in (gold, pred)]
-    signed = [[w for t in items for w in plus_minus(t)] for items in lists]
-    if any(brackets) and any(bracketed(items[0]) and len(items) > len(before) for items, before in zip(signed, lists)):
-        return matching(*signed, same_part)                                      # (\pm 1, 2)
-    if all(brackets):
-        (g_open, g_items, g_close), (p_open, p_items, p_close) = brackets
-        if (g_open, g_close) != (p_open, p_close):
-            return None if g_open + p_open in ("([", "[(") and len(g_items) != 2 else False
-        if g_open == "⦃":
-            return matching(g_items, p_items, same_part)
-        return len(g_items) == len(p_items) and every(same_part(g, p) for g, p in zip(g_items, p_items))
-    if any(brackets):
-        bracket, other, items = (brackets[0], pred, lists[1]) if brackets[0] else (brackets[1], gold, lists[0])
-        if bracket[0] == "⦃":
-            return matching(bracket[1], [w for item in items for w in plus_minus(item)], same_part)
-        if bracket[0] + bracket[2] == "()" and len(items) == len(bracket[1]) and not any(bracketed(i) for i in items):
-            return every(same_part(g, p) for g, p in zip(bracket[1], items))      # a point without its parentheses
-        return False
-    gold_items, pred_items = signed
-    if len(gold_items) == len(pred_items) == 1:
-        return NotImplemented
-    if len(gold_items) == 1:                                                     # 1/2, or 0.5
-        return every(same_part(gold, item) for item in pred_items)
-    if len(gold_items) == len(pred_items) and all(NAME.fullmatch(w) for w in gold_items) \
-            and not re.search(r"(?<![a-z])(and|or)(?![a-z])", gold):             # names: a ranking
-        return every(same_part(g, p) for g, p in zip(gold_items, pred_items))
-    return matching(gold_items, pred_items, same_part)
-
-
-def same_expression(gold, pred):
-    verdict = same_value(gold, pred)
-    return same_words(gold, pred) if verdict is None else verdict
-
-
-def shape(text):
-    """What a text certainly is, if that is plain to see: answers of different shapes differ."""
-    if MATRIX.fullmatch(text):
-        return "matrix"
-    if len(split_top(text, UNION)) > 1 and all(bracketed(part) for part in split_top(text, UNION)):
-        return "union"
-    if re.fullmatch(r"\d+\s*:\s*\d+", text):
-        return "ratio"
-    if re.fullmatch(r"[A-Za-z' -]*[A-Za-z]{3}[A-Za-z' -]*", text):
-        return "words"
-    return "number" if re.fullmatch(r"-?[\d.]+|-?\\frac\{\d+\}\{\d+\}", text) else None
-
-
 def plus_minus(text):
     r"""['1+x', '1-x'] for '1\pm x'."""
     if text.count(r"\pm") == 1:
@@ -1198,8 +1188,8 @@ def bracketed(text):
 
 
 def as_pieces(text):
-    r"""Pieces of a union, [(open, low, high, close) | ('⦃', element)], for an interval, a union, x \in ..., or a simple
-    inequality; None for anything else."""
+    r"""Pieces of a union, [(open, low, high, close) | ('⦃', element, '⦄')], for an interval, a union, x \in ..., or a
+    simple inequality; None for anything else."""
     text = re.sub(r"^[a-zA-Z]\s*\\in(?![a-z])\s*", "", text)
     text = re.sub(r"^(?:[a-zA-Z]\s*\\ne(?![a-z])|\(-\\infty,\\infty\)\s*\\(?:setminus|backslash)\s*⦃)\s*([^,⦃⦄]+)⦄?$",
                   r"(-\\infty,\1)\\cup(\1,\\infty)", text)
@@ -1210,7 +1200,7 @@ def as_pieces(text):
         bracket = bracketed(part)
         parts, signs = split_top(part, RELATION), [m.group() for m in RELATION.finditer(part)]
         if bracket and bracket[0] == "⦃":
-            pieces += [("⦃", item) for item in bracket[1]]
+            pieces += [("⦃", item, "⦄") for item in bracket[1]]
         elif bracket and len(bracket[1]) == 2:
             pieces.append((bracket[0], *bracket[1], bracket[2]))
         elif len(parts) == 2 and len(signs) == 1 and signs[0] in ("<", ">", r"\le", r"\ge"):
@@ -1316,10 +1306,6 @@ def same_words(gold, pred):
             return True
         return False if not any(re.search(r"[\\^_=+*/]", re.sub(r"\\text", "", t)) for t in (gold, pred)) else None
     return None
-
-
-COMPARERS = (same_choice, same_percent, same_based, same_ratio, same_shape, same_matrix, same_pieces, same_relation,
-             same_list, same_expression)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

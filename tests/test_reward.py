@@ -226,6 +226,18 @@ def test_value_reads_arithmetic():
             reward.value(text, 0)
 
 
+@pytest.mark.parametrize("text,tag,kind,parts", [
+    ("(B) 12", "choice", "B", "12"), (r"73\%", "percent", None, "73"), ("1010_2", "based", ("1010", "2"), "1010"), ("2:3", "ratio", "one", (2, 3)),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & x \end{pmatrix}", "many", "matrix 2 2", ["1", "2", "3", "x"]), ("(1, 2]", "many", "(]", ["1", "2"]), (r"\{1, 2\}", "many", "⦃⦄", ["1", "2"]),
+    ("(1,2,3)", "many", "()", ["1", "2", "3"]), (r"x \ge 3", "many", "[)", ["3", r"\infty"]), (r"\{x : 1 < x \le 3\}", "many", "(]", ["1", "3"]), ("1, 2 and 3", "many", "", ["1", "2", "3"]),
+    (r"(1,2) \cup \{5\}", "many", "∪⦃", ["(1,2)", "⦃5⦄"]), ("x = 1 or x = 2", "many", "=", ["x = 1", "x = 2"]), (r"1 \pm x", "many", "±", ["1 + x", "1 - x"]),
+    (r"(\pm 1, 2)", "many", "±", ["(+ 1, 2)", "(- 1, 2)"]), ("y = 2x = 4", "relation", "one", ["y", "2x", "4"]), (r"\text{Sunday}", "words", "one", ["Sunday"]),
+    (r"-\frac{1}{2}", "number", "one", [r"-\frac{1}{2}"]), (r"2\sqrt3", "expression", "one", [r"2\sqrt3"])])
+def test_forms(text, tag, kind, parts):
+    normal = reward.normalize(text)[0]
+    assert reward.form(normal) == (tag, kind, parts, normal)
+
+
 SMALL = [  # reference, answer, equal: relative to the size of the operands, exact where they are exact
     (r"\frac{1}{300!}", r"\frac{1}{301!}", False), ("1/300!", r"\frac{1}{300!}", True), (r"\frac{1}{2^{40000}}", r"\frac{1}{2^{40001}}", False),
     (r"\frac{1}{2^{40000}}", "2^{-40000}", True), (r"1-\frac{1}{2024!}", r"1-\frac{1}{2023!}", False), (r"1-\frac{1}{2024!}", "1", False),
@@ -248,7 +260,7 @@ STATED = [  # equations of numbers must be true, approximations near; what is eq
     ("16.97", r"12\sqrt2 \approx 16.97", True), (r"12\sqrt2", r"12\sqrt2 \approx 16.97", True), ("16.97", r"d=12\sqrt2=16.97", True), ("1200", r"1234 \approx 1200", True),
     ("72", r"71 \approx 72", False), ("72", r"5 \approx 72", False), ("3.15", r"\pi \approx 3.15", False), ("0.34", r"\frac13 \approx 0.34", False),
     (r"x=12\sqrt{2}", r"x=12\sqrt2 \approx 16.97", True), (r"x=12\sqrt{2}", r"x=12\sqrt2 \approx 17.97", False),
-    ("x=5", "x=2+3=5", True), ("x=5", "x=2+3=6", False), ("5", "5 or 5.0", True), ("5", "5 or 6", False), ("1", "-2, 1", False)]
+    ("5, (20,30)", r"5, (-7,-4]\cup(-1,2]", False), ("(0,0)", r"\pm0", False), ("(1,2,-2)", r"1,\pm2", False), (r"\{1,2,-2\}", r"1,\pm2", True), (r"50\%", r"\pi \frac{1}{2} >", False), (r"50\%", r"> \sin \frac{1}{2}", False), ("x=5", "x=2+3=5", True), ("x=5", "x=2+3=6", False), ("5", "5 or 5.0", True), ("5", "5 or 6", False), ("1", "-2, 1", False)]
 
 
 @pytest.mark.parametrize("gold,pred,equal", STATED)

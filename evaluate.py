@@ -41,7 +41,6 @@ import scipy.stats
 
 from advantages import STEP, BadRow, maj_at_k, max_at_k, pass_at_k, read_rows, shown
 
-
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "pass": lambda correct, scores, votes, k: pass_at_k(correct, k),
     "max": lambda correct, scores, votes, k: max_at_k(scores, k),
@@ -58,7 +57,230 @@ class InputError(ValueError):
     """A file, row or flag that cannot be evaluated: main() prints the message and exits with status 2."""
 
 
-# ---------------------------------------------------------------- from rows to a few numbers per problem
+# ------------------------------------------------------------------------------------------------------- the evaluation
+# evaluate: what is read, computed and written, in this order. A new table is a line of report, from functions below.
+
+def main():
+    args = parse_arguments()
+    try:
+        if args.benchmark:
+            from tests.benchmark_evaluate import benchmark
+            return benchmark(args)
+        print(evaluate(args), end="")
+    except InputError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def evaluate(args):
+    """Read, compute, and with args.out write the files; returns the tables and notes as Markdown."""
+    started = time.perf_counter()
+    rows, curves, folders = find_runs(args.runs)
+    chosen_on = find_runs(args.choose_on)[0]
+    args.papers = read_papers(args.paper)
+    if not rows and not chosen_on and not args.out:
+        raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
+    place = (lambda name: os.path.join(args.out, name)) if args.out else None
+    if args.out:
+        try:
+            os.makedirs(args.out, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {args.out}: {error.strerror}") from None
+    text, results = report(args, rows, chosen_on, curves, place) if rows or chosen_on else ("", {})
+    if args.out:
+        draw_training(args, list(dict.fromkeys([*rows, *curves])), curves, place)
+        if args.rollouts:
+            results["rollouts"] = draw_rollouts(args, folders, list(dict.fromkeys([*rows, *curves])), place)
+        results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
+        results |= {"command": shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+                    "wall_s": time.perf_counter() - started, **environment()}
+        with open(place("results.json"), "w", encoding="utf-8") as file:
+            json.dump(without_nan(results), file, indent=1, allow_nan=False)
+            file.write("\n")
+    return text
+
+
+def report(args, rows, chosen_on, curves, place):
+    """The part of evaluate() that is about rows of find_runs(). Returns the Markdown text and the results."""
+    paths = [path for seeds in [*rows.values(), *chosen_on.values()] for pair in seeds for path in pair if path]
+    ks, metrics = choose_ks(args, paths), [m for m in METRICS if m in args.metrics]
+    columns = column_names(ks, metrics)
+    methods, chosen_on = (read_methods(found, ks, metrics, args.cluster) for found in (rows, chosen_on))
+    known = methods or chosen_on
+    reference = args.against or next(iter(known))
+    if reference not in {*known, *(name.partition(":")[0] for name in known)}:
+        raise InputError(f"--against {reference}: expected one of {', '.join(known)}")
+    # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
+    same = "pass" in metrics and all(f["binary"] for files in known.values() for f in files)
+    shown = [m for m in metrics if m != "max" or not same]
+    best, best_notes, chosen = report_best(args, methods, chosen_on, columns, shown, reference, place)
+    if not methods:  # only a choice to be made
+        write_tables(place, best, best_notes)
+        return markdown(best, best_notes), {"best": chosen}
+    if reference not in methods:  # a method that has variants only
+        reference = next(name for name in methods if name.partition(":")[0] == reference)
+
+    found = {name: estimate(files, columns, args.resamples) for name, files in methods.items()}
+    estimates, clusters = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
+    differences = compare_all(methods, reference, estimates, ks, metrics, args.resamples)
+    levels = by_level(methods, columns, args.resamples)
+    limits = mean_limits(next(iter(methods.values())))
+    moving, moving_notes, steps = report_along(args, methods, columns, shown, place)
+    papers, paper_notes = paper_tables(args, methods, columns, curves, chosen)
+    unlike = mixed(methods)
+
+    tables = main_tables(methods, estimates, ks, shown, limits)
+    tables += difference_tables(differences, reference, shown, ks) if differences else []
+    tables += level_tables(levels, shown, ks) + moving + best + [sample_table(methods)]
+    tables += ([training_table(curves)] if curves else []) + papers
+    notes = [" ".join(text.split()) for text in args.caption]
+    notes += statistics_notes(args, methods, estimates, clusters, shown, differences)
+    if same and "max" in metrics:
+        notes.append("All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated.")
+    notes += moving_notes + best_notes + [f"NOT ALIKE: {note}" for note in unlike] + paper_notes
+    if place:
+        write_tables(place, tables, notes)
+        write_csv(place("table.csv"), estimates, levels)
+        draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks)
+    results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns),
+               "k": ks,
+               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
+               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
+               "not_alike": unlike, "along": steps, "best": chosen}
+    return markdown(tables, notes), results | ({"metrics": estimates[reference]} if len(methods) == 1 else {})
+
+
+def find_runs(arguments):
+    """Returns {method: [(file of rows, file of rows along training or None)]}, {method: [training curves]} and
+    {method: [run directory]}."""
+    rows, curves, folders, seen = {}, {}, {}, set()
+    for name, path in map(named_path, arguments):
+        if (name, os.path.realpath(path)) in seen:
+            raise InputError(f"{path}: expected every seed of {name} once, found it twice")
+        seen.add((name, os.path.realpath(path)))
+        if not os.path.isdir(path):
+            rows.setdefault(name, []).append((path, None))
+            continue
+        folders.setdefault(name, []).append(path)
+        final, moving, training = (os.path.join(path, file) for file in ("eval.jsonl", "along.jsonl", "metrics.jsonl"))
+        if os.path.exists(training):
+            curves.setdefault(name, []).append(read_curves(training))
+        if there := [file for file in (final, moving) if os.path.exists(file)]:
+            rows.setdefault(name, []).append((there[0], there[1] if len(there) > 1 else None))
+        elif not os.path.exists(training):
+            raise InputError(f"{path}: expected eval.jsonl, along.jsonl or metrics.jsonl in a run directory")
+    return rows, curves, folders
+
+
+def named_path(argument):
+    """"a=x" -> ("a", "x"); "runs/b" and "runs/b/eval.jsonl" -> ("b", ...); other files are called by their stem."""
+    name, equals, path = argument.partition("=")
+    if not equals or os.path.exists(argument):
+        whole = os.path.abspath(argument)
+        base = os.path.basename(os.path.dirname(whole) if os.path.basename(whole) == "eval.jsonl" else whole)
+        name, path = base.removesuffix(".jsonl"), argument
+    if not name or not path:
+        raise InputError(f"{argument}: expected NAME=PATH or PATH")
+    return name, path
+
+
+def read_methods(rows, ks, metrics, cluster):
+    """{method: files of read_file()}, with the steps of along.jsonl where a run directory has it beside eval.jsonl."""
+    def read(path, moving):
+        found = read_file(moving, ks, metrics, cluster) if moving else {}
+        steps = {key: found[key] for key in ("steps", "partial", "largest") if key in found}
+        return read_file(path, ks, metrics, cluster) | steps
+    return {name: [read(*paths) for paths in seeds] for name, seeds in rows.items()}
+
+
+def choose_ks(args, paths):
+    """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
+    if args.k:
+        return sorted(set(args.k))
+    first = [row for path in paths for _, row in itertools.islice(read_jsonl(path, "evaluate"), 1)]
+    n = min((len(row["correct"]) for row in first), default=1)
+    asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"]
+             if "@" in column}
+    return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
+
+
+def without_nan(x):
+    """JSON has no NaN: null."""
+    if isinstance(x, dict):
+        return {key: without_nan(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [without_nan(value) for value in x]
+    return None if isinstance(x, float) and np.isnan(x) else x
+
+
+def environment():
+    """Where and when: git commit (None outside a checkout), versions, machine, time."""
+    def git(*command):
+        try:
+            done = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), *command],
+                                  capture_output=True, text=True)
+        except FileNotFoundError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def installed(package):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    packages = {package: installed(package)
+                for package in ("torch", "transformers", "vllm", "numpy", "scipy", "matplotlib")}
+    return {"git_commit": git("rev-parse", "HEAD"),
+            "git_uncommitted_changes": None if changes is None else bool(changes),
+            "versions": {"python": platform.python_version(), **packages},
+            "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+# ------------------------------------------------------------------------------- from rows to a few numbers per problem
+# A new metric is an entry of METRICS.
+
+def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
+    """Read rewarded rows one by one and keep what the report needs, sorted by task_id.
+
+    Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), a column per metric and k as in
+    column_names(); solved (P,), the number of correct samples; answers, programs (P,), how many distinct; n; limits
+    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings. If the
+    rows are of several policy_steps it is that of the last, with `steps`, {step: the same of that step}, and `partial`,
+    {step: problems} of those that lack some of the `largest` number: still being evaluated, and in neither.
+    InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
+    """
+    parts = {}
+    for number, row in read_jsonl(path, "evaluate"):
+        where, arrays = f"{path}: row {number}: task_id {row['task_id']!r}", samples(row)
+        size = len(arrays[0])
+        present = [key for key in OPTIONAL if row.get(key) is not None]
+        if not parts:
+            n, optional = size, present
+            if max(ks) > n:
+                raise InputError(f"{where}: k = {max(ks)}, but there are n = {n} samples; expected 1 <= k <= n")
+        if size != n:
+            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {size}")
+        if present != optional:
+            raise InputError(f"{where}: expected the optional keys of row 1 ({', '.join(optional) or 'none'}), "
+                             f"found {', '.join(present) or 'none'}")
+        step = row.get("policy_step")
+        if parts and (step is None) != (None in parts):
+            raise InputError(f"{where}: policy_step: expected an integer in every row or in none, found {step!r}")
+        parts.setdefault(step, Problems(ks, metrics, cluster)).add(row, arrays, number, where)
+    if not parts:
+        raise InputError(f"{path}: expected at least one row, found none")
+    files = {step: parts[step].result() | {"path": str(path), "n": n, "optional": optional}
+             for step in sorted(parts, key=lambda step: step or 0)}
+    most = max(files.values(), key=lambda f: len(f["tasks"]))["tasks"]
+    whole = {step: f for step, f in files.items() if np.array_equal(f["tasks"], most)}
+    steps = whole if len(files) > 1 else {}
+    return whole[max(whole, key=lambda step: step or 0)] | {
+        "largest": len(most), "steps": steps,
+        "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
+
 
 def read_jsonl(path, stage=None):
     """Yield (line number from 1, row as a dict) of a JSON lines file, which may be compressed (.gz, as RUN/rollouts
@@ -162,46 +384,6 @@ def metric_values(arrays, columns):
     return np.stack([METRICS[metric](*arrays, int(k)) for metric, k in pairs], axis=1)
 
 
-def read_file(path, ks, metrics=tuple(METRICS), cluster=None):
-    """Read rewarded rows one by one and keep what the report needs, sorted by task_id.
-
-    Returns a dict: tasks, clusters, levels, splits, datasets (P,) str; values (P, J), a column per metric and k as in
-    column_names(); solved (P,), the number of correct samples; answers, programs (P,), how many distinct; n; limits
-    (P, 2, K) where rows carry `posterior`; totals over samples; surprisal, a histogram over tokens; settings. If the
-    rows are of several policy_steps it is that of the last, with `steps`, {step: the same of that step}, and `partial`,
-    {step: problems} of those that lack some of the `largest` number: still being evaluated, and in neither.
-    InputError with file, row number and task_id: missing keys, duplicate task_id, ragged lists, NaN scores, k > n.
-    """
-    parts = {}
-    for number, row in read_jsonl(path, "evaluate"):
-        where, arrays = f"{path}: row {number}: task_id {row['task_id']!r}", samples(row)
-        size = len(arrays[0])
-        present = [key for key in OPTIONAL if row.get(key) is not None]
-        if not parts:
-            n, optional = size, present
-            if max(ks) > n:
-                raise InputError(f"{where}: k = {max(ks)}, but there are n = {n} samples; expected 1 <= k <= n")
-        if size != n:
-            raise InputError(f"{where}: expected n = {n} samples as in row 1, found {size}")
-        if present != optional:
-            raise InputError(f"{where}: expected the optional keys of row 1 ({', '.join(optional) or 'none'}), "
-                             f"found {', '.join(present) or 'none'}")
-        step = row.get("policy_step")
-        if parts and (step is None) != (None in parts):
-            raise InputError(f"{where}: policy_step: expected an integer in every row or in none, found {step!r}")
-        parts.setdefault(step, Problems(ks, metrics, cluster)).add(row, arrays, number, where)
-    if not parts:
-        raise InputError(f"{path}: expected at least one row, found none")
-    files = {step: parts[step].result() | {"path": str(path), "n": n, "optional": optional}
-             for step in sorted(parts, key=lambda step: step or 0)}
-    most = max(files.values(), key=lambda f: len(f["tasks"]))["tasks"]
-    whole = {step: f for step, f in files.items() if np.array_equal(f["tasks"], most)}
-    steps = whole if len(files) > 1 else {}
-    return whole[max(whole, key=lambda step: step or 0)] | {
-        "largest": len(most), "steps": steps,
-        "partial": {step: len(f["tasks"]) for step, f in files.items() if step not in whole}}
-
-
 def column_names(ks, metrics):
     return [f"{metric}@{k}" for metric in metrics for k in ks]
 
@@ -211,7 +393,7 @@ def select(file, mask):
     return file | {key: file[key][mask] for key in (*LABELS, "clusters", "values")}
 
 
-# ---------------------------------------------------------------- statistics
+# ----------------------------------------------------------------------------------------------------------- statistics
 
 def bootstrap(values, clusters, weights, resamples, seed=0):
     """Weighted mean over problems of values (P, J), with a 95 % interval: whole clusters are drawn with replacement.
@@ -283,6 +465,24 @@ def compare(files, reference, columns, resamples):
     return {c: dict(zip(keys, map(float, e))) for c, e in zip(columns, zip(mean, low, high, se, p))}, len(common)
 
 
+def compare_all(methods, reference, estimates, ks, metrics, resamples):
+    """{method: (differences to the reference, problems, where curves cross)} of all but the reference."""
+    differences = {}
+    for name, files in methods.items():
+        if name == reference:
+            continue
+        entries, problems = compare(files, methods[reference], column_names(ks, metrics), resamples)
+        crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
+        if "pass" in metrics:  # at every k, not only those of the table
+            n = min(f["n"] for f in files + methods[reference])
+            crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
+        differences[name] = entries, problems, crossing
+        if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
+            for column, entry in entries.items():
+                entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
+    return differences
+
+
 def crossings(ks, difference):
     """Where the difference of two curves changes sign: [(last k before, first k after)]; zeros belong to no side."""
     signs = [(k, d > 0) for k, d in zip(ks, difference) if abs(d) > 1e-12]
@@ -308,6 +508,15 @@ def by_level(methods, columns, resamples):
             problems = len(np.unique(np.concatenate([f["tasks"] for f in chosen])))
             result[level][name] = estimate(chosen, columns, resamples)[0], problems
     return result
+
+
+def mean_limits(files):
+    """{label: pass@k of an ideal policy at each k} over the problems of `files`; {} where rows carry no posterior.
+    Every method has these problems, or a note says so."""
+    ideal = [f["limits"] for f in files]
+    if any(found is None for found in ideal):
+        return {}
+    return dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
 
 
 def diagnostics(files):
@@ -351,7 +560,72 @@ def mixed(methods):
     return notes
 
 
-# ---------------------------------------------------------------- along training
+def statistics_notes(args, methods, estimates, clusters, shown, differences):
+    several = any(len(files) > 1 for files in methods.values())
+    counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
+    notes = [f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
+             f"{counts} clusters with the same {args.cluster or 'prompt'}]"
+             + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more.")]
+    if differences:
+        notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
+    for name, entries in estimates.items():
+        flat = [c for c, e in entries.items() if c.partition("@")[0] in shown and e["high"] - e["low"] < 1e-9]
+        if flat:
+            notes.append(f"{name}: {', '.join(flat)} is the same for all problems. The bootstrap sees no spread there; "
+                         "an interval of width 0 is not certainty.")
+        if clusters[name] == 1:
+            notes.append(f"{name}: a single cluster of problems, so there is no interval.")
+    return notes
+
+
+def method_results(methods, estimates, clusters, levels, differences, reference, columns):
+    """What results.json has of each method."""
+    results = {}
+    for name, files in methods.items():
+        results[name] = {
+            "metrics": estimates[name], "diagnostics": diagnostics(files), "clusters": clusters[name],
+            "levels": {level or "none": {"problems": found[name][1], "metrics": found[name][0]}
+                       for level, found in levels.items() if name in found},
+            "seeds": [{"path": f["path"], "problems": len(f["tasks"]), "n": f["n"], **f["settings"],
+                       "metrics": dict(zip(columns, f["values"].mean(axis=0).tolist()))} for f in files]}
+        if name in differences:
+            entries, problems, crossing = differences[name]
+            results[name]["difference"] = {"against": reference, "problems": problems, "metrics": entries,
+                                           "crossings": crossing}
+    return results
+
+
+# ------------------------------------------------------------------------------------------------------- along training
+
+def report_along(args, methods, columns, shown, place):
+    """The part of the report about rows of several policy_steps: figures, table, notes and {method: {step: ...}}."""
+    wanted = wanted_columns(args, columns, shown)
+    moving = {name: files for name, files in methods.items() if common_steps(files)}
+    notes = [f"{f['path']}: policy_step {step} has {problems} of {f['largest']} problems: left out."
+             for files in methods.values() for f in files for step, problems in f["partial"].items()]
+    notes += [f"{name}: its seeds have no policy_step in common: no curve." for name, files in methods.items()
+              if name not in moving and any(f["steps"] for f in files)]
+    if not moving:
+        return [], notes, {}
+    entries = {name: along(files, columns, wanted, args.resamples) for name, files in moving.items()}
+    kl = {name: kl_at(files, list(entries[name])) for name, files in moving.items()}
+    unlike = {tuple(found) for found in entries.values()}
+    if len(unlike) > 1:
+        notes.append("NOT ALIKE: policy_steps differ: " + "; ".join(f"{name} {', '.join(map(str, found))}"
+                                                                   for name, found in entries.items()))
+    rows = [[name, str(step), "-" if kl[name] is None else f"{kl[name][i]:.3f}", *(cell(found[c]) for c in wanted)]
+            for name, steps in entries.items() for i, (step, found) in enumerate(steps.items())]
+    table = {"title": "Along training, %", "header": ["method", "step", CURVES["kl_ref"], *wanted], "rows": rows}
+    notes.append("Along training: the same problems at every step. KL: of metrics.jsonl at that step, over the "
+                 "training completions that the step's weights drew.")
+    if place and len(moving) > 2 * len(STYLES):
+        notes.append(f"Along training: {len(moving)} methods are too many for a figure.")
+    elif place:
+        plot_along(args, moving, list(methods), columns, wanted, entries, kl, place)
+    results = {name: {step: {"kl_ref": None if kl[name] is None else float(kl[name][i]), "metrics": found}
+                      for i, (step, found) in enumerate(steps.items())} for name, steps in entries.items()}
+    return [table], notes, results
+
 
 def common_steps(files):
     """The steps at which all seeds of a method were evaluated: (S,) ascending; [] where rows are of a single step."""
@@ -394,6 +668,50 @@ def kl_at(files, steps):
         weights, index = np.unique(at, return_inverse=True)
         found.append(np.interp(steps, weights, np.bincount(index, curves["kl_ref"][known]) / np.bincount(index)))
     return np.mean(found, axis=0)
+
+
+def by_level_along(moving, columns, wanted, resamples):
+    """{level: {method: along()}}; {} where no row has a level."""
+    levels = sorted_levels(g["levels"] for files in moving.values() for f in files for g in f["steps"].values())
+    return {level: {name: along(files, columns, wanted, resamples, level) for name, files in moving.items()}
+            for level in levels} if any(levels) else {}
+
+
+def wanted_columns(args, columns, shown):
+    """The columns along training: --curves, or each metric at the smallest and the largest k."""
+    ks = [int(column.partition("@")[2]) for column in columns]
+    wanted = args.curves or list(dict.fromkeys(f"{metric}@{k}" for metric in shown for k in (min(ks), max(ks))))
+    if unknown := [column for column in wanted if column not in columns]:
+        raise InputError(f"--curves {' '.join(unknown)}: expected of {', '.join(columns)}: --k and --metrics say which")
+    return wanted
+
+
+def report_best(args, methods, chosen_on, columns, shown, reference, place):
+    """Where a method has several steps or variants: table, notes, results of best_steps(), and a figure of variants."""
+    candidates = chosen_on or methods
+    if not any(":" in name or common_steps(files) for name, files in candidates.items()):
+        if chosen_on:
+            print("evaluate.py: --choose-on has no effect: "
+                  "no method has several steps or variants to choose from there", file=sys.stderr)
+        return [], [], {}
+    wanted = wanted_columns(args, columns, shown)
+    reference = reference.partition(":")[0]
+    if chosen_on:
+        paths = [f["path"] for files in chosen_on.values() for f in files]
+        more = f" and {len(paths) - 1} files more" if len(paths) > 1 else ""
+        notes = [f"Best steps: chosen on the rows of {paths[0]}{more}."]
+        best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
+    else:
+        split = {name: halves(files) for name, files in methods.items()}
+        if any(not len(g["clusters"]) for halved in split.values() for half in halved for f in half
+               for g in (f, *f["steps"].values())):
+            return [], ["Best steps: too few problems to choose on one half of them and to report on the other."], {}
+        notes = ["Best steps: chosen on the problems whose prompt has an even hash, reported on the others."]
+        best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted,
+                          args.resamples, reference)
+    if place and any(len(found["variants"]) > 1 for entries in best.values() for found in entries.values()):
+        plot_variants(place("variants"), best)
+    return [best_table(best)], notes, best
 
 
 def halves(files):
@@ -472,7 +790,7 @@ def best_table(best):
             ["metric", "method", "variant", "step", "there, to choose by", "reported", "paired difference"]}
 
 
-# ---------------------------------------------------------------- training rows by level
+# ----------------------------------------------------------------------------------------------- training rows by level
 
 def read_rollouts(run, columns):
     """RUN/rollouts of train.py: steps (N,), levels (N,) str and values (N, J) of all groups, and damaged, a list of the
@@ -509,7 +827,7 @@ def sorted_levels(arrays):
     return sorted({level for array in arrays for level in array.tolist()}, key=order)
 
 
-# ---------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
+# ----------------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
 
 def percent(x, sign="", digits=1):
     return "-" if x is None or np.isnan(x) else f"{100 * x:{sign}.{digits}f}"
@@ -592,6 +910,86 @@ def training_table(curves):
             "header": ["method", "seeds", "steps", "seconds", CURVES["kl_ref"], CURVES["solved"]]}
 
 
+def write_tables(place, tables, notes):
+    for file, content in (("table.md", markdown(tables, notes)), ("table.tex", latex(tables, notes))) if place else ():
+        with open(place(file), "w", encoding="utf-8") as out:
+            out.write(content)
+
+
+def markdown(tables, notes):
+    lines = []
+    for table in tables:
+        cells = [[text.replace("|", "\\|") for text in row] for row in (table["header"], *table["rows"])]
+        lines += [f"**{table['title']}**", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
+        lines.insert(-1 - len(table["rows"]), "|" + "---|" * len(cells[0]))
+    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"
+LATEX = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+                       "<": "$<$", ">": "$>$", **{c: "\\" + c for c in "&%_#${}"}})
+
+
+def latex(tables, notes):
+    """Plain tabular environments, which need no package."""
+    lines = [f"% {note}" for note in notes]
+    for table in tables:
+        rows = [" & ".join(text.translate(LATEX) for text in row) + r" \\" for row in (table["header"], *table["rows"])]
+        lines += [f"% {table['title']}", r"\begin{tabular}{l" + "r" * (len(table["header"]) - 1) + "}", r"\hline",
+                  rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", ""]
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(path, estimates, levels):
+    """Long form, fractions: a line per method, level, metric and k."""
+    blocks = [(name, "all", entries) for name, entries in estimates.items()]
+    blocks += [(name, level or "none", entries) for level, found in levels.items()
+               for name, (entries, _) in found.items()]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "level", "metric", "k", "mean", "low", "high", "se_seeds"])
+        writer.writerows([name, level, *column.split("@"), e["mean"], e["low"], e["high"], e.get("se_seeds", "")]
+                         for name, level, entries in blocks for column, e in entries.items())
+
+
+# -------------------------------------------------------------------------------------------------- the papers' numbers
+
+PAPERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "papers.json")
+
+
+def read_papers(keys):
+    """{key: a paper's table}: title, columns "[split, level or dataset] metric", rows {method: {column: fraction}}, and
+    digits, what it prints after the point of a percentage."""
+    if not keys:
+        return {}
+    try:
+        with open(PAPERS, encoding="utf-8") as file:
+            tables = json.load(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--paper: {PAPERS}: {error}") from None
+    if unknown := [key for key in keys if key not in tables]:
+        raise InputError(f"--paper {' '.join(unknown)}: expected one of {', '.join(tables)}")
+    units = {"percent": 100, "fraction": 1}
+
+    def fractions(table):
+        unit = units[table["unit"]]
+        return {name: {column: number / unit for column, number in zip(table["columns"], row, strict=True)}
+                for name, row in table["rows"].items()}
+    return {key: tables[key] | {"rows": fractions(tables[key])} for key in keys}
+
+
+def paper_tables(args, methods, columns, curves, chosen):
+    """The tables of --paper and their notes. Of a method that was run in variants the chosen one stands there."""
+    tables, notes = [], []
+    picked = {method: found["run"] for method, found in best_by_widest(chosen).items()} if chosen else {}
+    for key, paper in args.papers.items():
+        swept = {method: run for method, run in picked.items()
+                 if method in paper["rows"] and method not in methods and run in methods}
+        table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()},
+                                  columns, curves | {method: curves[run] for method, run in swept.items()
+                                                     if run in curves})
+        tables.append(table)
+        notes += [f"{key}: {method} is {run}, chosen on other problems." for method, run in swept.items()] + [note]
+    return tables, notes
+
+
 def paper_table(key, paper, methods, columns, curves):
     """A paper's rows, those that we have too under ours and over the difference. Returns the table and a note.
 
@@ -639,42 +1037,7 @@ def paper_table(key, paper, methods, columns, curves):
     return {"title": f"Ours beside {paper['title']}, %", "header": ["", *paper["columns"]], "rows": rows}, note + "."
 
 
-def markdown(tables, notes):
-    lines = []
-    for table in tables:
-        cells = [[text.replace("|", "\\|") for text in row] for row in (table["header"], *table["rows"])]
-        lines += [f"**{table['title']}**", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
-        lines.insert(-1 - len(table["rows"]), "|" + "---|" * len(cells[0]))
-    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"
-
-
-LATEX = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-                       "<": "$<$", ">": "$>$", **{c: "\\" + c for c in "&%_#${}"}})
-
-
-def latex(tables, notes):
-    """Plain tabular environments, which need no package."""
-    lines = [f"% {note}" for note in notes]
-    for table in tables:
-        rows = [" & ".join(text.translate(LATEX) for text in row) + r" \\" for row in (table["header"], *table["rows"])]
-        lines += [f"% {table['title']}", r"\begin{tabular}{l" + "r" * (len(table["header"]) - 1) + "}", r"\hline",
-                  rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", ""]
-    return "\n".join(lines) + "\n"
-
-
-def write_csv(path, estimates, levels):
-    """Long form, fractions: a line per method, level, metric and k."""
-    blocks = [(name, "all", entries) for name, entries in estimates.items()]
-    blocks += [(name, level or "none", entries) for level, found in levels.items()
-               for name, (entries, _) in found.items()]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "level", "metric", "k", "mean", "low", "high", "se_seeds"])
-        writer.writerows([name, level, *column.split("@"), e["mean"], e["low"], e["high"], e.get("se_seeds", "")]
-                         for name, level, entries in blocks for column, e in entries.items())
-
-
-# ---------------------------------------------------------------- figures
+# -------------------------------------------------------------------------------------------------------------- figures
 
 # Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which vanishes on white. Markers and
 # dashes tell the lines apart in grayscale too; past seven methods the markers are hollow.
@@ -721,6 +1084,19 @@ def save(figure, path):
 
 def in_percent(entries):
     return [100 * np.array([entry[key] for entry in entries]) for key in ("mean", "low", "high")]
+
+
+def draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks):
+    """The figures of the last weights."""
+    names = list(methods)
+    plot_against_k(place("metric_at_k"), [(name, i, estimates[name]) for i, name in enumerate(names)], shown, ks,
+                   "{}@k, %", limits)
+    if differences:
+        plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
+                                              for name in differences], shown, ks, "difference in {}@k, points", {})
+    if levels:
+        plot_levels(place("by_level"), levels, names, shown, ks[-1])
+    plot_entropy(place("entropy_density"), methods)
 
 
 def plot_against_k(path, lines, metrics, ks, ylabel, limits):
@@ -805,6 +1181,14 @@ def plot_entropy(path, methods):
     save(figure, path)
 
 
+def draw_training(args, names, curves, place):
+    """The figures of metrics.jsonl."""
+    of_step = distinct(["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"], curves)
+    figures = {"training_curves": ("step", of_step),
+               "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
+    for file, (x, ys) in figures.items():
+        if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
+            print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
 CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %",
           "pass_at_n": "pass@n of a training group, %", "maj_at_n": "maj@n of a training group, %",
           "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
@@ -914,6 +1298,29 @@ def plot_lines(path, figure, names, xlabel, across=None):
     save(drawn, path)
 
 
+def plot_along(args, moving, names, columns, wanted, entries, kl, place):
+    """along_step and along_kl, a panel per column, with the exact limits where rows carry them; by level likewise."""
+    ideal = mean_limits([next(iter(f["steps"].values())) for f in next(iter(moving.values()))])
+    ks = sorted({int(column.partition("@")[2]) for column in columns})
+
+    def heights(column):
+        metric, k = column.split("@")
+        return {label: 100 * line[ks.index(int(k))] for label, line in ideal.items() if metric == "pass"}
+
+    with_kl = {name: found for name, found in kl.items() if found is not None}
+    levels = by_level_along(moving, columns, wanted, args.resamples)
+    for x, xlabel, known in (("step", "training step", dict.fromkeys(moving)), ("kl", CURVES["kl_ref"], with_kl)):
+        if not known:
+            continue
+        def lines(found, column):
+            return {name: along_line(found[name], column, known[name]) for name in known if found.get(name)}
+        plot_lines(place(f"along_{x}"), [(f"{c}, %", lines(entries, c), heights(c)) for c in wanted], names, xlabel)
+        if levels:
+            figure = [(f"level {level or 'none'}: {c}, %", lines(found, c), {}) for level, found in levels.items()
+                      for c in wanted]
+            plot_lines(place(f"along_{x}_by_level"), figure, names, xlabel, len(wanted))
+
+
 def along_line(entries, column, kl):
     """A line of plot_lines() from along()'s {step: {column: entry}}: against the step, or against kl (S,)."""
     mean, low, high = in_percent([entries[step][column] for step in entries])
@@ -922,185 +1329,6 @@ def along_line(entries, column, kl):
         error = 100 * np.array([entry[column]["se_seeds"] for entry in entries.values()])
     return {"x": np.array(list(entries)) if kl is None else kl, "mean": mean, "low": low, "high": high, "error": error,
             "labels": [] if kl is None else [str(step) for step in entries]}
-
-
-def rollout_line(seeds, level, j, window, against_kl):
-    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the
-    groups of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without
-    groups."""
-    found, last = [], max(seed["steps"].max() for seed in seeds)
-    for seed in seeds:
-        chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
-        values, x = seed["values"][chosen, j], (seed["kl"] if against_kl else seed["steps"])[chosen]
-        names, block, count = np.unique(seed["steps"][chosen] // window, return_inverse=True, return_counts=True)
-        mean, middle = np.bincount(block, values) / count, np.bincount(block, x) / count
-        spread = np.bincount(block, (values - mean[block]) ** 2) / np.maximum(count - 1, 1) / count
-        found.append({int(name): row for name, *row in zip(names, middle, mean, spread)})
-    blocks = sorted(set.intersection(*map(set, found)))
-    if not blocks:
-        return None
-    # (seeds, blocks) each
-    x, mean, spread = np.array([[seed[block] for block in blocks] for seed in found]).transpose(2, 0, 1)
-    half = 196 * np.sqrt(spread.sum(axis=0)) / len(seeds)
-    middle = 100 * mean.mean(axis=0)
-    error = 100 * mean.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
-    return {"x": x.mean(axis=0), "mean": middle, "low": middle - half, "high": middle + half, "error": error,
-            "labels": [str(min((block + 1) * window, last + 1)) for block in blocks] if against_kl else []}
-
-
-# ---------------------------------------------------------------- the papers' numbers
-
-PAPERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "papers.json")
-
-
-def read_papers(keys):
-    """{key: a paper's table}: title, columns "[split, level or dataset] metric", rows {method: {column: fraction}}, and
-    digits, what it prints after the point of a percentage."""
-    if not keys:
-        return {}
-    try:
-        with open(PAPERS, encoding="utf-8") as file:
-            tables = json.load(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--paper: {PAPERS}: {error}") from None
-    if unknown := [key for key in keys if key not in tables]:
-        raise InputError(f"--paper {' '.join(unknown)}: expected one of {', '.join(tables)}")
-    units = {"percent": 100, "fraction": 1}
-
-    def fractions(table):
-        unit = units[table["unit"]]
-        return {name: {column: number / unit for column, number in zip(table["columns"], row, strict=True)}
-                for name, row in table["rows"].items()}
-    return {key: tables[key] | {"rows": fractions(tables[key])} for key in keys}
-
-
-# ---------------------------------------------------------------- command
-
-def environment():
-    """Where and when: git commit (None outside a checkout), versions, machine, time."""
-    def git(*command):
-        try:
-            done = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), *command],
-                                  capture_output=True, text=True)
-        except FileNotFoundError:  # no git on this machine
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    def installed(package):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    changes = git("status", "--porcelain", "--untracked-files=no")
-    packages = {package: installed(package)
-                for package in ("torch", "transformers", "vllm", "numpy", "scipy", "matplotlib")}
-    return {"git_commit": git("rev-parse", "HEAD"),
-            "git_uncommitted_changes": None if changes is None else bool(changes),
-            "versions": {"python": platform.python_version(), **packages},
-            "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-
-
-def named_path(argument):
-    """"a=x" -> ("a", "x"); "runs/b" and "runs/b/eval.jsonl" -> ("b", ...); other files are called by their stem."""
-    name, equals, path = argument.partition("=")
-    if not equals or os.path.exists(argument):
-        whole = os.path.abspath(argument)
-        base = os.path.basename(os.path.dirname(whole) if os.path.basename(whole) == "eval.jsonl" else whole)
-        name, path = base.removesuffix(".jsonl"), argument
-    if not name or not path:
-        raise InputError(f"{argument}: expected NAME=PATH or PATH")
-    return name, path
-
-
-def find_runs(arguments):
-    """Returns {method: [(file of rows, file of rows along training or None)]}, {method: [training curves]} and
-    {method: [run directory]}."""
-    rows, curves, folders, seen = {}, {}, {}, set()
-    for name, path in map(named_path, arguments):
-        if (name, os.path.realpath(path)) in seen:
-            raise InputError(f"{path}: expected every seed of {name} once, found it twice")
-        seen.add((name, os.path.realpath(path)))
-        if not os.path.isdir(path):
-            rows.setdefault(name, []).append((path, None))
-            continue
-        folders.setdefault(name, []).append(path)
-        final, moving, training = (os.path.join(path, file) for file in ("eval.jsonl", "along.jsonl", "metrics.jsonl"))
-        if os.path.exists(training):
-            curves.setdefault(name, []).append(read_curves(training))
-        if there := [file for file in (final, moving) if os.path.exists(file)]:
-            rows.setdefault(name, []).append((there[0], there[1] if len(there) > 1 else None))
-        elif not os.path.exists(training):
-            raise InputError(f"{path}: expected eval.jsonl, along.jsonl or metrics.jsonl in a run directory")
-    return rows, curves, folders
-
-
-def read_methods(rows, ks, metrics, cluster):
-    """{method: files of read_file()}, with the steps of along.jsonl where a run directory has it beside eval.jsonl."""
-    def read(path, moving):
-        found = read_file(moving, ks, metrics, cluster) if moving else {}
-        steps = {key: found[key] for key in ("steps", "partial", "largest") if key in found}
-        return read_file(path, ks, metrics, cluster) | steps
-    return {name: [read(*paths) for paths in seeds] for name, seeds in rows.items()}
-
-
-def choose_ks(args, paths):
-    """--k, or powers of two up to the smallest n, and the ks of --paper that fit."""
-    if args.k:
-        return sorted(set(args.k))
-    first = [row for path in paths for _, row in itertools.islice(read_jsonl(path, "evaluate"), 1)]
-    n = min((len(row["correct"]) for row in first), default=1)
-    asked = {int(column.rpartition("@")[2]) for paper in args.papers.values() for column in paper["columns"]
-             if "@" in column}
-    return sorted({2 ** i for i in range(n.bit_length())} | {k for k in asked if k <= n})
-
-
-def without_nan(x):
-    """JSON has no NaN: null."""
-    if isinstance(x, dict):
-        return {key: without_nan(value) for key, value in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [without_nan(value) for value in x]
-    return None if isinstance(x, float) and np.isnan(x) else x
-
-
-def evaluate(args):
-    """Read, compute, and with args.out write the files; returns the tables and notes as Markdown."""
-    started = time.perf_counter()
-    rows, curves, folders = find_runs(args.runs)
-    chosen_on = find_runs(args.choose_on)[0]
-    args.papers = read_papers(args.paper)
-    if not rows and not chosen_on and not args.out:
-        raise InputError("expected --out DIR, since there are only training curves and no eval.jsonl")
-    place = (lambda name: os.path.join(args.out, name)) if args.out else None
-    if args.out:
-        try:
-            os.makedirs(args.out, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {args.out}: {error.strerror}") from None
-    text, results = report(args, rows, chosen_on, curves, place) if rows or chosen_on else ("", {})
-    if args.out:
-        draw_training(args, list(dict.fromkeys([*rows, *curves])), curves, place)
-        if args.rollouts:
-            results["rollouts"] = draw_rollouts(args, folders, list(dict.fromkeys([*rows, *curves])), place)
-        results["training"] = {name: [training(c) for c in seeds] for name, seeds in curves.items()}
-        results |= {"command": shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]]),
-                    "wall_s": time.perf_counter() - started, **environment()}
-        with open(place("results.json"), "w", encoding="utf-8") as file:
-            json.dump(without_nan(results), file, indent=1, allow_nan=False)
-            file.write("\n")
-    return text
-
-
-def draw_training(args, names, curves, place):
-    """The figures of metrics.jsonl."""
-    of_step = distinct(["reward", "correct", "pass_at_n", "solved", "entropy", "kl_ref"], curves)
-    figures = {"training_curves": ("step", of_step),
-               "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
-    for file, (x, ys) in figures.items():
-        if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
-            print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
 
 
 def draw_rollouts(args, folders, names, place):
@@ -1140,250 +1368,33 @@ def draw_rollouts(args, folders, names, place):
     return said
 
 
-def report_along(args, methods, columns, shown, place):
-    """The part of the report about rows of several policy_steps: figures, table, notes and {method: {step: ...}}."""
-    wanted = wanted_columns(args, columns, shown)
-    moving = {name: files for name, files in methods.items() if common_steps(files)}
-    notes = [f"{f['path']}: policy_step {step} has {problems} of {f['largest']} problems: left out."
-             for files in methods.values() for f in files for step, problems in f["partial"].items()]
-    notes += [f"{name}: its seeds have no policy_step in common: no curve." for name, files in methods.items()
-              if name not in moving and any(f["steps"] for f in files)]
-    if not moving:
-        return [], notes, {}
-    entries = {name: along(files, columns, wanted, args.resamples) for name, files in moving.items()}
-    kl = {name: kl_at(files, list(entries[name])) for name, files in moving.items()}
-    unlike = {tuple(found) for found in entries.values()}
-    if len(unlike) > 1:
-        notes.append("NOT ALIKE: policy_steps differ: " + "; ".join(f"{name} {', '.join(map(str, found))}"
-                                                                   for name, found in entries.items()))
-    rows = [[name, str(step), "-" if kl[name] is None else f"{kl[name][i]:.3f}", *(cell(found[c]) for c in wanted)]
-            for name, steps in entries.items() for i, (step, found) in enumerate(steps.items())]
-    table = {"title": "Along training, %", "header": ["method", "step", CURVES["kl_ref"], *wanted], "rows": rows}
-    notes.append("Along training: the same problems at every step. KL: of metrics.jsonl at that step, over the "
-                 "training completions that the step's weights drew.")
-    if place and len(moving) > 2 * len(STYLES):
-        notes.append(f"Along training: {len(moving)} methods are too many for a figure.")
-    elif place:
-        plot_along(args, moving, list(methods), columns, wanted, entries, kl, place)
-    results = {name: {step: {"kl_ref": None if kl[name] is None else float(kl[name][i]), "metrics": found}
-                      for i, (step, found) in enumerate(steps.items())} for name, steps in entries.items()}
-    return [table], notes, results
+def rollout_line(seeds, level, j, window, against_kl):
+    """A line of plot_lines() from read_rollouts() of a method's seeds: means over blocks of `window` steps of the
+    groups of `level` (None: all), with 95 % intervals over groups and the standard error over seeds; None without
+    groups."""
+    found, last = [], max(seed["steps"].max() for seed in seeds)
+    for seed in seeds:
+        chosen = np.ones(len(seed["steps"]), bool) if level is None else seed["levels"] == level
+        values, x = seed["values"][chosen, j], (seed["kl"] if against_kl else seed["steps"])[chosen]
+        names, block, count = np.unique(seed["steps"][chosen] // window, return_inverse=True, return_counts=True)
+        mean, middle = np.bincount(block, values) / count, np.bincount(block, x) / count
+        spread = np.bincount(block, (values - mean[block]) ** 2) / np.maximum(count - 1, 1) / count
+        found.append({int(name): row for name, *row in zip(names, middle, mean, spread)})
+    blocks = sorted(set.intersection(*map(set, found)))
+    if not blocks:
+        return None
+    # (seeds, blocks) each
+    x, mean, spread = np.array([[seed[block] for block in blocks] for seed in found]).transpose(2, 0, 1)
+    half = 196 * np.sqrt(spread.sum(axis=0)) / len(seeds)
+    middle = 100 * mean.mean(axis=0)
+    error = 100 * mean.std(axis=0, ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else None
+    return {"x": x.mean(axis=0), "mean": middle, "low": middle - half, "high": middle + half, "error": error,
+            "labels": [str(min((block + 1) * window, last + 1)) for block in blocks] if against_kl else []}
 
 
-def wanted_columns(args, columns, shown):
-    """The columns along training: --curves, or each metric at the smallest and the largest k."""
-    ks = [int(column.partition("@")[2]) for column in columns]
-    wanted = args.curves or list(dict.fromkeys(f"{metric}@{k}" for metric in shown for k in (min(ks), max(ks))))
-    if unknown := [column for column in wanted if column not in columns]:
-        raise InputError(f"--curves {' '.join(unknown)}: expected of {', '.join(columns)}: --k and --metrics say which")
-    return wanted
+# ------------------------------------------------------------------------------------------------------ the command line
 
-
-def plot_along(args, moving, names, columns, wanted, entries, kl, place):
-    """along_step and along_kl, a panel per column, with the exact limits where rows carry them; by level likewise."""
-    ideal = mean_limits([next(iter(f["steps"].values())) for f in next(iter(moving.values()))])
-    ks = sorted({int(column.partition("@")[2]) for column in columns})
-
-    def heights(column):
-        metric, k = column.split("@")
-        return {label: 100 * line[ks.index(int(k))] for label, line in ideal.items() if metric == "pass"}
-
-    with_kl = {name: found for name, found in kl.items() if found is not None}
-    levels = by_level_along(moving, columns, wanted, args.resamples)
-    for x, xlabel, known in (("step", "training step", dict.fromkeys(moving)), ("kl", CURVES["kl_ref"], with_kl)):
-        if not known:
-            continue
-        def lines(found, column):
-            return {name: along_line(found[name], column, known[name]) for name in known if found.get(name)}
-        plot_lines(place(f"along_{x}"), [(f"{c}, %", lines(entries, c), heights(c)) for c in wanted], names, xlabel)
-        if levels:
-            figure = [(f"level {level or 'none'}: {c}, %", lines(found, c), {}) for level, found in levels.items()
-                      for c in wanted]
-            plot_lines(place(f"along_{x}_by_level"), figure, names, xlabel, len(wanted))
-
-
-def by_level_along(moving, columns, wanted, resamples):
-    """{level: {method: along()}}; {} where no row has a level."""
-    levels = sorted_levels(g["levels"] for files in moving.values() for f in files for g in f["steps"].values())
-    return {level: {name: along(files, columns, wanted, resamples, level) for name, files in moving.items()}
-            for level in levels} if any(levels) else {}
-
-
-def report_best(args, methods, chosen_on, columns, shown, reference, place):
-    """Where a method has several steps or variants: table, notes, results of best_steps(), and a figure of variants."""
-    candidates = chosen_on or methods
-    if not any(":" in name or common_steps(files) for name, files in candidates.items()):
-        if chosen_on:
-            print("evaluate.py: --choose-on has no effect: "
-                  "no method has several steps or variants to choose from there", file=sys.stderr)
-        return [], [], {}
-    wanted = wanted_columns(args, columns, shown)
-    reference = reference.partition(":")[0]
-    if chosen_on:
-        paths = [f["path"] for files in chosen_on.values() for f in files]
-        more = f" and {len(paths) - 1} files more" if len(paths) > 1 else ""
-        notes = [f"Best steps: chosen on the rows of {paths[0]}{more}."]
-        best = best_steps(chosen_on, methods, columns, wanted, args.resamples, reference)
-    else:
-        split = {name: halves(files) for name, files in methods.items()}
-        if any(not len(g["clusters"]) for halved in split.values() for half in halved for f in half
-               for g in (f, *f["steps"].values())):
-            return [], ["Best steps: too few problems to choose on one half of them and to report on the other."], {}
-        notes = ["Best steps: chosen on the problems whose prompt has an even hash, reported on the others."]
-        best = best_steps(*({name: pair[i] for name, pair in split.items()} for i in (0, 1)), columns, wanted,
-                          args.resamples, reference)
-    if place and any(len(found["variants"]) > 1 for entries in best.values() for found in entries.values()):
-        plot_variants(place("variants"), best)
-    return [best_table(best)], notes, best
-
-
-def report(args, rows, chosen_on, curves, place):
-    """The part of evaluate() that is about rows of find_runs(). Returns the Markdown text and the results."""
-    paths = [path for seeds in [*rows.values(), *chosen_on.values()] for pair in seeds for path in pair if path]
-    ks, metrics = choose_ks(args, paths), [m for m in METRICS if m in args.metrics]
-    columns = column_names(ks, metrics)
-    methods, chosen_on = (read_methods(found, ks, metrics, args.cluster) for found in (rows, chosen_on))
-    known = methods or chosen_on
-    reference = args.against or next(iter(known))
-    if reference not in {*known, *(name.partition(":")[0] for name in known)}:
-        raise InputError(f"--against {reference}: expected one of {', '.join(known)}")
-    # max@k of 0/1 scores is pass@k; it is in results.json and not shown twice
-    same = "pass" in metrics and all(f["binary"] for files in known.values() for f in files)
-    shown = [m for m in metrics if m != "max" or not same]
-    best, best_notes, chosen = report_best(args, methods, chosen_on, columns, shown, reference, place)
-    if not methods:  # only a choice to be made
-        write_tables(place, best, best_notes)
-        return markdown(best, best_notes), {"best": chosen}
-    if reference not in methods:  # a method that has variants only
-        reference = next(name for name in methods if name.partition(":")[0] == reference)
-
-    found = {name: estimate(files, columns, args.resamples) for name, files in methods.items()}
-    estimates, clusters = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
-    differences = compare_all(methods, reference, estimates, ks, metrics, args.resamples)
-    levels = by_level(methods, columns, args.resamples)
-    limits = mean_limits(next(iter(methods.values())))
-    moving, moving_notes, steps = report_along(args, methods, columns, shown, place)
-    papers, paper_notes = paper_tables(args, methods, columns, curves, chosen)
-    unlike = mixed(methods)
-
-    tables = main_tables(methods, estimates, ks, shown, limits)
-    tables += difference_tables(differences, reference, shown, ks) if differences else []
-    tables += level_tables(levels, shown, ks) + moving + best + [sample_table(methods)]
-    tables += ([training_table(curves)] if curves else []) + papers
-    notes = [" ".join(text.split()) for text in args.caption]
-    notes += statistics_notes(args, methods, estimates, clusters, shown, differences)
-    if same and "max" in metrics:
-        notes.append("All scores are 0 or 1 as `correct` is: max@k equals pass@k and is not repeated.")
-    notes += moving_notes + best_notes + [f"NOT ALIKE: {note}" for note in unlike] + paper_notes
-    if place:
-        write_tables(place, tables, notes)
-        write_csv(place("table.csv"), estimates, levels)
-        draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks)
-    results = {"methods": method_results(methods, estimates, clusters, levels, differences, reference, columns),
-               "k": ks,
-               "limits": {label: dict(zip(column_names(ks, ["pass"]), line)) for label, line in limits.items()},
-               "resamples": args.resamples, "cluster": args.cluster or "prompt", "notes": notes,
-               "not_alike": unlike, "along": steps, "best": chosen}
-    return markdown(tables, notes), results | ({"metrics": estimates[reference]} if len(methods) == 1 else {})
-
-
-def compare_all(methods, reference, estimates, ks, metrics, resamples):
-    """{method: (differences to the reference, problems, where curves cross)} of all but the reference."""
-    differences = {}
-    for name, files in methods.items():
-        if name == reference:
-            continue
-        entries, problems = compare(files, methods[reference], column_names(ks, metrics), resamples)
-        crossing = {m: crossings(ks, [entries[f"{m}@{k}"]["mean"] for k in ks]) for m in metrics}
-        if "pass" in metrics:  # at every k, not only those of the table
-            n = min(f["n"] for f in files + methods[reference])
-            crossing["pass"] = crossings(range(1, n + 1), pass_curve(files, n) - pass_curve(methods[reference], n))
-        differences[name] = entries, problems, crossing
-        if len(files) > 1 and len(methods[reference]) > 1:  # runs of different methods are independent
-            for column, entry in entries.items():
-                entry["se_seeds"] = float(np.hypot(*(estimates[m][column]["se_seeds"] for m in (name, reference))))
-    return differences
-
-
-def mean_limits(files):
-    """{label: pass@k of an ideal policy at each k} over the problems of `files`; {} where rows carry no posterior.
-    Every method has these problems, or a note says so."""
-    ideal = [f["limits"] for f in files]
-    if any(found is None for found in ideal):
-        return {}
-    return dict(zip(("best possible list", "posterior sampling"), np.concatenate(ideal).mean(axis=0).tolist()))
-
-
-def paper_tables(args, methods, columns, curves, chosen):
-    """The tables of --paper and their notes. Of a method that was run in variants the chosen one stands there."""
-    tables, notes = [], []
-    picked = {method: found["run"] for method, found in best_by_widest(chosen).items()} if chosen else {}
-    for key, paper in args.papers.items():
-        swept = {method: run for method, run in picked.items()
-                 if method in paper["rows"] and method not in methods and run in methods}
-        table, note = paper_table(key, paper, methods | {method: methods[run] for method, run in swept.items()},
-                                  columns, curves | {method: curves[run] for method, run in swept.items()
-                                                     if run in curves})
-        tables.append(table)
-        notes += [f"{key}: {method} is {run}, chosen on other problems." for method, run in swept.items()] + [note]
-    return tables, notes
-
-
-def statistics_notes(args, methods, estimates, clusters, shown, differences):
-    several = any(len(files) > 1 for files in methods.values())
-    counts = ", ".join(dict.fromkeys(map(str, clusters.values())))
-    notes = [f"Mean over problems, in % [95 % interval: bootstrap over problems, {args.resamples} resamples of "
-             f"{counts} clusters with the same {args.cluster or 'prompt'}]"
-             + (" ±standard error over seeds." if several else "; one seed: other runs may differ by more.")]
-    if differences:
-        notes.append("p: Wilcoxon signed-rank test over clusters, two-sided, not corrected for multiple comparisons.")
-    for name, entries in estimates.items():
-        flat = [c for c, e in entries.items() if c.partition("@")[0] in shown and e["high"] - e["low"] < 1e-9]
-        if flat:
-            notes.append(f"{name}: {', '.join(flat)} is the same for all problems. The bootstrap sees no spread there; "
-                         "an interval of width 0 is not certainty.")
-        if clusters[name] == 1:
-            notes.append(f"{name}: a single cluster of problems, so there is no interval.")
-    return notes
-
-
-def method_results(methods, estimates, clusters, levels, differences, reference, columns):
-    """What results.json has of each method."""
-    results = {}
-    for name, files in methods.items():
-        results[name] = {
-            "metrics": estimates[name], "diagnostics": diagnostics(files), "clusters": clusters[name],
-            "levels": {level or "none": {"problems": found[name][1], "metrics": found[name][0]}
-                       for level, found in levels.items() if name in found},
-            "seeds": [{"path": f["path"], "problems": len(f["tasks"]), "n": f["n"], **f["settings"],
-                       "metrics": dict(zip(columns, f["values"].mean(axis=0).tolist()))} for f in files]}
-        if name in differences:
-            entries, problems, crossing = differences[name]
-            results[name]["difference"] = {"against": reference, "problems": problems, "metrics": entries,
-                                           "crossings": crossing}
-    return results
-
-
-def write_tables(place, tables, notes):
-    for file, content in (("table.md", markdown(tables, notes)), ("table.tex", latex(tables, notes))) if place else ():
-        with open(place(file), "w", encoding="utf-8") as out:
-            out.write(content)
-
-
-def draw_methods(place, methods, estimates, differences, reference, levels, limits, shown, ks):
-    """The figures of the last weights."""
-    names = list(methods)
-    plot_against_k(place("metric_at_k"), [(name, i, estimates[name]) for i, name in enumerate(names)], shown, ks,
-                   "{}@k, %", limits)
-    if differences:
-        plot_against_k(place("differences"), [(f"{name} − {reference}", names.index(name), differences[name][0])
-                                              for name in differences], shown, ks, "difference in {}@k, points", {})
-    if levels:
-        plot_levels(place("by_level"), levels, names, shown, ks[-1])
-    plot_entropy(place("entropy_density"), methods)
-
-
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser(usage="%(prog)s NAME=PATH ... [--k K ...] [--out DIR] [flags]", allow_abbrev=False,
                                      description=__doc__.partition("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -1422,14 +1433,7 @@ def main():
         parser.error("expected --k >= 1, --resamples >= 100, --smooth >= 1")
     if not args.runs and not args.choose_on and not args.benchmark:
         parser.error("expected at least one file of rows or run directory")
-    try:
-        if args.benchmark:
-            from tests.benchmark_evaluate import benchmark
-            return benchmark(args)
-        print(evaluate(args), end="")
-    except InputError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    return args
 
 
 if __name__ == "__main__":

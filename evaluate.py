@@ -1392,7 +1392,7 @@ def rollout_line(seeds, level, j, window, against_kl):
             "labels": [str(min((block + 1) * window, last + 1)) for block in blocks] if against_kl else []}
 
 
-# ------------------------------------------------------------------------------------------------------ the command line
+# ----------------------------------------------------------------------------------------------------- the command line
 
 def parse_arguments():
     parser = argparse.ArgumentParser(usage="%(prog)s NAME=PATH ... [--k K ...] [--out DIR] [flags]", allow_abbrev=False,

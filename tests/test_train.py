@@ -2,6 +2,7 @@
 
 import fcntl
 import gzip
+import functools
 import io
 import itertools
 import json
@@ -483,10 +484,10 @@ def stream(tiny):
 
 @pytest.fixture
 def run(tiny, tmp_path, monkeypatch, capsys):
-    """run(lines, flags): train.py's main on these lines; -> exit status, standard error. Six steps unless told otherwise."""
-    def of(lines, *flags, path=tmp_path / "run"):
+    """run(lines, flags): train.py's main on these lines; -> exit status, standard error. `steps` unless told otherwise."""
+    def of(lines, *flags, path=tmp_path / "run", steps=6):
         argv = ["train.py", "--model", str(tiny), "--run", str(path), "--save-every", "3", *flags]
-        monkeypatch.setattr(sys, "argv", argv if "--steps" in flags else [*argv, "--steps", "6"])
+        monkeypatch.setattr(sys, "argv", argv + ["--steps", str(steps)] * (steps is not None and "--steps" not in flags))
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines).encode())))
         capsys.readouterr()
         try:
@@ -865,17 +866,9 @@ def test_what_a_row_may_lack(run, stream, tmp_path):
     assert [line["lag"] for line in metrics_of(tmp_path / "run")] == [None] * 6
 
 
-def test_rows_that_came_for_nothing_are_named(run, stream, tmp_path, monkeypatch, capsys, tiny):
+def test_rows_that_came_for_nothing_are_named(run, stream, tmp_path):
     """A second batch of step 0 into the same one-shot run, the same step twice in a file, and no input at all."""
-    def one_shot(lines):
-        monkeypatch.setattr(sys, "argv", ["train.py", "--model", str(tiny), "--run", str(tmp_path / "once")])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines).encode())))
-        capsys.readouterr()
-        try:
-            train.main()
-            return 0, capsys.readouterr().err
-        except SystemExit as stop:
-            return stop.code, capsys.readouterr().err
+    one_shot = functools.partial(run, path=tmp_path / "once", steps=None)
     assert "no row came in" in one_shot([])[1] and one_shot(["\n", " \n"])[0] == 2
     assert one_shot(stream[:3])[0] == 0
     for _ in range(2):

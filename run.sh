@@ -829,7 +829,7 @@ gsm8k() {
 
 # ------------------------------------------------------------------------------------------------------------ the tests
 # fast_tests: in two processes of about the same length, at once; what the second says comes when the first has ended
-SECOND_HALF="generate memory pipe train"
+SECOND_HALF="advantages datasets errata generate memory pipe toy train"
 fast_tests() {
     local file first=() second=() log half status=0
     for file in tests/test_*.py; do

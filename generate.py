@@ -61,10 +61,10 @@ from advantages import parse, progress
 # generate and write_row; a new one belongs into ROW of advantages.py too.
 
 def main():
-    args = parse_arguments()
-    rows_out = os.dup(1)
-    os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
     try:
+        args = parse_arguments()
+        rows_out = os.dup(1)
+        os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
         with contextlib.ExitStack() as at_end, open(rows_out, "w") as rows:
             generate(args, rows, at_end)
     except BrokenPipeError:
@@ -424,10 +424,7 @@ def choose_engine(parser, args):
             import torch
             args.engine = "vllm" if torch.cuda.device_count() else "transformers"
     if args.device:
-        try:
-            check_device(args.device)
-        except ValueError as error:
-            parser.error(str(error))
+        check_device(args.device)
     flags = {"transformers": "device batch_tokens", "vllm": "tensor_parallel_size gpu_memory_utilization share_gpu",
              "vllm-server": "servers server_requests server_attempts"}
     if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
@@ -462,6 +459,14 @@ class Engine:
         """End what the engine has started."""
 
 
+def as_sample(tokenizer, ids, logprobs, reason, args):
+    """A completion as sample() yields it; `ids` and `logprobs` include the end-of-sequence token."""
+    if reason not in ("stop", "length") or reason == "length" and len(ids) < args.max_tokens:
+        raise ValueError(f"vLLM ended a completion after {len(ids)} of {args.max_tokens} tokens ({reason}): "
+                         "its max_model_len must hold the prompt and --max-tokens")
+    return tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True), ids, logprobs, reason
+
+
 CPU_WORK = 2**41  # parameters x tokens of a batch: two cores take about a minute for it
 
 
@@ -487,11 +492,11 @@ class TransformersEngine(Engine):
         batch = max(1, most // (n * (max(len(ids) for ids, _ in prompts) + self.args.max_tokens)))
         for first in range(0, len(prompts), batch):
             drawn = self.draw(prompts[first:first + batch])
-            for g in range(len(prompts[first:first + batch])):
-                yield first + g, [self.sample_of(*one) for one in drawn[g * n:(g + 1) * n]]
+            for g in range(len(drawn) // n):
+                yield first + g, [as_sample(self.tokenizer, *one, self.args) for one in drawn[g * n:(g + 1) * n]]
 
     def draw(self, prompts):
-        """One batch -> [(token ids, their log-probabilities, whether the last ends it)], sample after sample."""
+        """One batch -> [(token ids, their log-probabilities, "stop" or "length")], sample after sample."""
         import torch
         n, limit, device = self.args.num_samples, self.args.max_tokens, self.device
         with torch.inference_mode():
@@ -529,13 +534,8 @@ class TransformersEngine(Engine):
                 out = self.model(input_ids=token[:, None], position_ids=position, past_key_values=out.past_key_values,
                                  attention_mask=unless_all(mask), use_cache=True)
                 position = position + 1
-            lengths = lengths.tolist()
-            return [(ids[:length], of[:length], stop) for ids, of, length, stop in
-                    zip(tokens.tolist(), logprobs.tolist(), lengths, stopped.tolist())]
-
-    def sample_of(self, ids, logprobs, stopped):
-        text = self.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
-        return text, ids, logprobs, "stop" if stopped else "length"
+            found = zip(tokens.tolist(), logprobs.tolist(), lengths.tolist(), stopped.tolist())
+            return [(ids[:length], of[:length], "stop" if stop else "length") for ids, of, length, stop in found]
 
     def load(self, path):
         missing, unexpected = self.model.load_state_dict(checkpoint_tensors(path), strict=False)
@@ -609,9 +609,9 @@ class VllmEngine(Engine):
                 self.llm.sleep(level=1)  # before the last rows go out, at which the trainer starts its step
             for out in done:
                 yield int(out.request_id), [
-                    vllm_sample(self.tokenizer, list(c.token_ids), [at[t].logprob for at, t in
-                                                                    zip(c.logprobs, c.token_ids)],
-                                c.finish_reason, self.args) for c in out.outputs]
+                    as_sample(self.tokenizer, list(c.token_ids),
+                              [at[t].logprob for at, t in zip(c.logprobs, c.token_ids)], c.finish_reason, self.args)
+                    for c in out.outputs]
 
     def load(self, path):
         if self.args.share_gpu:  # with --run and --max-staleness 0 every batch is sampled from new weights
@@ -670,14 +670,6 @@ def vllm_sampling(args, seed):
             "top_p": args.top_p, "top_k": args.top_k, "logprobs": 0, "detokenize": False}
 
 
-def vllm_sample(tokenizer, ids, logprobs, reason, args):
-    """What vLLM returns for a completion, as a sample; `ids` and `logprobs` include the end-of-sequence token."""
-    if reason not in ("stop", "length") or reason == "length" and len(ids) < args.max_tokens:
-        raise ValueError(f"vLLM ended a completion after {len(ids)} of {args.max_tokens} tokens ({reason}): "
-                         "its max_model_len must hold the prompt and --max-tokens")
-    return tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True), ids, logprobs, reason
-
-
 class VllmServerEngine(Engine):
     """vLLM servers at --servers, each of which may span GPUs and machines. They need VLLM_SERVER_DEV_MODE=1,
     --enable-scale-out (token ids in and out) and --logprobs-mode processed_logprobs, and see RUN under the same path.
@@ -720,8 +712,8 @@ class VllmServerEngine(Engine):
                         self.reload(server)
                 raise ConnectionError(f"{server} had other weights than {self.version}, and has loaded them")
             return sorted(choices, key=lambda c: c["index"])
-        return [vllm_sample(self.tokenizer, c["token_ids"], [at["logprob"] for at in c["logprobs"]["content"]],
-                            c["finish_reason"], self.args) for c in self.persist(once)]
+        return [as_sample(self.tokenizer, c["token_ids"], [at["logprob"] for at in c["logprobs"]["content"]],
+                          c["finish_reason"], self.args) for c in self.persist(once)]
 
     def persist(self, request):
         """request(attempt), again after a lost connection: long enough for a server to be started again."""
@@ -777,6 +769,9 @@ class VllmServerEngine(Engine):
     def digests(self):
         found = self.on_all(lambda server: call(server, "/weight_checker", {"action": "checksum"})["checksums"])
         return {f"{server}:{name}": digest for server, of in found.items() for name, digest in of.items()}
+
+    def close(self):
+        self.threads.terminate()
 
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between machines of a cluster

@@ -203,10 +203,10 @@ def test_samples_hold_the_end_token_and_its_logprob(engine, paths):
 
 def test_a_completion_cut_short_is_refused(tiny):
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    assert generate.vllm_sample(tokenizer, [50, 51, 1], [-1.0] * 3, "stop", settings())[3] == "stop"
+    assert generate.as_sample(tokenizer, [50, 51, 1], [-1.0] * 3, "stop", settings())[3] == "stop"
     for ids, reason in (([50, 51], "length"), ([50] * 8, "abort")):
         with pytest.raises(ValueError, match="max_model_len"):
-            generate.vllm_sample(tokenizer, ids, [-1.0] * len(ids), reason, settings())
+            generate.as_sample(tokenizer, ids, [-1.0] * len(ids), reason, settings())
 
 
 # ----------------------------------------------------------------------------------------- one GPU for both, and flags
@@ -415,6 +415,16 @@ class StandIn:
                             "logprobs": {"content": [{"logprob": -t / 100} for t in tokens]},
                             "weight_versions": [{"version": self.version, "start": 0, "end": len(tokens)}]})
         return 200, {"choices": choices[::-1]}
+
+
+@pytest.fixture(autouse=True)
+def threads_end(monkeypatch):
+    """Those of each test's engines, with the test."""
+    pools, pool = [], generate.ThreadPool
+    monkeypatch.setattr(generate, "ThreadPool", lambda size: pools.append(pool(size)) or pools[-1])
+    yield
+    for started in pools:
+        started.terminate()
 
 
 def through(path, *servers, **changes):

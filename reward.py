@@ -2131,9 +2131,10 @@ def libc(cache=[]):
 # socket from another: the dataset's check function, whose text, expected values and verdict are where no model text is;
 # TRIAL loads the dataset's own code without a program.
 #
-# Time: the zygote keeps it, and counts processor time of its children and time in which none of them moves (so not what
-# they wait for a processor). A test has `limit` seconds, all tests of a completion together `budget` seconds; by the
-# clock on the wall that may take PATIENCE times as long on a busy machine, and no longer.
+# Time: the zygote keeps it, and counts processor time of its children and time in which none of them moves (not what
+# they wait for a processor: where more processes run than there are processors, its share). A test has `limit` seconds,
+# all tests of a completion together `budget` seconds; by the clock on the wall that may take PATIENCE times as long on
+# a busy machine, and no longer.
 #
 # The sandbox process loads the part between the two lines of its name, and no more: nothing here uses another name of
 # this file but the first imports. Code of a child runs beside the program, which may change it: what protects is the
@@ -2398,6 +2399,7 @@ def sandbox_main(fd):
     paths, site = library_paths()
     with open("/proc/self/statm") as file:
         base = int(file.read().split()[0]) * mmap.PAGESIZE + (16 << 20)  # our own address space
+    load = os.open("/proc/loadavg", os.O_RDONLY)  # out of reach from within
     level, notes, streams = lock_in(receive(channel), paths, channel)
     if site:
         sys.path.append(site)
@@ -2422,7 +2424,7 @@ def sandbox_main(fd):
     gc.freeze()
     gc.disable()
     # From here on every page written, here or in a child, is a page copied: few objects, few modules.
-    zygote = Zygote(level, streams)
+    zygote = Zygote(level, streams, load)
     while True:
         head, ancillary, _, _ = channel.recvmsg(HEAD.size, 32)
         if len(head) < HEAD.size:
@@ -2504,8 +2506,8 @@ class Zygote:
 
     SOME_PID = 0x7FFEA55A  # in the filter, which is made once
 
-    def __init__(self, level, streams):
-        self.level, self.streams = level, streams
+    def __init__(self, level, streams, load):
+        self.level, self.streams, self.load = level, streams, load
         self.filter = Filter(child_filter(self.SOME_PID)) if "seccomp" in level else None
         self.pid_at = self.filter and self.filter.program.raw.index(struct.pack("<I", self.SOME_PID))
 
@@ -2581,7 +2583,7 @@ class Zygote:
             before_ran, ran = ran, sum(map(time.clock_gettime, clocks))
             step = ran - before_ran
             if step < 0.01 * (now - before):
-                step = now - before
+                step = min(now - before, 2 * tick) / self.crowd()  # later than that, nothing here was running
                 idle += step
             test = 0.0 if finished() else test + step
             if test > limit or ran + idle > budget or now > end:
@@ -2599,6 +2601,12 @@ class Zygote:
         if status != TIMEOUT:
             status = ended[-1] if ended[-1] in (OK, MEMORY) else TIMEOUT if ended[-1] == -signal.SIGXCPU else CRASH
         return status, ran + idle
+
+    def crowd(self):
+        """How many processes there are to a processor, at least 1: one that does not move may be waiting for its turn,
+        and a niced one waits long."""
+        running = int(os.pread(self.load, 100, 0).split()[3].partition(b"/")[0])  # of the whole machine, with this one
+        return max(1.0, (running - 1) / os.cpu_count())
 
     def run_calls(self, request):
         """All tests, the rest in a new child whenever the program dies of one."""

@@ -1140,6 +1140,14 @@ class Lines:
             print(("\r\x1b[K" if sys.stderr.isatty() else "") + text.strip(), file=sys.stderr)  # over another's bar
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Of --help: a flag's default stands in its help, unless it has none or its help says what it depends on."""
+
+    def _get_help_string(self, action):
+        none = action.default is None or action.default is False or action.default == []
+        return action.help if none else super()._get_help_string(action)
+
+
 def at_row(number, row, what, source=""):
     """A BadRow that says which row it is about."""
     return BadRow(f"{source}row {number}, task_id {shown(row.get('task_id'))}: {what}")
@@ -1151,7 +1159,7 @@ def at_row(number, row, what, source=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      usage="%(prog)s [--estimator NAME] [--k K] < rewarded.jsonl > advantages.jsonl",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                     formatter_class=Help)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
     parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
     parser.add_argument("--beta", type=float,

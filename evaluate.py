@@ -39,7 +39,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import scipy.stats
 
-from advantages import STEP, BadRow, maj_at_k, max_at_k, pass_at_k, read_rows, shown
+from advantages import STEP, BadRow, Help, maj_at_k, max_at_k, pass_at_k, read_rows, shown
 
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "pass": lambda correct, scores, votes, k: pass_at_k(correct, k),
@@ -1397,7 +1397,7 @@ def rollout_line(seeds, level, j, window, against_kl):
 def parse_arguments():
     parser = argparse.ArgumentParser(usage="%(prog)s NAME=PATH ... [--k K ...] [--out DIR] [flags]", allow_abbrev=False,
                                      description=__doc__.partition("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                     formatter_class=Help)
     parser.add_argument("runs", nargs="*", metavar="NAME=PATH",
                         help="rewarded rows, or a run directory (eval.jsonl, metrics.jsonl); NAME twice: two seeds")
     parser.add_argument("--k", type=int, nargs="+", help="each <= n; without it 1, 2, 4, ... and the ks of --paper")

@@ -53,7 +53,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from advantages import parse, progress
+from advantages import Help, parse, progress
 
 
 # ------------------------------------------------------------------------------------------------------------ the stage
@@ -273,7 +273,7 @@ def trainer_at_work(run):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         usage="%(prog)s (--model MODEL | --run RUN | --along RUN) [flags] > completions.jsonl", allow_abbrev=False,
-        description=__doc__.split("\n")[0], formatter_class=Defaults)
+        description=__doc__.split("\n")[0], formatter_class=Help)
     add_weights(parser.add_argument_group("weights"))
     add_prompts(parser.add_argument_group("prompts"))
     add_sampling(parser.add_argument_group("sampling"))
@@ -284,13 +284,6 @@ def parse_arguments():
         choose_engine(parser, args)
     set_defaults(parser, args)
     return args
-
-
-class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds a flag's default to its help, unless there is none or it depends on other flags: then the help says it."""
-
-    def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def add_weights(group):

@@ -53,7 +53,7 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, at_row, nothing_came, progress, read_rows, rows_in
+from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, cor
 def arguments(argv=None):
     parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                     formatter_class=Help)
     parser.add_argument("--reward", choices=list(REWARDS), default="fraction", help="what `rewards` holds")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
                         help="samples graded at the same time")

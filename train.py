@@ -64,7 +64,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import STEP, BadRow, at_row, read_rows
+from advantages import STEP, BadRow, Help, at_row, read_rows
 from generate import check_checkpoint, check_device, load_tokenizer
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
@@ -1794,7 +1794,7 @@ def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(usage="%(prog)s --model MODEL --run RUN [flags] < advantages.jsonl",
                                      allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                     formatter_class=Help)
     parser.add_argument("--model", required=True, help="initial weights: checkpoint directory or hub name")
     parser.add_argument("--init", choices=["tiny", "tiny-llama", "tiny-gemma2", "qwen2-0.5b"],
                         help="write a new random checkpoint (Qwen2, Llama or Gemma 2) to --model and stop")

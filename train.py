@@ -1855,7 +1855,7 @@ def parse_arguments(argv=None):
                       help="share of --lr at the end of a linear or cosine schedule")
     step.add_argument("--clip-grad", type=float, default=1.0, help="largest gradient norm; 0: not clipped")
     machine = parser.add_argument_group("machine and files")
-    machine.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    machine.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N")
     machine.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                          help="bfloat16: autocast with float32 master weights; published weights are bfloat16")
     machine.add_argument("--microbatch-tokens", type=int,

@@ -93,7 +93,7 @@ def z_score(x):
     return np.divide(centre(x), std, out=np.zeros_like(x), where=std > 0)
 
 
-def subset_share(n, k, a):
+def hypergeometric_weights(n, k, a):
     """C(j-a, k-a) / C(n, k) for j = 0..n, (n + 1,): the share of all k-subsets of n ranks that lies within the j lowest
     ranks and contains `a` given ones of them. By ratios of neighbours, from j = n down: no factorial ever forms."""
     if k < a:
@@ -127,14 +127,14 @@ def pass_at_k(correct, k):
     (P, n) bool or 0/1 -> (P,). ValueError unless 1 <= k <= n. Chen et al. 2021; PKPO."""
     correct = binary("pass_at_k", check("pass_at_k", correct, k, n_min=1))
     n = correct.shape[1]
-    return 1.0 - subset_share(n, k, 0)[n - correct.sum(axis=1)]
+    return 1.0 - hypergeometric_weights(n, k, 0)[n - correct.sum(axis=1)]
 
 
 def max_at_k(scores, k):
     """max@k: the mean over k-subsets of the largest score, (1/C(n,k)) sum_i C(i-1, k-1) r_(i). Unbiased.
     (P, n) -> (P,). ValueError unless 1 <= k <= n. PKPO; on 0/1 scores it is pass@k."""
     scores = check("max_at_k", scores, k, n_min=1)
-    return scores[:, 0] + np.sort(relative(scores), axis=1) @ subset_share(scores.shape[1], k, 1)[1:]
+    return scores[:, 0] + np.sort(relative(scores), axis=1) @ hypergeometric_weights(scores.shape[1], k, 1)[1:]
 
 
 def maj_at_k(scores, votes, k):
@@ -147,7 +147,7 @@ def maj_at_k(scores, votes, k):
     _, counts, sums = tally("maj_at_k", scores - low[:, None], votes)
     if k == n:
         return low + majority_value(counts, sums)
-    value = low + subset_share(n, k, 0)[counts[0]] * sums[0] / np.maximum(counts[0], 1)  # all k abstain
+    value = low + hypergeometric_weights(n, k, 0)[counts[0]] * sums[0] / np.maximum(counts[0], 1)  # all k abstain
     # Only answers that score more than the lowest count: of 0/1 scores one in each problem, the right one.
     answer, problem = np.nonzero(sums[1:])
     own, others = counts[1:][answer, problem], counts[1:, problem].T.copy()
@@ -216,7 +216,7 @@ def win_probability(own, others, n, k):
     tie by z: t ties leave the winner 1/(1+t) = integral of z^t over [0, 1], which Gauss-Legendre points give exactly.
     All terms are positive, so nothing cancels.
     """
-    coins, wins = heads_of_coins(n, k), np.zeros(len(own))
+    coins, wins = binomial_pmf(n, k), np.zeros(len(own))
     for v in range(1, min(k, int(own.max(initial=0))) + 1):
         U = np.searchsorted(-own, -v, side="right")  # those after the U-th never have v votes
         A = int((others[:U] >= v).any(axis=0).sum())  # those after the A-th never reach v: as good as abstentions
@@ -234,7 +234,7 @@ def ties(answers, v, k):
     return (1 + z) / 2, dz / 2
 
 
-def heads_of_coins(n, k):
+def binomial_pmf(n, k):
     """(k + 1, n + 1): entry [u, c] is the probability of u heads among c coins of heads probability k/n."""
     p, coins = k / n, np.zeros((k + 1, n + 1))
     coins[0] = (1 - p) ** np.arange(n + 1)
@@ -290,7 +290,7 @@ def max_centred(rewards, k, *, votes=None, log_ratio=None):
 
 def centred_max(rewards, k):
     """M_k(y) - M_k(y_-i): the running sum with w_j = C(j-2, k-1) / C(n-1, k), centred over the group."""
-    return centre(climb(rewards, subset_share(rewards.shape[1] - 1, k, 1)))  # its entry j - 1 is w_j
+    return centre(climb(rewards, hypergeometric_weights(rewards.shape[1] - 1, k, 1)))  # its entry j - 1 is w_j
 
 
 def max_leave_p_out(rewards, k, *, votes=None, log_ratio=None):
@@ -308,8 +308,8 @@ def pkpo_s(rewards, k, *, votes=None, log_ratio=None):
     n = rewards.shape[1]
     order = np.argsort(rewards, axis=1)
     r = np.take_along_axis(rewards, order, axis=1)
-    values = r * subset_share(n, k, 1)[1:]
-    values[:, :-1] += sum_from(r * subset_share(n, k, 2)[1:])[:, 1:]
+    values = r * hypergeometric_weights(n, k, 1)[1:]
+    values[:, :-1] += sum_from(r * hypergeometric_weights(n, k, 2)[1:])[:, 1:]
     return unsort(values, order)
 
 
@@ -334,7 +334,7 @@ def pkpo_s_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
     Unbiased for grad max@k, never negative for k > 1. 1 <= k <= n, n >= 2. PKPO eq. 33; Bagirov et al., BoN LOO-1.
     k = n is max_loo. k = 1: the max of an empty set is taken to be the mean of the other rewards, which is rloo."""
     rewards = check("pkpo_s_loo_minus_one", rewards, k)
-    return climb(rewards, subset_share(rewards.shape[1], k, 1)[1:]) if k > 1 else rloo(rewards, k)
+    return climb(rewards, hypergeometric_weights(rewards.shape[1], k, 1)[1:]) if k > 1 else rloo(rewards, k)
 
 
 def bon_max_mean(rewards, k, *, votes=None, log_ratio=None):
@@ -441,7 +441,7 @@ def to_float64(name, values):
     return values
 
 
-def coins_for(n, k):
+def binomial_given_k(n, k):
     """A k-subset is n coins of heads probability p, given k heads. Returns p = k/n and Prob(k heads), rounded once."""
     k = int(k)  # these integers have thousands of digits
     return k / n, math.comb(n, k) * k**k * (n - k) ** (n - k) / n**n
@@ -456,11 +456,11 @@ def bon_off_policy(rewards, k, *, votes=None, log_ratio=None):
     Bagirov et al. call this sum exponential and expand it. It is not: cut a subset at sample i. Of the part ranked
     below i only the size and the product of ratios matter (elementary symmetric polynomials); the part above also fixes
     the max. One pass up the ranks gives the first, one pass down the second, and g_i is their convolution.
-    Subsets are drawn by coins (coins_for): then every sum is a probability times ratios, not a count near C(n, k)."""
+    Subsets are drawn by coins (binomial_given_k): a sum is a probability times ratios, not a count near C(n, k)."""
     rewards = check("bon_off_policy", rewards, k, n_min=1)
     order, r, rho = ranked(rewards, ratios("bon_off_policy", rewards, log_ratio, k))
     P, n = r.shape
-    p, norm = coins_for(n, k)
+    p, norm = binomial_given_k(n, k)
     r, heads = r.T, p * rho.T
     below = np.zeros((n, k, P), rho.dtype)  # [i, m]: sum over all choices of m ranks below i of coins x ratios
     below[0, 0] = 1.0
@@ -492,7 +492,7 @@ def bon_off_policy_loo_minus_one(rewards, k, *, votes=None, log_ratio=None):
         return to_float64(name, rloo(rewards, k) * rho)
     order, r, rho = ranked(rewards, rho)
     P, n = r.shape
-    p, norm = coins_for(n, k)
+    p, norm = binomial_given_k(n, k)
     gaps, rho = np.diff(r, axis=1).T, rho.T
     below = np.zeros((k, P), rho.dtype)  # [m]: sum over all choices of m ranks below j of coins x ratios
     below[0] = 1.0
@@ -516,7 +516,7 @@ def bon_off_policy_first_order(rewards, k, *, votes=None, log_ratio=None):
     order, r, rho = ranked(rewards, ratios(name, rewards, log_ratio, 1))
     d = np.clip(rho - 1, -DELTA_MAX, DELTA_MAX).astype(np.float64)
     d_below = np.cumsum(d, axis=1) - d
-    c1, c2, c3 = (subset_share(r.shape[1], k, a)[1:] for a in (1, 2, 3))
+    c1, c2, c3 = (hypergeometric_weights(r.shape[1], k, a)[1:] for a in (1, 2, 3))
     values = r * (c1 * (1 + d) + c2 * d_below)
     values[:, :-1] += sum_from(r * (c2 * (1 + d) + c3 * d_below))[:, 1:] + d[:, :-1] * sum_from(r * (c2 - c3))[:, 1:]
     return unsort(values, order)
@@ -626,7 +626,7 @@ def vote_sums_of(rewards, slot, counts, rho, k):
     The whole is linear in each sample's coin, heads p rho_i, tails 1 - p: its derivatives are the two sums. One pass up
     gives the polynomials, one pass down their adjoints, and nothing is subtracted."""
     P, n = slot.shape
-    p, norm = coins_for(n, k)
+    p, norm = binomial_given_k(n, k)
     order = np.argsort(slot, axis=1, kind="stable")
     slot, r, heads = (np.take_along_axis(x, order, axis=1).T for x in (slot, rewards, p * rho))
     first, groups = np.diff(slot, axis=0, prepend=-1) > 0, np.arange(P)
@@ -710,8 +710,8 @@ def pass_at_k_training(rewards, k, *, votes=None, log_ratio=None):
     Heuristic; tends to grad (2/k) arcsin sqrt(pass@k) as n grows. Pass@k Training."""
     correct = binary("pass_at_k_training", check("pass_at_k_training", rewards, k, "1 <= k < n"))
     n = correct.shape[1]
-    rho = 1 - subset_share(n, k, 0)  # tables over the number of wrong samples in the group, 0..n
-    others_fail = np.append(0.0, subset_share(n - 1, k - 1, 0))  # C(n-c-1, k-1)/C(n-1, k-1); unused if c = n
+    rho = 1 - hypergeometric_weights(n, k, 0)  # tables over the number of wrong samples in the group, 0..n
+    others_fail = np.append(0.0, hypergeometric_weights(n - 1, k - 1, 0))  # C(n-c-1, k-1)/C(n-1, k-1); unused if c = n
     scale = n * np.sqrt(rho * (1 - rho))
     scale = np.divide(1, scale, out=np.zeros(n + 1), where=scale > 0)
     wrong = n - correct.sum(axis=1, keepdims=True)

@@ -199,7 +199,7 @@ class Grader:
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)
         self.ready, self.helpers = set(), []
-        self.offer, self.nursery = ("namespaces", "landlock", "seccomp"), Nursery()
+        self.offer, self.fork_server = ("namespaces", "landlock", "seccomp"), ForkServer()
         self.reused = 0
 
     def submit(self, row):
@@ -289,13 +289,13 @@ class Grader:
     def worker(self):
         """This thread's process that asks math-verify."""
         if not hasattr(self.local, "worker"):
-            self.local.worker = MathWorker(self.nursery)
+            self.local.worker = MathWorker(self.fork_server)
         return self.local.worker
 
     def close(self):
         for helper in self.helpers:
             helper.process.kill()
-        self.nursery.close()
+        self.fork_server.close()
 
 
 class Kept:
@@ -1666,7 +1666,7 @@ def equal_answers(gold, pred, settings, worker):
 
 
 def math_main(fd):
-    """Nursery: imports math-verify once, then forks a worker for every channel that it is sent."""
+    """ForkServer: imports math-verify once, then forks a worker for every channel that it is sent."""
     import math_verify  # noqa: F401
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -1706,7 +1706,7 @@ def math_worker(channel):
         send(channel, reply)
 
 
-class Nursery:
+class ForkServer:
     """The process that has math-verify loaded, started when the first answer needs it; it dies with its workers."""
 
     def __init__(self):
@@ -1729,13 +1729,13 @@ class Nursery:
 
 
 class MathWorker:
-    def __init__(self, nursery):
-        self.nursery, self.channel = nursery, None
+    def __init__(self, fork_server):
+        self.fork_server, self.channel = fork_server, None
 
     def equal(self, gold, pred, limit_s):
         """True, False, "timeout" or "memory"."""
         if self.channel is None:
-            self.pid, self.channel = self.nursery.fork()
+            self.pid, self.channel = self.fork_server.fork()
         try:
             send(self.channel, [gold, pred])
             return receive(self.channel, limit_s)

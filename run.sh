@@ -258,6 +258,7 @@ mini_base() {  # seed name
             python train.py --loss sft --model "$dir/init" --run "$dir/$2" --steps $steps --lr 6e-3 \
                 --weight-decay 0.01 --warmup 50 --schedule cosine --lr-final 0.05 --save-every 100
     fi
+    touch "$dir/$2/trained"  # the other lane waits for it
     mini_eval "$1" "$2" $([ "$2" = base ] && echo 128 || echo 32)
 }
 mini_rl() {  # seed name: a method, after the words that change its setting, e.g. short_lr3e-3_bon_loo_1
@@ -303,7 +304,7 @@ mini_rl() {  # seed name: a method, after the words that change its setting, e.g
             adv="bon_off_policy_loo_minus_one --k 8" reward="--reward fraction" generate+=" --max-staleness 4" ;;
     esac
     # the other lane is at it
-    while [ ! -s "$dir/$base/eval.jsonl" ] || [[ $2 == hard_* && ! -e $dir/hard.jsonl ]]; do sleep 0.2; done
+    while [ ! -e "$dir/$base/trained" ] || [[ $2 == hard_* && ! -e $dir/hard.jsonl ]]; do sleep 0.2; done
     if [ ! -e "$dir/$2/policy-$(printf %06d $steps)/trainer.pt" ]; then
         loop "$dir/$2" "$dir/$base/policy" $steps "--seed $1 --engine transformers $generate" \
             "$reward --workers 1" "--estimator $adv" \

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 import advantages  # noqa: E402
-from advantages import ESTIMATORS, subset_share  # noqa: E402
+from advantages import ESTIMATORS, hypergeometric_weights  # noqa: E402
 
 plt.rcParams.update({"figure.constrained_layout.use": True, "font.size": 9, "legend.frameon": False,
                      "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25})
@@ -137,12 +137,12 @@ def pkpo_figure_2(out, n=8):
     fig, ax = plt.subplots(figsize=(5.5, 3.4))
     rank = np.arange(1, n + 1)
     for i, k in enumerate(rank):
-        weight = subset_share(n, int(k), 1)[1:]
+        weight = hypergeometric_weights(n, int(k), 1)[1:]
         ax.plot(rank, weight, "o-", markersize=3.5, color=plt.cm.viridis(i / n), label=f"k = {k}")
     ax.set(xlabel="rank i of the reward, lowest to highest", ylabel="C(i-1, k-1) / C(n, k)", title=f"n = {n}")
     ax.legend(ncol=2)
     save(fig, out, "pkpo_figure_2")
-    half = [int((np.cumsum(subset_share(n, k, 1)[:0:-1]) < 0.5).sum()) + 1 for k in range(1, n + 1)]
+    half = [int((np.cumsum(hypergeometric_weights(n, k, 1)[:0:-1]) < 0.5).sum()) + 1 for k in range(1, n + 1)]
     return [f"best samples that hold half of the weight, of n = {n}, k = 1..{n}: {' '.join(map(str, half))}"]
 
 

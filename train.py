@@ -355,7 +355,7 @@ def update_metrics(batch, ref, seen, args):
         # under the policy that sampled: an unbiased estimate of its KL to the reference, in nats a completion
         "kl_ref": None if ref is None else ((batch.sampler - ref) * batch.mask).sum(1).mean().item(),
         "loss": of("loss"), "grad_norm": of("grad_norm"), "value_loss": of("value_loss"), "updates": len(seen["loss"]),
-        "clip_share": of("ratio", outside) if args.loss == "ppo" else None, "ratio_max": of("ratio", torch.max),
+        "clip_fraction": of("ratio", outside) if args.loss == "ppo" else None, "ratio_max": of("ratio", torch.max),
         "kl_behaviour": of("kl_behaviour"), "mismatch_mean": of("mismatch"), "mismatch_max": of("mismatch", torch.max)}
 
 

@@ -27,7 +27,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import advantages  # noqa: E402
-from advantages import ESTIMATORS, subset_share  # noqa: E402
+from advantages import ESTIMATORS, hypergeometric_weights  # noqa: E402
 
 REFUSED = "refused"  # the right answer where the input has none
 
@@ -162,7 +162,7 @@ def only_zero_and_one_replaced(rewards, k):
     """Pass@k Training's two values for rewards 1 and 0; what is neither stays as it is."""
     r = np.asarray(rewards, dtype=float)
     n, right = r.shape[1], (r == 1).sum(axis=1, keepdims=True)
-    rho = 1 - subset_share(n, k, 0)[n - right]
+    rho = 1 - hypergeometric_weights(n, k, 0)[n - right]
     sigma = np.sqrt(rho * (1 - rho))
     fail = np.vectorize(lambda c: C(n - c - 1, k - 1) / C(n - 1, k - 1))(right)
     return np.where(r == 1, (1 - rho) / sigma, np.where(r == 0, (1 - rho - fail) / sigma, r))

@@ -310,12 +310,12 @@ def test_model_text_reaches_no_eval(monkeypatch, grader):
     evil = f"__import__('os').system('touch {mark}')"
     for text in (rf"\boxed{{{evil}}}", rf"\boxed{{x + {evil}}}", rf"The final answer is {evil}", rf"\boxed{{\text{{{evil}}}}}"):
         assert grade(grader, math_row("x+1", text))["correct"] == [False]
-        reward.MathWorker(grader.nursery).equal("x+1", text, 5.0)
+        reward.MathWorker(grader.fork_server).equal("x+1", text, 5.0)
     assert not os.path.exists(mark)
 
 
 def test_math_worker_is_killed_and_replaced(grader):
-    worker = reward.MathWorker(grader.nursery)
+    worker = reward.MathWorker(grader.fork_server)
     start = time.monotonic()
     assert worker.equal("1", "9^{9^{9^{9^9}}}", 0.5) == "timeout"
     assert worker.equal(r"\frac{1}{2}", "0.5", 30) is True
@@ -325,20 +325,20 @@ def test_math_worker_is_killed_and_replaced(grader):
 
 def test_graders_do_not_share_their_helpers(grader):
     other = reward.Grader(settings())
-    assert reward.MathWorker(other.nursery).equal("x", "x", 30) is reward.MathWorker(grader.nursery).equal("x", "x", 30) is True
+    assert reward.MathWorker(other.fork_server).equal("x", "x", 30) is reward.MathWorker(grader.fork_server).equal("x", "x", 30) is True
     other.close()
-    assert reward.MathWorker(grader.nursery).equal("x", "x", 30) is True
+    assert reward.MathWorker(grader.fork_server).equal("x", "x", 30) is True
 
 
-def test_a_killed_nursery_is_replaced():
-    nursery = reward.Nursery()
-    worker = reward.MathWorker(nursery)
+def test_a_killed_fork_server_is_replaced():
+    fork_server = reward.ForkServer()
+    worker = reward.MathWorker(fork_server)
     assert worker.equal("x", "x", 30) is True
-    nursery.process.kill()
-    nursery.process.wait()
-    assert worker.equal("x", "x", 30) == "memory"  # it dies with its nursery: the kernel was short of memory
+    fork_server.process.kill()
+    fork_server.process.wait()
+    assert worker.equal("x", "x", 30) == "memory"  # it dies with its fork_server: the kernel was short of memory
     assert worker.equal("x", "x", 30) is True
-    nursery.close()
+    fork_server.close()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

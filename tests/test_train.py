@@ -172,7 +172,7 @@ def test_gradient_of_one_update(estimator, flags):
     expected = reference_gradient(small().double(), rows, args, anchor.double())
     assert close(found, expected, 1e-5)
     if args.loss == "ppo" and args.old_logprobs == "sampler":
-        assert 0 < metrics["clip_share"] < 1  # both sides of the clip were met
+        assert 0 < metrics["clip_fraction"] < 1  # both sides of the clip were met
 
 
 @pytest.mark.parametrize("estimator", ["rloo", "pkpo_s_loo_minus_one"])
@@ -216,7 +216,7 @@ def test_on_policy_first_update(flags):
                 for row in used for ids, a in zip(row["token_ids"], row["advantages"]))
     assert close(gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(total, list(double.parameters()))]), 1e-5)
     assert metrics["ratio_max"] == 1.0 if not flags or flags == "--ratio token" else metrics["ratio_max"] == pytest.approx(1, abs=1e-5)
-    assert metrics["clip_share"] == 0.0 and metrics["mismatch_max"] < 1e-5
+    assert metrics["clip_fraction"] == 0.0 and metrics["mismatch_max"] < 1e-5
 
 
 def test_samples_without_advantage_are_skipped():

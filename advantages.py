@@ -18,9 +18,9 @@ about one stands with it: @reads, which inputs it reads beside the rewards; its 
     rewards    (P, n) finite numbers of any real, integer or boolean type
     k          size of the sets that the objective scores, 1 <= k <= n or the narrower range that the docstring gives;
                where k has no part in the objective (the mean, MaxRL, ...) it is only checked
-    votes      (P, n) integer class of the answer, -1 for no answer; read by those in USES_VOTES
-    log_ratio  (P, n) log pi_theta(y) - log pi_old(y), None: on policy; read by those in USES_LOG_RATIO
-    beta       inverse temperature >= 0 of the softmax objectives; read by those in USES_BETA
+    votes      (P, n) integer class of the answer, -1 for no answer; @reads("votes")
+    log_ratio  (P, n) log pi_theta(y) - log pi_old(y), None: on policy; @reads("log_ratio")
+    beta       inverse temperature >= 0 of the softmax objectives; @reads("beta")
     returns    (P, n) float64
     raises     ValueError with the estimator's name and the offending value. k is never clamped.
 
@@ -783,8 +783,11 @@ ESTIMATORS = {f.__name__: f for f in (
     bon_off_policy, bon_off_policy_loo_minus_one,
     maj_loo_minus_one, maj_centred, maj_off_policy, maj_off_policy_loo_minus_one,
     pass_at_k_training, maxrl, maxrl_maclaurin, tailrl, entropic, rs_grpo)}
-USES_VOTES, USES_LOG_RATIO, USES_BETA = ({name for name, f in ESTIMATORS.items() if key in getattr(f, "reads", ())}
-                                         for key in ("votes", "log_ratio", "beta"))
+
+
+def uses(name, what):
+    """Whether an estimator reads `what`, see `reads`; of a name that is not ours nothing is known, and it is False."""
+    return what in getattr(ESTIMATORS.get(name), "reads", ())
 
 
 def k_schedule(text, step):
@@ -1160,10 +1163,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
                                      usage="%(prog)s [--estimator NAME] [--k K] < rewarded.jsonl > advantages.jsonl",
                                      formatter_class=Help)
-    parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one", help="see the docstrings")
+    parser.add_argument("--estimator", choices=ESTIMATORS, default="pkpo_s_loo_minus_one",
+                        help="README.md, Estimators, says what each is for")
     parser.add_argument("--k", default="8", help="set size, or a schedule over the rows' step: '8@0 1@1500'")
-    parser.add_argument("--beta", type=float,
-                        help=f"of {', '.join(sorted(USES_BETA))}: 0 is the mean, large the max; default: {BETA:g}")
+    softmax = ", ".join(sorted(name for name in ESTIMATORS if uses(name, "beta")))
+    parser.add_argument("--beta", type=float, help=f"of {softmax}: 0 is the mean, large the max; default: {BETA:g}")
     parser.add_argument("--benchmark", action="store_true", help="time every estimator against a plain loop, and exit")
     args = parser.parse_args()
     if args.benchmark:
@@ -1173,12 +1177,12 @@ def main():
         k_schedule(args.k, 0)
     except ValueError as error:
         parser.error(str(error))
-    if args.beta is not None and args.estimator not in USES_BETA:
+    if args.beta is not None and not uses(args.estimator, "beta"):
         parser.error(f"--beta has no effect with {args.estimator}")
     if args.beta is not None and not 0 <= args.beta < math.inf:
         parser.error(f"--beta {args.beta:g}: expected a finite number >= 0")
     estimate = ESTIMATORS[args.estimator]
-    wanted = ["votes"] * (args.estimator in USES_VOTES) + ["step"] * ("@" in args.k)
+    wanted = ["votes"] * uses(args.estimator, "votes") + ["step"] * ("@" in args.k)
 
     # Rows own standard output: whatever else prints goes to standard error.
     rows_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -1197,7 +1201,7 @@ def main():
 
 def add_advantages(estimate, wanted, args, rows_out):
     """The filter itself, from standard input to `rows_out`."""
-    beta = {"beta": BETA if args.beta is None else args.beta} if args.estimator in USES_BETA else {}
+    beta = {"beta": BETA if args.beta is None else args.beta} if uses(args.estimator, "beta") else {}
     number = 0
     for number, row in read_rows(lines_while_read(rows_out), "advantages", wanted):
         try:

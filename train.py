@@ -652,7 +652,7 @@ class Batch:
         self.mask = self.padded([[1.0] * len(ids) for ids in self.tokens], device)  # (B, T)
         if not sft:
             self.estimator = rows[0]["estimator"]
-            self.off_policy = self.estimator in advantages.USES_LOG_RATIO
+            self.off_policy = advantages.uses(self.estimator, "log_ratio")
             self.sampler = self.padded(flat("logprobs"), device)  # (B, T)
             self.rewards = torch.tensor(flat("rewards"), dtype=torch.float32, device=device)  # (B,)
             self.advantages = torch.tensor(flat("advantages"), dtype=torch.float32, device=device)  # (B,)

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from advantages import ESTIMATORS, USES_VOTES
+from advantages import ESTIMATORS, uses
 from tests.test_advantages import loops
 
 
@@ -17,7 +17,7 @@ def benchmark(P=4096, n=16, k=8):
     print(f"{P} groups of n = {n}, k = {k} (k = n where the estimator needs it), median of 15 runs, CPU time\n"
           f"{'estimator':30}{'all groups':>13}{'loop (scaled)':>16}{'ratio':>9}{'largest difference':>20}")
     for name, f in ESTIMATORS.items():
-        size, rewards = k, correct if name in USES_VOTES else graded
+        size, rewards = k, correct if uses(name, "votes") else graded
         try:
             f(rewards[:1], size, votes=votes[:1])
         except ValueError as error:  # it is defined for k = n, or for 0/1 rewards

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import advantages  # noqa: E402
-from advantages import BETA, DELTA_MAX, ESTIMATORS, USES_BETA, USES_LOG_RATIO, USES_VOTES  # noqa: E402
+import advantages  # noqa: E402
+from advantages import BETA, DELTA_MAX, ESTIMATORS, uses  # noqa: E402
 
 # ------------------------------------------------------------------------------------ the definitions, over all subsets
 
@@ -284,7 +285,7 @@ def test_every_estimator_equals_the_papers_formula_in_a_loop(k):
     log_ratio = 0.2 * rng.standard_normal((P, n))
     graded, correct = rng.integers(0, 5, (P, n)) / 4, (votes == 0).astype(float)
     for name, f in ESTIMATORS.items():
-        rewards = correct if name in USES_VOTES or name in ("pass_at_k_training", "maxrl_maclaurin") else graded
+        rewards = correct if uses(name, "votes") or name in ("pass_at_k_training", "maxrl_maclaurin") else graded
         try:
             got = f(rewards, k, votes=votes, log_ratio=log_ratio)
         except ValueError as error:
@@ -562,9 +563,9 @@ def test_each_estimator_reads_what_it_is_marked_with_and_nothing_else():
     r, votes, log_ratio = groups(7)
     for name, f, (x, v, d) in estimates(r, 4, votes, log_ratio):
         plain = f(x, v, d)
-        assert (name in USES_VOTES) != np.array_equal(f(x, (v + 2) % 4 - 1, d), plain), name
-        assert (name in USES_LOG_RATIO) != np.array_equal(f(x, v, d / 2), plain), name
-        if name in USES_BETA:
+        assert uses(name, "votes") != np.array_equal(f(x, (v + 2) % 4 - 1, d), plain), name
+        assert uses(name, "log_ratio") != np.array_equal(f(x, v, d / 2), plain), name
+        if uses(name, "beta"):
             assert not np.array_equal(ESTIMATORS[name](x, x.shape[1], beta=2 * BETA), plain), name
         else:
             with pytest.raises(TypeError):
@@ -681,7 +682,7 @@ def test_majority_with_ratios_far_from_one_equals_rational_arithmetic(spread, n,
 
 
 def off_policy_names():
-    return [name for name in ESTIMATORS if name in USES_LOG_RATIO and "first_order" not in name]
+    return [name for name in ESTIMATORS if uses(name, "log_ratio") and "first_order" not in name]
 
 
 def test_a_value_that_does_not_fit_is_refused_with_the_remedy():
@@ -765,18 +766,18 @@ def test_bad_input_is_refused_by_name(name):
     for bad in (np.array([0.0, 1.0, 1.0, 0.0]), np.array([["0", "1", "1", "0"]]), np.array([[None, 1, 1, 0]])):
         with pytest.raises(ValueError, match=f"^{name}: rewards must be"):
             f(bad)
-    if name in USES_VOTES:
+    if uses(name, "votes"):
         for votes in (None, [[0, 1, 1]], [[0.0, 1.0, 1.0, 0.0]], [[0, 1, 1, -2]]):
             with pytest.raises(ValueError, match=f"^{name}: votes must be"):
                 f(votes=votes)
-    if name in USES_LOG_RATIO:
+    if uses(name, "log_ratio"):
         for log_ratio in ([[0.0, 1.0]], [[0.0, math.nan, 0.0, 0.0]], [[0.0, math.inf, 0.0, 0.0]]):
             with pytest.raises(ValueError, match=f"^{name}: log_ratio must be"):
                 f(log_ratio=log_ratio)
     if name in BINARY:
         with pytest.raises(ValueError, match=f"^{name}: "):
             f(np.array([[-1.0, 1.0, 1.0, -1.0]]))
-    for beta in (-0.1, math.nan, math.inf, "1", None, True) if name in USES_BETA else ():
+    for beta in (-0.1, math.nan, math.inf, "1", None, True) if uses(name, "beta") else ():
         with pytest.raises(ValueError, match=f"^{name}: beta = "):
             f(beta=beta)
     if not says(name, "No baseline"):
@@ -859,7 +860,7 @@ def test_filter_passes_beta_on_and_refuses_it_where_it_has_no_effect():
         assert row["beta"] == expected
         close(row["advantages"], ESTIMATORS["softmax_loo"](np.array([ROW["rewards"]]), 4, beta=expected)[0], atol=0)
     assert "beta" not in json.loads(run_filter([ROW], "--estimator", "pkpo_s", "--k", "2").stdout)
-    for name in ESTIMATORS.keys() - USES_BETA:
+    for name in [name for name in ESTIMATORS if not uses(name, "beta")]:
         if name in ("pkpo_s", "max_loo", "rs_grpo", "entropic"):
             done = run_filter([ROW], "--estimator", name, "--k", "4", "--beta", "1")
             assert done.returncode == 2 and done.stdout == "" and f"--beta has no effect with {name}" in done.stderr
@@ -871,6 +872,13 @@ def test_filter_passes_beta_on_and_refuses_it_where_it_has_no_effect():
 def test_filter_refuses_a_bad_schedule_before_reading():
     done = run_filter([ROW], "--k", "8@5")
     assert done.returncode == 2 and done.stdout == "" and "k schedule '8@5'" in done.stderr
+
+
+def test_an_estimator_that_is_added_says_itself_what_it_reads(monkeypatch):
+    """As the README adds one: an entry after the dict, whatever the function reads."""
+    monkeypatch.setitem(ESTIMATORS, "mine", advantages.reads("votes", "log_ratio")(lambda rewards, k, *, votes=None, log_ratio=None: rewards))
+    assert [what for what in ("votes", "log_ratio", "beta") if uses("mine", what)] == ["votes", "log_ratio"]
+    assert not uses("someone_elses", "log_ratio")
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
     for g, row in enumerate(rows):
         n, k, A = len(row["token_ids"]), row["k"], row["advantages"]
         now = [plain_logprobs(model, row["prompt_token_ids"], ids) for ids in row["token_ids"]]
-        off_policy = row["estimator"] in advantages.USES_LOG_RATIO
+        off_policy = advantages.uses(row["estimator"], "log_ratio")
         if off_policy:  # (1/C(n,k)) sum over k-subsets with i of prod rho (f - baseline), f = max or maj
             def f(s):
                 if row["estimator"].startswith("bon"):

@@ -53,7 +53,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from advantages import Help, parse, progress
+from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, parse, progress
 
 
 # ------------------------------------------------------------------------------------------------------------ the stage
@@ -1590,15 +1590,24 @@ def arc_id(row):
     return digest(json.dumps([field(row, "train", list), field(row, "test", list)]))
 
 
+# What a row has from the pass that wrote it; of the rest of generate.py's keys, write_row replaces those of a pass.
+OF_A_PASS = {"dataset", "split", *OF_SAMPLES} | {key for key, entry in ROW.items() if entry.writer != "generate"}
+
+
 def from_rows(row):
-    """A row of this pipe, whatever stages it went through: its prompt again, so that any selection of rows is a
-    dataset. What it is graded by has to be there; a kind that is not known here, reward.py may know."""
+    """A row of this pipe, whatever stages it went through: its prompt again, with all keys that no stage writes in the
+    coming pass, so that any selection of rows is a dataset. What it is graded by has to be there; a kind that is not
+    known here, reward.py may know. `reference`, if a row is given one, is a solution or a list of them."""
     graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
     if field(row, "kind") in graded_by:
         field(row, graded_by[row["kind"]], (str, list, dict))
-    kept = ("task_id", "level", "kind", "prompt", "gold", "tests", "reference")
-    return {**{key: row.get(key) for key in kept}, "task_id": field(row, "task_id"), "prompt": field(row, "prompt"),
-            **{key: row[key] for key in ("rule", "posterior") if key in row}}
+    kept = {key: value for key, value in row.items() if key not in OF_A_PASS}
+    if depth(kept) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    json.dumps(kept)  # TypeError for what only a parquet file can hold, such as a date
+    reference = [row["reference"]] if isinstance(row.get("reference"), str) else row.get("reference")
+    return {"level": None, "gold": None, "tests": None, **kept, "task_id": field(row, "task_id"),
+            "prompt": field(row, "prompt"), "reference": reference}
 
 
 # Splits and decontamination: which rows of a source are a split's, and which are known from another dataset.

@@ -582,3 +582,36 @@ def test_rows_of_the_pipe_are_prompts_again(tiny, tmp_path, shell):
         assert new["dataset"] == "rows" and len(new["completions"]) == len(new["scores"]) == 3
     refused = shell(command)
     assert refused.returncode == 2 and "--dataset rows needs --data-files" in refused.stderr and not refused.stdout
+
+
+def test_a_row_keeps_what_no_stage_writes(tiny, tmp_path, shell):
+    """So that its samples are graded as before: by the letters of its choices, too. What a stage wrote is not kept."""
+    row = {"task_id": "harp/1", "kind": "math", "prompt": "4 * 4?", "gold": "16", "choices": {"C": "16", "D": "8"},
+           "source": {"page": 3, "of": ["a", None]}, "posterior": [1.0], "dataset": "harp",
+           "completions": ["\\boxed{(C)}", "\\boxed{(D)}"]}
+    path = written(tmp_path, [row], "first.jsonl")
+    first = shell(f"python reward.py < {path} | python advantages.py --estimator softmax_loo --beta 2 --k 2")
+    assert first.returncode == 0, first.stderr
+    [old] = map(json.loads, first.stdout.splitlines())
+    assert old["scores"] == [1.0, 0.0] and "beta" in old
+    path = written(tmp_path, [{**old, "reference": old["completions"][0], "step": 7, "reload_s": 3.0}], "second.jsonl")
+    rows = f"python generate.py --model {tiny} --dataset rows --data-files {path} --reference"
+    [new] = map(json.loads, shell(f"{rows} | python reward.py").stdout.splitlines())
+    assert new["completions"] == old["completions"][:1] and new["scores"] == [1.0]
+    assert all(new[key] == row[key] for key in ("task_id", "prompt", "gold", "choices", "source", "posterior"))
+    assert (new["dataset"], new["split"], new["step"], new["reload_s"]) == ("rows", "train", 0, None)
+    assert not {"advantages", "estimator", "k", "beta"} & new.keys()
+
+
+def test_own_keys_that_are_no_json_reject_their_row(tmp_path, capsys):
+    import datetime
+    datasets = pytest.importorskip("datasets")
+    row, deep = {"task_id": "a", "kind": "math", "prompt": "4?", "gold": "4"}, []
+    for _ in range(300):
+        deep = [deep]
+    dated = [{**row, "made": datetime.datetime(2024, 1, 1)}]
+    datasets.Dataset.from_list(dated).to_parquet(str(tmp_path / "rows.parquet"))
+    files = [str(tmp_path / "rows.parquet"), written(tmp_path, [{**row, "deep": deep}, {**row, "task_id": "b"}])]
+    assert [prompt["task_id"] for prompt in generate.load_prompts("rows", "train", files)] == ["b"]
+    said = capsys.readouterr().err
+    assert "rows row 1 (a): Object of type datetime is not JSON" in said and "row 2 (a): nested more than 200" in said

@@ -10,9 +10,11 @@
 # bash run.sh gsm8k            mean against pass@k RL with one real model on one GPU: results/gsm8k/eval/
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
-# RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature.
+# RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature: runs and
+# tables go to runs/smoke.
 set -euo pipefail
 cd "$(dirname "$0")"
+if [ -n "${SMOKE:-}" ]; then RUNS=${RUNS:-runs/smoke} RESULTS=${RESULTS:-runs/smoke/results}; fi
 RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -603,8 +605,7 @@ preset() {
     done
 }
 of_seed() { if [ "$2" = 0 ]; then echo "$1"; else echo "$1/seed$2"; fi; }
-# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with the local copy of it where one is to be
-# used
+# data DATASET SPLIT FILE [SMOKE_SPLIT]: the flags that name a dataset, with its local copy where that is to be used
 data() {
     local split=$2
     if [ -n "${SMOKE:-}" ]; then split=${4:-$2}; fi

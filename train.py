@@ -76,14 +76,13 @@ RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.i
 def main():
     args = parse_arguments()
     transformers.utils.logging.disable_progress_bar()
-    if args.init:
-        init_tiny(args.model, args.seed, args.init, args.dtype)
-        return
     if args.benchmark:
         from tests.benchmark_train import benchmark
         return benchmark(args.model)
     me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
     try:
+        if args.init:
+            return init_tiny(args.model, args.seed, args.init, args.dtype)
         if args.memory:
             return print_memory(args)
         train(args)
@@ -439,9 +438,8 @@ def sample_losses(lp, old, sampler, advantage, mask, args, off_policy=False):
     --loss ppo: -min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old (PPO; Tang et al. App. A.4), times the
         truncated importance weight pi_old / pi_sampler, a constant, which is 1 where old is the sampler's.
     --loss pg: -A log pi, no clip (Tang et al. eq. 2 and 3), times the truncated importance weight pi / pi_sampler.
-    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is left
-    out
-        where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
+    off_policy: A holds the ratios of the whole set already (Bagirov et al.), so it is -A log pi; with ppo it is
+        left out where PPO's clip would cut it, that is where rho is beyond the clip on the side that A pushes to.
     """
     A = advantage[:, None]
     rho = ratio(lp, old, mask, args)
@@ -528,8 +526,8 @@ def record(metrics_file, tensorboard, step, metrics):
 def show(bar, metrics, sft):
     shown = {"loss": metrics["loss"]} if sft else {
         "reward": metrics["reward"], f"pass@{metrics['k']}": metrics["pass_at_k"], "kl": metrics["kl_ref"],
-        "entropy": metrics["entropy"], "lag": metrics["lag"]}
-    bar.set_postfix({key: f"{v:.3g}" for key, v in shown.items() if v is not None}, refresh=False)
+        "entropy": metrics["entropy"], "no signal": metrics["no_signal"], "lag": metrics["lag"]}
+    bar.set_postfix({key: f"{round(v, 3) + 0.0:g}" for key, v in shown.items() if v is not None}, refresh=False)
     bar.update()
 
 
@@ -1410,7 +1408,8 @@ def resume(run, args):
                if name not in free and getattr(args, name, None) != then}
     if changed:
         raise ValueError(f"{run} was started with other flags: " + ", ".join(
-            f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items()))
+            f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items())
+                         + ": start another --run, or remove it")
     replace_link(run / "policy", found[-1].name)
     for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
         if path.name > found[-1].name:
@@ -1764,6 +1763,8 @@ def init_tiny(path, seed, architecture="tiny", dtype="float32"):
     """Write a random 0.1M-parameter model with a byte-level tokenizer as a normal Hugging Face checkpoint: Qwen2, or
     one of the papers' other architectures, Llama's with an output layer of its own as theirs is. Head dimension 32, the
     smallest that vLLM loads."""
+    if os.path.exists(os.path.join(path, "config.json")):
+        raise ValueError(f"--init writes a new model, and {path} has one")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 

@@ -942,6 +942,15 @@ def test_defaults_are_those_of_a_models_size(size, device, lr, microbatch, tmp_p
     assert (args.lr, args.microbatch_tokens) == (lr or 1e-6, microbatch)
 
 
+def test_a_new_model_replaces_none(tiny, monkeypatch, capsys):
+    before = (tiny / "model.safetensors").read_bytes()
+    monkeypatch.setattr(sys, "argv", ["train.py", "--init", "tiny", "--seed", "5", "--model", str(tiny)])
+    with pytest.raises(SystemExit) as stop:
+        train.main()
+    assert stop.value.code == 2 and f"{tiny} has one" in capsys.readouterr().err
+    assert (tiny / "model.safetensors").read_bytes() == before
+
+
 def test_run_is_required(capsys):
     with pytest.raises(SystemExit):
         train.parse_arguments(["--model", "m"])

@@ -866,6 +866,14 @@ def test_what_a_row_may_lack(run, stream, tmp_path):
     assert [line["lag"] for line in metrics_of(tmp_path / "run")] == [None] * 6
 
 
+def test_every_metric_stands_in_the_table(run, stream, tmp_path):
+    assert run(stream, "--steps", "1")[0] == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    page = open(os.path.join(ROOT, "results", "update.md")).read()
+    named = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in page[page.index("| keys |"):].splitlines() if line.startswith("| `")))
+    assert sorted(named) == sorted(metrics)
+
+
 def test_rows_that_came_for_nothing_are_named(run, stream, tmp_path):
     """A second batch of step 0 into the same one-shot run, the same step twice in a file, and no input at all."""
     one_shot = functools.partial(run, path=tmp_path / "once", steps=None)

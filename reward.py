@@ -11,7 +11,8 @@ Adds to each row, one entry per completion:
     rewards   --reward fraction: the score; binary: 1 if correct else 0; signed: 1 if correct else -1
     verdicts  "ok"; "wrong"; "no answer" (nothing to grade was found); and for what the first failed test died of:
               "timeout"; "memory"; "crash" (raised, did not compile, killed, exit status not 0); "output" (too much of
-              it, or a returned value that is not plain data). "ungraded": grading raised an error, which is shown
+              it, or a returned value that is not plain data). "ungraded": grading this text raised an error, which is
+              shown once; the same for all texts of a row is a grader that fails
 
 Completions are hostile text. Math: LaTeX goes to math-verify (never to eval, sympify or parse_expr) in a worker process
 with a memory limit that is killed when its time is up. Code: one forked process a run in a sandbox, see "The sandbox".
@@ -53,7 +54,7 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in
+from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in, shown
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -140,16 +141,16 @@ def run(settings, out):
                     break
                 try:
                     pending.append((number, row, grader.submit(row)))
-                except BadRow as error:
-                    ended, failure = True, at_row(number, row, error)
+                except (BadRow, GraderError) as error:
+                    ended, failure = True, type(error)(at_row(number, row, error))
             if pending:
                 number, row, futures = pending[0]
                 unfinished = concurrent.futures.wait(futures, timeout=0.02 if not ended else 0.25).not_done
                 if not unfinished:
                     try:
                         rewarded = grader.finish(row, futures)
-                    except BadRow as error:
-                        raise at_row(number, row, error) from None
+                    except (BadRow, GraderError) as error:
+                        raise type(error)(at_row(number, row, error)) from None
                     out.write(json.dumps(rewarded).encode() + b"\n")
                     out.flush()
                     pending.popleft()
@@ -190,6 +191,10 @@ class GraderError(RuntimeError):
     """The grader itself failed: never turned into a reward."""
 
 
+# What grading a sample raised, in one line; its traceback; and where: the type, file and line, whatever the text was.
+Raised = collections.namedtuple("Raised", "said traceback place")
+
+
 class Grader:
     """W threads, each with its own helper processes; results of the same (answer, reference) are computed once."""
 
@@ -198,7 +203,7 @@ class Grader:
         self.settings, self.local = settings, threading.local()
         self.pool = concurrent.futures.ThreadPoolExecutor(settings.workers)
         self.cache, self.runs, self.trials = Kept(64 << 20), Kept(64 << 20), Kept(4 << 20)
-        self.ready, self.helpers = set(), []
+        self.ready, self.helpers, self.told = set(), [], set()
         self.offer, self.fork_server = ("namespaces", "landlock", "seccomp"), ForkServer()
         self.reused = 0
 
@@ -224,24 +229,48 @@ class Grader:
         return futures
 
     def one(self, completion, row):
-        """(score, correct, pred, verdict). What the text makes grading raise is its verdict; what the row's own code
-        raises is BadRow; a helper process that fails is GraderError."""
+        """(score, correct, pred, verdict), or Raised. What the row's own code raises is BadRow; a helper process that
+        fails, and a grader that returns anything else, is GraderError."""
         try:
-            return GRADERS[row["kind"]](completion, row, self)
+            result = GRADERS[row["kind"]](completion, row, self)
         except (BadRow, GraderError, OSError):
             raise
-        except Exception:
-            traceback.print_exc()
-            return 0.0, False, None, "ungraded"
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            said = " ".join(traceback.format_exception_only(error)[-1].split())
+            return Raised(said[:300], traceback.format_exc()[-10_000:], (type(error), last.filename, last.lineno))
+        if not is_result(result):
+            raise GraderError(f"kind {row['kind']!r}: its grader returned {shown(result)}, expected (score, correct, "
+                              "pred, verdict): a number in [0, 1], True or False, a text or None, and one of "
+                              + ", ".join(VERDICTS))
+        return result
 
     def finish(self, row, futures):
         """Wait for its samples: the rewarded row."""
         results = [future.result() for future in futures]
+        self.judge_errors(row, results)
+        results = [UNGRADED if isinstance(result, Raised) else result for result in results]
         scores, correct, preds, verdicts = ([r[i] for r in results] for i in range(4))
         votes = self.votes(row["kind"], preds, correct)
         rewards = [REWARDS[self.settings.reward](s, c) for s, c in zip(scores, correct)]
         return {**row, "scores": scores, "correct": correct, "preds": preds, "votes": votes, "rewards": rewards,
                 "verdicts": verdicts}
+
+    def judge_errors(self, row, results):
+        """Show what grading raised, once for each place. GraderError if it is not one completion's doing: all of the
+        row raise the same, and they differ, or the empty text does it too."""
+        raised = [result for result in results if isinstance(result, Raised)]
+        for error in raised:
+            if error.place not in self.told:
+                self.told.add(error.place)
+                print(error.traceback, end="", file=sys.stderr)
+        if len(raised) < len(results) or len({error.place for error in raised}) > 1:
+            return
+        if len(set(row["completions"])) == 1:
+            control = self.submit({**row, "completions": [""]})[0].result()
+            if not isinstance(control, Raised) or control.place != raised[0].place:
+                return
+        raise GraderError(f"kind {row['kind']!r}: its grader raises the same for every completion: {raised[0].said}")
 
     def votes(self, kind, preds, correct):
         """Classes of equal predictions, numbered by first appearance; -1 for none. Right ones are one class. Math:
@@ -270,6 +299,9 @@ class Grader:
         """Grade a known-good and a known-bad sample of this kind; GraderError if either comes out wrong."""
         for completion, right, row in SELF_TEST.get(kind, ()):
             result = self.one(completion, {"kind": kind, **row})
+            if isinstance(result, Raised):
+                print(result.traceback, end="", file=sys.stderr)
+                raise GraderError(f"self-test: {kind} sample {completion!r} raised {result.said}")
             if result[1] is not right:
                 raise GraderError(f"self-test: {kind} sample {completion!r} was graded {result}")
 
@@ -322,7 +354,7 @@ class Kept:
 # ----------------------------------------------------------------------------------------------------------------------
 # Kinds of reward. A new kind is a function (completion, row, grader) -> (score, correct, pred, verdict), as the head of
 # this file describes them, and its entry in GRADERS; a pred is a text (equal texts are one class of votes) or None. The
-# row has the keys of GRADED_BY alone, because results are kept by them: what a new kind needs besides is added there.
+# row has the keys of GRADED_BY alone, because results are kept by them: a grader that reads others names them there.
 # The grader has `settings`, and `sandbox()` and `worker()` of the thread: untrusted programs run in the former.
 # SELF_TEST: samples of known correctness, graded before the first row of their kind.
 # ----------------------------------------------------------------------------------------------------------------------
@@ -381,8 +413,20 @@ def grade_grid(completion, row, grader):
     return right / (len(gold) * len(gold[0])), correct, pred, "ok" if correct else "wrong"
 
 
+def is_result(result):
+    """Whether it is what a grader has to return."""
+    if not isinstance(result, (tuple, list)) or len(result) != 4:
+        return False
+    score, correct, pred, verdict = result
+    return (isinstance(score, (int, float)) and not isinstance(score, bool) and 0 <= score <= 1
+            and isinstance(correct, bool) and isinstance(pred, (str, type(None)))
+            and isinstance(verdict, str) and verdict in VERDICTS)
+
+
 GRADERS = {"math": grade_math, "code": grade_code, "grid": grade_grid}
 GRADED_BY = "kind", "gold", "tests", "choices"
+VERDICTS = "ok", "wrong", "no answer", "timeout", "memory", "crash", "output"
+UNGRADED = 0.0, False, None, "ungraded"
 ADDS_ONE = {"tests": {"type": "stdin", "inputs": ["1", "2"], "outputs": ["2", "3\n"]}}
 SELF_TEST = {"math": [("so \\boxed{\\frac{1}{2}}", True, {"gold": "0.5"}),
                       ("so \\boxed{\\frac{1}{3}}", False, {"gold": "0.5"})],

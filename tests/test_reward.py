@@ -530,8 +530,8 @@ GRADERS["keyword"] = grade_keyword
 """
 
 
-def test_a_new_kind_is_a_function_and_an_entry(tmp_path):
-    """Pasted behind GRADERS it is all there is to do: rewards, votes, what is kept, and bad rows among others."""
+def with_grader(tmp_path, source):
+    """A copy of the script with source pasted behind GRADERS."""
     path = copied(tmp_path)
     with open(os.path.join(path, "reward.py")) as file:
         text = file.read()
@@ -539,7 +539,13 @@ def test_a_new_kind_is_a_function_and_an_entry(tmp_path):
                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "GRADERS")
     lines = text.splitlines(keepends=True)
     with open(os.path.join(path, "reward.py"), "w") as file:
-        file.write("".join([*lines[:end], KEYWORD, *lines[end:]]))
+        file.write("".join([*lines[:end], source, *lines[end:]]))
+    return path
+
+
+def test_a_new_kind_is_a_function_and_an_entry(tmp_path):
+    """Pasted behind GRADERS it is all there is to do: rewards, votes, what is kept, and bad rows among others."""
+    path = with_grader(tmp_path, KEYWORD)
     rows = [{"task_id": word, "kind": "keyword", "gold": word, "completions": ["no", "a cat", "no", "", "cats"]}
             for word in ("cat", "no")] + [math_row("7", r"\boxed{7}")]
     status, out, err = filter_rows(rows, "--reward", "signed", cwd=path)
@@ -548,6 +554,68 @@ def test_a_new_kind_is_a_function_and_an_entry(tmp_path):
     assert [row["votes"] for row in out] == [[0, 1, 0, -1, 1], [0, 1, 0, -1, 2], [0]]
     status, _, err = filter_rows([{**rows[0], "kind": "keywords"}], cwd=path)
     assert status == 2 and "expected one of math, code, grid, keyword" in err
+
+
+def keyword_row(*completions, **more):
+    return {"task_id": "k", "kind": "keyword", "gold": "cat", "completions": list(completions), **more}
+
+
+@pytest.mark.parametrize("body,said", [
+    ('row["pattern"] in completion', "KeyError: 'pattern'"), ('row.get("pattern").strip() in completion', "AttributeError: 'NoneType'"),
+    ('completion and row["pattern"] in completion', "KeyError: 'pattern'"), ("sys.exit()", "SystemExit")])
+def test_a_grader_that_raises_on_all_of_a_row_has_failed(tmp_path, body, said):
+    """Not a zero reward: the rows before it are written, its traceback comes once, and a line with row, kind and error."""
+    path = with_grader(tmp_path, KEYWORD.replace('row["gold"] in completion', f'row["gold"] == "cat" and {body}'))
+    fine = {"task_id": "fine", "kind": "keyword", "gold": "dog", "completions": ["a dog", "a cat"]}
+    status, out, err = filter_rows([fine, keyword_row("a cat", "a dog", "a cat", pattern="c.t"), fine], "--workers", "2", cwd=path)
+    assert status == 2 and [row["task_id"] for row in out] == ["fine"]
+    assert err.count("Traceback") == 1
+    assert f"\nreward.py: row 2, task_id 'k': kind 'keyword': its grader raises the same for every completion: {said}" in err
+
+
+@pytest.mark.parametrize("texts", [["a cat"], ["a cat"] * 3])
+def test_one_text_alone_says_what_the_empty_one_does(tmp_path, texts):
+    path = with_grader(tmp_path, KEYWORD.replace('row["gold"] in', 'row["pattern"] in'))
+    status, out, err = filter_rows([keyword_row(*texts)], cwd=path)
+    assert status == 2 and out == [] and "row 1, task_id 'k': kind 'keyword'" in err and err.count("Traceback") == 1
+
+
+def test_what_a_completion_makes_a_grader_raise_is_its_verdict(tmp_path):
+    """Some samples of a row, or one text alone that grading dies of, end no run, and are shown once."""
+    path = with_grader(tmp_path, KEYWORD.replace('row["gold"] in completion', '1 / ("boom" not in completion) > 0'))
+    rows = [keyword_row("a cat", f"boom {i}", f"boom boom {i}") for i in range(4)] + [keyword_row("boom"), keyword_row("boom boom", "boom boom")]
+    status, out, err = filter_rows(rows, cwd=path)
+    assert status == 0 and [row["verdicts"] for row in out] == [["ok", "ungraded", "ungraded"]] * 4 + [["ungraded"], ["ungraded"] * 2]
+    assert [row["votes"] for row in out[:4]] == [[0, -1, -1]] * 4 and out[0]["rewards"] == [1, 0, 0]
+    assert err.count("Traceback") == 1 and err.count("ZeroDivisionError") == 1 and "ungraded 11" in err
+
+
+@pytest.mark.parametrize("returned", [
+    '1, 1, 5, "ok"', '0.5, False, None', 'None', '0.5, 1, None, "wrong"', '"1", True, None, "ok"', 'True, True, None, "ok"', 'float("nan"), True, None, "ok"',
+    '2.0, True, None, "ok"', '1.0, True, 5, "ok"', '1.0, True, None, "fine"', '1.0, True, None, None', '0.0, False, None, "ungraded"', '1.0, True, None, ["ok"]'])
+def test_what_a_grader_returns_is_checked(grader, monkeypatch, returned):
+    monkeypatch.setitem(reward.GRADERS, "mine", eval(f"lambda completion, row, grader: ({returned})"))
+    with pytest.raises(reward.GraderError, match=r"kind 'mine': its grader returned .*, expected \(score, correct, pred, verdict\): a number in \[0, 1\]"):
+        grade(grader, {"kind": "mine", "completions": [f"{returned}"]})
+
+
+def test_filter_says_which_row_a_grader_returned_nonsense_for(tmp_path):
+    path = with_grader(tmp_path, KEYWORD.replace('"ok" if found', '"good" if found'))
+    status, out, err = filter_rows([keyword_row("dog"), keyword_row("a cat", "a dog")], cwd=path)
+    assert status == 2 and len(out) == 1 and "row 2, task_id 'k': kind 'keyword': its grader returned (1.0, True, 'a cat', 'good')" in err
+    assert "Traceback" not in err
+
+
+def test_a_self_test_that_raises_fails(tmp_path):
+    """Also on the sample that is known to be bad; the rows before are written."""
+    broken = KEYWORD.replace('row["gold"] in completion', '1 / ("boom" not in completion) > 0')
+    path = with_grader(tmp_path, broken)
+    with open(os.path.join(path, "reward.py")) as file:
+        text = file.read()
+    with open(os.path.join(path, "reward.py"), "w") as file:
+        file.write(text.replace('SELF_TEST = {', 'SELF_TEST = {"keyword": [("boom", False, {})], ', 1))
+    status, out, err = filter_rows([math_row("1", r"\boxed{1}"), keyword_row("a cat", "a dog")], cwd=path)
+    assert status == 2 and len(out) == 1 and "row 2, task_id 'k': self-test: keyword sample 'boom' raised ZeroDivisionError" in err
 
 
 def test_filter_adds_its_keys_and_keeps_the_rest():
@@ -1031,7 +1099,7 @@ def test_no_completion_ends_a_run():
 
 def test_what_grading_raises_is_a_verdict(grader, monkeypatch):
     """Also where nobody thought of it; what the machine fails in is an error all the same."""
-    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: 1 / 0)
+    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: 1 / (not completion) and (0.0, False, None, "no answer"))
     row = {"kind": "grid", "gold": [[1]], "completions": ["[[1]] never seen"]}
     grader.ready.add("grid")
     assert grade(grader, row)["verdicts"] == ["ungraded"]

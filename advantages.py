@@ -1122,14 +1122,15 @@ def rows_in(stream):
     return count
 
 
-def progress(stage, total, shown=True, unit="row"):
+def progress(stage, total, shown=True, unit="row", **more):
     """tqdm's bar on a terminal; a line a minute in a log, or where the length is not known: input from another stage,
     which may have a bar of its own."""
     from tqdm import tqdm
     bar = sys.stderr.isatty() and total is not None
     every = BAR_S if bar else LINE_S
     form = {"unit": unit, "dynamic_ncols": True} if bar else {"unit": unit, "ncols": 0, "file": Lines()}
-    return tqdm(total=total, desc=stage, disable=not shown, delay=every, mininterval=every, miniters=1, **form)
+    return tqdm(total=total, desc=stage, disable=not shown, delay=every, mininterval=every, miniters=1, **form,
+                **more)
 
 
 BAR_S, LINE_S = 0.5, 60

@@ -58,13 +58,12 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
-from tqdm import tqdm
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import STEP, BadRow, Help, at_row, read_rows
+from advantages import STEP, BadRow, Help, at_row, progress, read_rows
 from generate import check_checkpoint, check_device, load_tokenizer
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
@@ -151,8 +150,7 @@ class Training:
             return end(run, self.step, args)
         (run / "rollouts").mkdir(exist_ok=True)
         tensorboard = open_tensorboard(run, self.step) if args.tensorboard and RANK == 0 else None
-        bar = tqdm(total=args.steps, initial=self.step, desc=run.name, unit="step", mininterval=1, dynamic_ncols=True,
-                   disable=RANK > 0)
+        bar = progress(run.name, args.steps, RANK == 0, "step", initial=self.step)
         with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
             gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
             arriving = rows_from(read_rows(sys.stdin.buffer, "sft" if self.sft else "train"), self.step, run)

@@ -866,6 +866,9 @@ def prompts_by_step(args, tokenizer):
                    for prompt in shown(one_pass, "lengths of prompts", args.steps is None, len(one_pass))]
         one_pass = kept(one_pass, [length <= args.max_prompt_tokens for length in lengths],
                         f"longer than --max-prompt-tokens {args.max_prompt_tokens}")
+        if args.steps is not None and len(one_pass) < args.prompts_per_step:
+            say(f"{args.dataset}/{args.split} has {len(one_pass)} prompts, fewer than --prompts-per-step "
+                f"{args.prompts_per_step}: every step has some of them more than once")
         order = functools.lru_cache(2)(
             lambda epoch: np.random.default_rng([args.seed, epoch]).permutation(len(one_pass)))
         numbered = lambda i: one_pass[order(i // len(one_pass))[i % len(one_pass)]]
@@ -1067,14 +1070,17 @@ def read_done(path, args, sampling, prompts):
 # Adapters raise KeyError, ValueError, TypeError or SyntaxError on a row that does not fit; load_prompts names and
 # counts those. Dataset text is data: it is parsed as JSON or as literals, never evaluated.
 
+SAID_REJECTED = 5  # rows of a dataset that are named, each with its reason
+
+
 def load_prompts(dataset, split, data_files=None, limit=None, against=None, alone=False):
     """Prompt rows of a split, in the source's order.
 
     Returns a list of {task_id, dataset, split, level, kind, prompt, gold, tests, reference, ...}. `data_files`: path or
     list of paths of local files in the hub's schema; without it the hub is read. `against`: local files, instead of the
     hub, of the dataset to decontaminate against, or "none". `alone`: no other stage draws a progress bar meanwhile.
-    Rows that do not fit are named on standard error and counted. Raises ValueError for an unknown name or if no row is
-    left.
+    Rows that do not fit are counted, and the first few named on standard error. Raises ValueError for an unknown name
+    or if no row is left.
     """
     sys.set_int_max_str_digits(0)  # tests of integers hold some of 5,000 digits
     if dataset not in DATASETS:
@@ -1104,13 +1110,17 @@ def load_prompts(dataset, split, data_files=None, limit=None, against=None, alon
             name = next((row[k] for k in ("task_id", "unique_id", "uid", "name", "id", "question_id", "file_name")
                          if isinstance(row, dict) and row.get(k)), "no id")
             reason = f"no field {error}" if isinstance(error, KeyError) else error or type(error).__name__
-            say(f"{dataset} row {read} ({name}): {reason}; rejected")
+            if rejected <= SAID_REJECTED:
+                say(f"{dataset} row {read} ({name}): {reason}; rejected")
             continue
         seen.update(prompt["task_id"] for prompt in found)
         prompts += [{"dataset": dataset, "split": split, **prompt} for prompt in found]
         if limit is not None and len(prompts) >= limit:
             break
-    counts = f"{read} rows read, {other} filtered or of other splits, {overlapping} overlapping, {rejected} rejected"
+    if rejected > SAID_REJECTED:
+        say(f"and {rejected - SAID_REJECTED} more rows of {dataset} rejected")
+    left_out = {"filtered or of other splits": other, "overlapping": overlapping, "rejected": rejected}
+    counts = ", ".join([f"{read} rows read", *(f"{count} {why}" for why, count in left_out.items() if count)])
     say(f"{dataset}/{split}: {len(prompts[:limit])} prompts; {counts}")
     if not prompts:
         raise ValueError(f"{dataset}/{split}: no prompt left; {counts}")

@@ -187,7 +187,16 @@ def test_bad_rows_are_named_and_counted(tmp_path, capsys):
     assert "row 3 (no id): not JSON" in err and "row 4 (no id): expected a JSON object" in err
     assert "row 6 (no id): not JSON" in err
     assert "row 5 (train/prealgebra/1.json): a second row" in err
-    assert "1 prompts; 6 rows read, 0 filtered or of other splits, 0 overlapping, 5 rejected" in err
+    assert "1 prompts; 6 rows read, 5 rejected\n" in err and "more rows" not in err
+
+
+def test_many_bad_rows_are_a_few_lines(tmp_path, capsys):
+    path = written(tmp_path, [GSM8K] + [{"question": f"{i}?"} for i in range(500)])
+    assert len(generate.load_prompts("gsm8k", "train", path)) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" (no id)")[0] for line in lines[:5]] == [f"generate.py: gsm8k row {i}" for i in range(2, 7)]
+    assert lines[5:] == ["generate.py: and 495 more rows of gsm8k rejected",
+                         "generate.py: gsm8k/train: 1 prompts; 501 rows read, 500 rejected"]
 
 
 def test_nothing_left_is_an_error(tmp_path):
@@ -451,7 +460,7 @@ def test_codeforces(tmp_path, capsys):
     known = written(tmp_path, [CODE_CONTESTS, {**CODE_CONTESTS, "cf_contest_id": 0, "cf_index": ""}], "cc.jsonl")
     found = generate.load_prompts("codeforces", "test", written(tmp_path, rows), against=known)
     assert [p["task_id"] for p in found] == ["codeforces/3/A", "codeforces/5/A"]
-    assert "8 rows read, 4 filtered or of other splits, 2 overlapping, 0 rejected" in capsys.readouterr().err
+    assert "8 rows read, 4 filtered or of other splits, 2 overlapping\n" in capsys.readouterr().err
 
 
 def test_arc(tmp_path):
@@ -615,3 +624,12 @@ def test_own_keys_that_are_no_json_reject_their_row(tmp_path, capsys):
     assert [prompt["task_id"] for prompt in generate.load_prompts("rows", "train", files)] == ["b"]
     said = capsys.readouterr().err
     assert "rows row 1 (a): Object of type datetime is not JSON" in said and "row 2 (a): nested more than 200" in said
+
+
+def test_prompts_that_a_step_repeats_are_said_once(tiny, tmp_path, shell):
+    path = written(tmp_path, [{**GSM8K, "question": f"{i}?"} for i in range(3)])
+    for prompts, said in (4, 1), (3, 0):
+        done = shell(f"python generate.py --model {tiny} --dataset gsm8k --data-files {path} --steps 3 --prompts-per-step {prompts} "
+                     "--num-samples 2 --max-tokens 3 --engine transformers")
+        assert done.returncode == 0 and len(done.stdout.splitlines()) == 3 * prompts
+        assert done.stderr.count("gsm8k/train has 3 prompts, fewer than --prompts-per-step 4") == said

@@ -985,12 +985,11 @@ def check_digests(path, found, known):
     wanted = checkpoint_digests(path, set(names.values()))
     now = {name: (wanted[short], found[name]) for name, short in names.items() if wanted[short]}
     if known is None:
-        exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
-        say(f"the engine holds the bytes of {path} in {exact} of {len(found)} parameters; reloads of these are "
-            f"compared byte for byte, of {len(now) - exact} others by whether they change")
         if not now:
             raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be "
                              "verified")
+        exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
+        say_what_is_compared(os.path.basename(path), exact, len(now) - exact, len(found) - len(now))
         return now
     for name, (of_checkpoint, own) in now.items():
         old_checkpoint, old_own = known[name]
@@ -999,6 +998,16 @@ def check_digests(path, found, known):
             raise ValueError(f"the engine does not use the weights of {path}: {name} " + (
                 "has other bytes" if exact else "has changed" if own != old_own else "has not changed"))
     return now
+
+
+def say_what_is_compared(name, exact, changed, unknown):
+    """Of how many of an engine's tensors every reload is proven: by their bytes, by whether they change, not at all."""
+    if not changed and not unknown:
+        say(f"{name}: the engine's weights are the file's, byte for byte ({exact} tensors)")
+        return
+    more = f"; in another form, compared only by whether reloads change them: {changed}" if changed else ""
+    more += f"; not to be compared: {unknown}" if unknown else ""
+    say(f"{name}: {exact} of the engine's {exact + changed + unknown} tensors are the file's, byte for byte{more}")
 
 
 # -------------------------------------------------------------------------------------------- evaluation along training

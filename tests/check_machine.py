@@ -72,7 +72,7 @@ class Machine:
             self.training(run, self.steps, f"--ppo-epochs 2 {trainer}", ranks)]), **variables)
         log = [json.loads(line) for line in (run / "metrics.jsonl").open()]
         assert [line["step"] for line in log] == list(range(self.steps)) and all(line["updates"] == 2 for line in log), "steps are missing"
-        assert "compared byte for byte" in said, "the weights' bytes were not compared"
+        assert "the file's, byte for byte" in said, "the weights' bytes were not compared"
         worst = max(line["mismatch_mean"] for line in log)
         assert worst < 0.08, f"sampler and trainer differ by {worst:.3f} nats a token"
         assert log[-1]["ratio_max"] > 1, "the second update saw the weights of the first"

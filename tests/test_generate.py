@@ -208,7 +208,7 @@ def test_probe_stops_a_sampler_with_old_weights(tmp_path):
         generate.check_probe(tmp_path, lambda ids: -4.01, "float32")
 
 
-def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_path):
+def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_path, capsys):
     """Parameters that the engine joins, pads and keeps in its own form, against two checkpoints of which one layer differs."""
     from safetensors.numpy import load_file, save_file
     old, new = tmp_path / "policy-000000", tmp_path / "policy-000001"
@@ -229,6 +229,13 @@ def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_pa
     known = generate.check_digests(old, engine(weights), None)
     assert {name.rsplit(":")[-1]: a == b for name, (a, b) in known.items()} == {
         layer + "qkv_proj.weight": True, "model.embed_tokens.weight": False, "model.norm.weight": True}
+    assert capsys.readouterr().err == (
+        "generate.py: policy-000000: 2 of the engine's 4 tensors are the file's, byte for byte; in another form, "
+        "compared only by whether reloads change them: 1; not to be compared: 1\n")
+    plain = {name: digest for name, digest in engine(weights).items() if "norm" in name or "qkv" in name}
+    generate.check_digests(old, plain, None)
+    said = "generate.py: policy-000000: the engine's weights are the file's, byte for byte (2 tensors)\n"
+    assert capsys.readouterr().err == said
     generate.check_digests(new, engine(changed), known)
     generate.check_digests(old, engine(weights), known)
     for stale, message in ((layer + "k_proj.weight", "qkv_proj.weight has other bytes"),

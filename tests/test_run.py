@@ -199,7 +199,7 @@ def test_a_preset_of_each_paper_on_two_ranks(tmp_path, preset, only, epochs):
 @needs_vllm
 def test_a_preset_through_a_data_parallel_server(tmp_path):
     said = rehearse("tang-harp", tmp_path, ONLY="mean", SAMPLE_GPUS="0,1")
-    assert "2 copies of the model" in said and "reloads of these are compared byte for byte" in said
+    assert "2 copies of the model" in said and "the file's, byte for byte" in said
     log = [json.loads(line) for line in (tmp_path / "runs" / "tang-harp" / "mean" / "metrics.jsonl").open()]
     assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0 and any(line["updates"] for line in log)
     assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout

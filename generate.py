@@ -123,6 +123,8 @@ def generate(args, rows, at_end):
                 bar.set_postfix_str(f"{(bar.n + 1) * len(group)} samples", refresh=False)
                 bar.update()
         paths = weights_for(args, step + 1, rows)
+    if args.along and bar is None:
+        say(f"nothing left to do: {args.resume} has the rows of all {len(prompts)} prompts from all these checkpoints")
 
 
 def resumed_step(run):
@@ -279,6 +281,7 @@ def parse_arguments():
     add_sampling(parser.add_argument_group("sampling"))
     args = parser.parse_args()
     check_modes(parser, args)
+    check_numbers(parser, args)
     check_unused(parser, args)
     if not args.reference:
         choose_engine(parser, args)
@@ -343,7 +346,7 @@ OF_RULES = {"max_tokens": 10, "prompts_per_step": 64}  # what only the embedded 
 
 
 def check_modes(parser, args):
-    """Refuse what cannot work together, and numbers out of range."""
+    """Refuse what cannot work together."""
     if [args.model, args.run, args.along].count(None) != 2:
         parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
                      "checkpoints)")
@@ -365,13 +368,23 @@ def check_modes(parser, args):
         parser.error("--dataset rules is endless: give either --steps or --limit")
     if args.dataset == "rows" and args.data_files is None:
         parser.error("--dataset rows needs --data-files, rows that a stage of the pipe wrote")
+
+
+def check_numbers(parser, args):
+    """Refuse numbers out of range, by the name of the flag."""
     for name in ("num_samples", "max_tokens", "prompts_per_step", "limit", "steps", "max_prompt_tokens", "batch_tokens",
-                 "tensor_parallel_size", "server_requests", "server_attempts", "max_staleness", "top_k"):
-        low = 0 if name in ("max_staleness", "top_k") else 1
+                 "tensor_parallel_size", "server_requests", "server_attempts", "max_staleness", "top_k", "seed"):
+        low = 0 if name in ("max_staleness", "top_k", "seed") else 1
         if getattr(args, name) is not None and getattr(args, name) < low:
-            parser.error(f"{flag(name)} must be at least {low}")
-    if not args.temperature > 0 or not 0 < args.top_p <= 1 or not 0 < (args.gpu_memory_utilization or 0.5) < 1:
-        parser.error("--temperature must be above 0, --top-p in (0, 1] and --gpu-memory-utilization in (0, 1)")
+            parser.error(f"{flag(name)} must be at least {low}, not {getattr(args, name)}")
+    if args.temperature == 0:
+        parser.error("--temperature must be above 0; the likeliest token alone is drawn with --top-k 1")
+    if not 0 < args.temperature < math.inf:
+        parser.error(f"--temperature must be a number above 0, not {args.temperature}")
+    if not 0 < args.top_p <= 1:
+        parser.error(f"--top-p must be above 0 and at most 1, not {args.top_p}")
+    if args.gpu_memory_utilization is not None and not 0 < args.gpu_memory_utilization < 1:
+        parser.error(f"--gpu-memory-utilization must be between 0 and 1, not {args.gpu_memory_utilization}")
 
 
 def flag(name):

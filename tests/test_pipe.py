@@ -255,6 +255,8 @@ def test_an_evaluation_that_was_cut_off_goes_on(kept, tmp_path, shell):
     text = part.read_bytes()
     again = shell(along(kept, part))  # nothing to do: nothing is changed
     assert again.returncode == 0 and part.read_bytes() == text
+    assert again.stderr.count(f"generate.py: nothing left to do: {part} has the rows of all 6 prompts") == 1
+    assert "nothing left to do" not in done.stderr
     other = shell(along(kept, part).replace("--seed 9", "--seed 8"))
     assert other.returncode == 2 and "row 1" in other.stderr and "another command" in other.stderr and part.read_bytes() == text
 

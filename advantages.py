@@ -1112,6 +1112,12 @@ def read_rows(lines, stage, needed=(), source=""):
         yield number, row
 
 
+def say_terminal():
+    """Say that rows are read from a terminal: there `< FILE` was forgotten, and nothing else would be seen."""
+    if os.isatty(0):
+        print(f"{os.path.basename(sys.argv[0])}: reading rows from the terminal; expected < FILE", file=sys.stderr)
+
+
 def rows_in(stream):
     """How many rows a file has from where it stands; None for a pipe."""
     if not stream.seekable():
@@ -1203,6 +1209,7 @@ def main():
 def add_advantages(estimate, wanted, args, rows_out):
     """The filter itself, from standard input to `rows_out`."""
     beta = {"beta": BETA if args.beta is None else args.beta} if uses(args.estimator, "beta") else {}
+    say_terminal()
     number = 0
     for number, row in read_rows(lines_while_read(rows_out), "advantages", wanted):
         try:

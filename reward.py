@@ -54,7 +54,7 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in, shown
+from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in, say_terminal, shown
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -120,6 +120,7 @@ def main():
 def run(settings, out):
     """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow."""
     start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
+    say_terminal()
     grader = Grader(settings)
     arrived, pending = queue.Queue(maxsize=8), collections.deque()
     gone = select.poll()

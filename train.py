@@ -63,7 +63,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import STEP, BadRow, Help, at_row, progress, read_rows
+from advantages import STEP, BadRow, Help, at_row, progress, read_rows, say_terminal
 from generate import check_checkpoint, check_device, load_tokenizer
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
@@ -101,6 +101,8 @@ def main():
 
 def train(args):
     """Everything from the start, or the last checkpoint, of --run to its last step."""
+    if RANK == 0:
+        say_terminal()
     if RANKS > 1:
         start_ranks(args)
     for path in {args.model, args.reference_model or args.model} - {"none"}:

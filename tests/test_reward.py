@@ -674,6 +674,22 @@ def test_filter_streams():
     assert process.wait(30) == 0
 
 
+@pytest.mark.parametrize("script", ["reward.py", "advantages.py", "train.py"])
+def test_a_terminal_as_input_is_said(tmp_path, script):
+    """Once, and of nothing else: whoever forgot `< FILE` sees why nothing happens."""
+    flags = ["--model", tmp_path / "none", "--run", tmp_path / "run"] if script == "train.py" else []
+    for terminal in True, False:
+        theirs, ours = os.openpty()[::-1] if terminal else os.pipe()
+        os.write(ours, b"\x04" if terminal else b"\n")  # control-D
+        if not terminal:
+            os.close(ours)
+        done = subprocess.run([sys.executable, script, *flags], cwd=ROOT, stdin=theirs, capture_output=True, text=True, timeout=60)
+        os.close(theirs)
+        if terminal:
+            os.close(ours)
+        assert done.stderr.count(f"{script}: reading rows from the terminal; expected < FILE\n") == terminal, done.stderr
+
+
 @pytest.mark.parametrize("row,message", [
     ("{broken", "not JSON"), ("[1]", "expected a JSON object"), ({"kind": "math", "gold": "1"}, "completions"),
     ({"kind": "math", "gold": "1", "completions": []}, "completions"), ({"kind": "math", "gold": "1", "completions": [1]}, "completions"),

@@ -67,7 +67,7 @@ REWARDS = {"fraction": lambda score, correct: score, "binary": lambda score, cor
            "signed": lambda score, correct: 1.0 if correct else -1.0}
 
 
-def arguments(argv=None):
+def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(usage="%(prog)s [flags] < completions.jsonl > rewarded.jsonl", allow_abbrev=False,
                                      description=__doc__.split("\n")[0],
                                      formatter_class=Help)
@@ -93,7 +93,7 @@ def arguments(argv=None):
 
 
 def main():
-    settings = arguments()
+    settings = parse_arguments()
     status = 0
     try:
         if settings.benchmark:
@@ -118,8 +118,8 @@ def main():
 
 
 def run(settings, out):
-    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow."""
-    start, counts, samples, written = time.monotonic(), collections.Counter(), 0, 0
+    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow or GraderError."""
+    start, counts, written = time.monotonic(), collections.Counter(), 0  # counts: samples by verdict
     say_terminal()
     grader = Grader(settings)
     arrived, pending = queue.Queue(maxsize=8), collections.deque()
@@ -156,9 +156,8 @@ def run(settings, out):
                     out.flush()
                     pending.popleft()
                     counts.update(rewarded["verdicts"])
-                    samples += len(futures)
                     written += 1
-                    bar.set_postfix_str(f"{samples} samples", refresh=False)
+                    bar.set_postfix_str(f"{counts.total()} samples", refresh=False)
                     bar.update()
             if gone.poll(0):
                 raise BrokenPipeError
@@ -169,10 +168,15 @@ def run(settings, out):
     finally:
         bar.close()
         grader.close()
-        seconds = time.monotonic() - start
-        print(f"reward.py: {written} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
-              f"{grader.reused} seen before, {settings.workers} workers on {len(os.sched_getaffinity(0))} cores"
-              + "".join(f", {verdict} {count}" for verdict, count in counts.most_common()), file=sys.stderr)
+        print_summary(written, counts, time.monotonic() - start, grader)
+
+
+def print_summary(rows, counts, seconds, grader):
+    """The last line on standard error. counts: samples by verdict."""
+    samples = counts.total()
+    print(f"reward.py: {rows} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), {grader.reused} "
+          f"seen before, {grader.settings.workers} workers on {len(os.sched_getaffinity(0))} cores"
+          + "".join(f", {verdict} {count}" for verdict, count in counts.most_common()), file=sys.stderr)
 
 
 def read_ahead(stream, arrived):

@@ -41,7 +41,7 @@ def real(name):
 
 
 def settings(**changes):
-    defaults = vars(reward.arguments([]))
+    defaults = vars(reward.parse_arguments([]))
     return argparse.Namespace(**{**defaults, "workers": 2, "timeout_s": 5.0, **changes})
 
 

@@ -128,7 +128,7 @@ def code(tests):
 
 def test_what_reward_reads_is_what_the_description_says(watch):
     seen = watch(reward)
-    grader = reward.Grader(reward.arguments(["--workers", "1"]))
+    grader = reward.Grader(reward.parse_arguments(["--workers", "1"]))
     try:
         for _, one in reward.read_rows(lines_of([row(gold="A"), code(STDIN), code(CHECK),
                                                  row(kind="grid", gold=[[1, 2]])]), "reward"):
@@ -313,7 +313,7 @@ def test_whatever_ends_the_reader_ends_reward(monkeypatch, capsys):
     monkeypatch.setattr(reward, "read_rows", broken)
     read, write = os.pipe()
     with open(write, "wb") as out, pytest.raises(ZeroDivisionError):
-        reward.run(reward.arguments(["--workers", "1"]), out)
+        reward.run(reward.parse_arguments(["--workers", "1"]), out)
     with open(read, "rb") as rows:
         assert len(rows.read().splitlines()) == 1  # the row before it is out
 

@@ -13,8 +13,7 @@ Evaluation along training, of the checkpoints that train.py --keep-every N keeps
 command goes on where it was stopped:
     python generate.py --along RUN --split test --limit 100 --resume e.jsonl | python reward.py >> e.jsonl
 
-Prompt order and sampling noise are functions of (seed, step), so a run that is stopped and started again draws the
-same.
+Prompt order and sampling noise are functions of (seed, step): a run that is stopped and started again draws the same.
 Shapes in comments: P prompts, n samples per prompt, T tokens, V vocabulary.
 """
 
@@ -175,8 +174,8 @@ def say(message):
 
 
 class Sampler:
-    """The engine with the weights that were asked for last. `reload_s`: seconds that they took to arrive; None for the
-    first."""
+    """The engine with the weights that were asked for last.
+    `reload_s`: seconds that they took to arrive; None for the first."""
 
     def __init__(self, args):
         self.args, self.engine, self.path, self.reload_s, self.reloads, self.known = args, None, None, None, 0, None
@@ -222,8 +221,7 @@ def wait_for_weights(run, step, max_staleness, rows):
     """Block until RUN/policy points to weights that may sample `step`: published after step - max_staleness updates or
     more. Newer ones than `step` are left over from a run that was cut off: train.py turns the link back to its last
     checkpoint when it starts, so they are waited out too. None if the run is complete before its last step (train.py
-    --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, and ValueError if no train.py ever begins
-    there."""
+    --stall-steps). Raises BrokenPipeError if the next stage ends meanwhile, ValueError if no train.py ever begins."""
     started, said = time.monotonic(), False
     while True:
         newest = Path(os.path.realpath(run / "policy"))
@@ -318,8 +316,8 @@ def add_prompts(group):
     group.add_argument("--dataset", choices=["rules", *DATASETS], default="rules")
     group.add_argument("--data-files", nargs="+",
                        help="local json, jsonl or parquet files of the dataset's schema; default: the hub")
-    group.add_argument("--against", help="local rows of the dataset to decontaminate against, or 'none'; default: the "
-                       "hub")
+    group.add_argument("--against", help="rows of the dataset to decontaminate against: local files or 'none'; "
+                       "default: the hub")
     group.add_argument("--split", default="train")
     group.add_argument("--limit", type=int, help="use the first LIMIT prompts only")
     group.add_argument("--steps", type=int, help="number of batches; default: one pass over the dataset")
@@ -348,8 +346,8 @@ OF_RULES = {"max_tokens": 10, "prompts_per_step": 64}  # what only the embedded 
 def check_modes(parser, args):
     """Refuse what cannot work together."""
     if [args.model, args.run, args.along].count(None) != 2:
-        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and --along (kept "
-                     "checkpoints)")
+        parser.error("give one of --model (fixed weights), --run (the loop's sampling side) and "
+                     "--along (kept checkpoints)")
     if args.along and (args.steps is not None or args.reference):
         parser.error("--along samples one pass over the prompts from each checkpoint: not with --steps or --reference")
     if args.at_steps is not None and (min(args.at_steps) < 0 or args.at_steps != sorted(set(args.at_steps))):
@@ -359,8 +357,8 @@ def check_modes(parser, args):
     if args.run and (args.top_p < 1 or args.top_k):
         parser.error("--top-p below 1 and --top-k bias the probability ratio: not with --run")
     if args.run and args.temperature != 1:
-        parser.error("--temperature other than 1 samples from another policy than the one that is trained: not with "
-                     "--run")
+        parser.error("--temperature other than 1 samples from another policy than the one that is trained: "
+                     "not with --run")
     splits = ("train", "test", "sft") if args.dataset == "rules" else DATASETS[args.dataset]["splits"]
     if args.split not in splits:
         parser.error(f"--dataset {args.dataset} has the splits {', '.join(splits)}, not {args.split!r}")
@@ -656,8 +654,8 @@ def share_of_memory(args):
     free, total = torch.cuda.mem_get_info()
     if free < 0.1 * total:
         raise ValueError(f"train.py leaves {free / 1e9:.0f} of the GPU's {total / 1e9:.0f} GB: too little to sample on "
-                         "the same GPU. A smaller model, --adam-bits 8 or --reference-model none (train.py), or a GPU "
-                         "for each")
+                         "the same GPU. A smaller model, --adam-bits 8 or --reference-model none (train.py), "
+                         "or a GPU for each")
     return math.floor(100 * (free / total - 0.03)) / 100
 
 
@@ -810,8 +808,8 @@ def check_checkpoint(path):
             raise ValueError(f"{path} is not a checkpoint: it has no weights (*.safetensors)")
     elif os.path.exists(path):
         raise ValueError(f"{path} is not a checkpoint: it is no directory")
-    elif path.startswith((".", "/",
-                          "~")) or path.endswith("/") or path.count("/") > 1 or os.path.isdir(path.partition("/")[0]):
+    elif (path.startswith((".", "/", "~")) or path.endswith("/") or path.count("/") > 1
+          or os.path.isdir(path.partition("/")[0])):
         raise ValueError(f"{path}: no such directory")
 
 
@@ -847,8 +845,8 @@ def end_ids(path, tokenizer):
         found = AutoConfig.from_pretrained(path).eos_token_id
     ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
     if not ids:
-        raise ValueError(f"{path} names no end-of-sequence token, neither in its generation config nor in its "
-                         "tokenizer")
+        raise ValueError(f"{path} names no end-of-sequence token, "
+                         "neither in its generation config nor in its tokenizer")
     return sorted(ids)
 
 
@@ -911,8 +909,7 @@ def kept(prompts, which, others):
 
 def prompt_ids(tokenizer, prompt, system):
     """Token ids of a prompt, through the chat template where the tokenizer has one. A system prompt for which the
-    template has no role (Gemma's refuses it) opens the user's turn. Raises ValueError if the template refuses that,
-    too."""
+    template has no role (Gemma's refuses it) opens the user's turn. ValueError if the template refuses that, too."""
     if tokenizer.chat_template is None:
         ids, plain = (tokenizer(prompt["prompt"], add_special_tokens=special)["input_ids"] for special in (True, False))
         # some tokenizers end every text: what follows such an end would be another text
@@ -930,8 +927,7 @@ def prompt_ids(tokenizer, prompt, system):
 
 
 def sampling_seed(seed, step, place):
-    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on how prompts are
-    batched."""
+    """48-bit seed of the prompt at `place` of step `step`: sampling noise does not depend on the batches."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()[:6], "big")
 
 
@@ -940,8 +936,7 @@ def sampling_seed(seed, step, place):
 # in JOINED needs an entry there, or these are only compared by whether they change.
 
 # Nats per token. In bfloat16 two right passes differ by 0.1 a token (standard deviation) on the probe's random tokens,
-# whose logits are large; that the weights are the right ones is what the digests show, and the probe that they are in
-# use.
+# whose logits are large. That the weights are the right ones, the digests show; that they are in use, the probe.
 PROBE_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
 
 
@@ -999,8 +994,8 @@ def check_digests(path, found, known):
     now = {name: (wanted[short], found[name]) for name, short in names.items() if wanted[short]}
     if known is None:
         if not now:
-            raise ValueError(f"no parameter of the engine has a name of {path}: what it samples from cannot be "
-                             "verified")
+            raise ValueError(f"no parameter of the engine has a name of {path}: "
+                             "what it samples from cannot be verified")
         exact = sum(of_checkpoint == own for of_checkpoint, own in now.values())
         say_what_is_compared(os.path.basename(path), exact, len(now) - exact, len(found) - len(now))
         return now
@@ -1603,8 +1598,8 @@ def judged_by_output(row):
 
 
 def from_arc(row):
-    """ARC-AGI-1 (Chollet 2019): one prompt per test input, grids as lines of digits. Identity is the content, since the
-    hub's rows have no name."""
+    """ARC-AGI-1 (Chollet 2019): one prompt per test input, grids as lines of digits. The content is a row's identity,
+    since the hub's rows have no name."""
     def grid(pair, side):
         rows = field(pair, side, list)
         if len({len(line) for line in rows}) != 1 or not all(c in range(10) for line in rows for c in line):
@@ -1860,8 +1855,7 @@ def rules_prompt(seed, split, index):
     row = {
         "task_id": f"rules/{key}", "dataset": "rules", "split": split, "level": None, "kind": "code",
         "prompt": "".join(rng.sample(labelled, 5)) + ":", "gold": None, "reference": [rule], "rule": rule,
-        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0, do not
-        # count
+        # called on all 81 items, so that reward.py runs a rule once for all prompts; those shown have weight 0
         "tests": {"type": "call", "entry_point": "rule", "setup": "", "template": RULE_TEMPLATE, "extract": False,
                   "inputs": CALLED_ON, "outputs": outputs,
                   "weights": [0 if j in shown else weight[outputs[j]] for j in range(len(ITEMS))]},

@@ -574,7 +574,7 @@ def test_a_grader_that_raises_on_all_of_a_row_has_failed(tmp_path, body, said):
 
 
 @pytest.mark.parametrize("texts", [["a cat"], ["a cat"] * 3])
-def test_one_text_alone_says_what_the_empty_one_does(tmp_path, texts):
+def test_one_text_alone_says_what_a_harmless_one_does(tmp_path, texts):
     path = with_grader(tmp_path, KEYWORD.replace('row["gold"] in', 'row["pattern"] in'))
     status, out, err = filter_rows([keyword_row(*texts)], cwd=path)
     assert status == 2 and out == [] and "row 1, task_id 'k': kind 'keyword'" in err and err.count("Traceback") == 1
@@ -583,7 +583,7 @@ def test_one_text_alone_says_what_the_empty_one_does(tmp_path, texts):
 def test_what_a_completion_makes_a_grader_raise_is_its_verdict(tmp_path):
     """Some samples of a row, or one text alone that grading dies of, end no run, and are shown once."""
     path = with_grader(tmp_path, KEYWORD.replace('row["gold"] in completion', '1 / ("boom" not in completion) > 0'))
-    rows = [keyword_row("a cat", f"boom {i}", f"boom boom {i}") for i in range(4)] + [keyword_row("boom"), keyword_row("boom boom", "boom boom")]
+    rows = [keyword_row("a cat", f"boom {i}", f"boom boom {i}") for i in range(4)] + [keyword_row("boom"), keyword_row("boom boom", "boom")]
     status, out, err = filter_rows(rows, cwd=path)
     assert status == 0 and [row["verdicts"] for row in out] == [["ok", "ungraded", "ungraded"]] * 4 + [["ungraded"], ["ungraded"] * 2]
     assert [row["votes"] for row in out[:4]] == [[0, -1, -1]] * 4 and out[0]["rewards"] == [1, 0, 0]

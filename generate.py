@@ -154,7 +154,8 @@ def rows_to_come(args, first_step, rows):
 
 
 def write_row(rows, prompt, group, shared):
-    row = {key: value for key, value in prompt.items() if key != "reference"}
+    keep = prompt["dataset"] == "rows"  # there a row's own key; no stage reads it
+    row = {key: value for key, value in prompt.items() if key != "reference" or keep}
     row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
     rows.write(json.dumps(row | shared) + "\n")
     rows.flush()
@@ -164,8 +165,15 @@ def reference_groups(prompts, tokenizer, ends):
     """Each prompt's first solution in the shape of one sample; no policy drew it, so it has no log-probabilities."""
     end = ends[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     for i, prompt in enumerate(prompts):
-        solution = prompt["reference"][0]
+        solution = solution_of(prompt)
         yield i, [(solution, tokenizer(solution, add_special_tokens=False)["input_ids"] + [end], None, "stop")]
+
+
+def solution_of(prompt):
+    """Its first reference solution, a text; None if it has none."""
+    found = prompt.get("reference")
+    found = found[0] if isinstance(found, list) and found else found
+    return found if isinstance(found, str) and found else None
 
 
 def say(message):
@@ -871,8 +879,7 @@ def prompts_by_step(args, tokenizer):
     else:
         one_pass = load_prompts(args.dataset, args.split, args.data_files, args.limit, args.against, args.steps is None)
         if args.reference:
-            one_pass = kept(one_pass, [prompt["reference"] for prompt in one_pass],
-                            "which have no reference solution")
+            one_pass = kept(one_pass, map(solution_of, one_pass), "which have no reference solution")
         lengths = [len(prompt_ids(tokenizer, prompt, args.system))
                    for prompt in shown(one_pass, "lengths of prompts", args.steps is None, len(one_pass))]
         one_pass = kept(one_pass, [length <= args.max_prompt_tokens for length in lengths],
@@ -1624,7 +1631,7 @@ OF_A_PASS = {"dataset", "split", *OF_SAMPLES} | {key for key, entry in ROW.items
 def from_rows(row):
     """A row of this pipe, whatever stages it went through: its prompt again, with all keys that no stage writes in the
     coming pass, so that any selection of rows is a dataset. What it is graded by has to be there; a kind that is not
-    known here, reward.py may know. `reference`, if a row is given one, is a solution or a list of them."""
+    known here, reward.py may know. A row may be given a `reference`, a solution or a list of them, for --reference."""
     graded_by = {"math": "gold", "grid": "gold", "code": "tests"}
     if field(row, "kind") in graded_by:
         field(row, graded_by[row["kind"]], (str, list, dict))
@@ -1632,9 +1639,8 @@ def from_rows(row):
     if depth(kept) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     json.dumps(kept)  # TypeError for what only a parquet file can hold, such as a date
-    reference = [row["reference"]] if isinstance(row.get("reference"), str) else row.get("reference")
     return {"level": None, "gold": None, "tests": None, **kept, "task_id": field(row, "task_id"),
-            "prompt": field(row, "prompt"), "reference": reference}
+            "prompt": field(row, "prompt")}
 
 
 # Splits and decontamination: which rows of a source are a split's, and which are known from another dataset.

@@ -603,9 +603,14 @@ def test_a_row_keeps_what_no_stage_writes(tiny, tmp_path, shell):
     assert first.returncode == 0, first.stderr
     [old] = map(json.loads, first.stdout.splitlines())
     assert old["scores"] == [1.0, 0.0] and "beta" in old
-    path = written(tmp_path, [{**old, "reference": old["completions"][0], "step": 7, "reload_s": 3.0}], "second.jsonl")
+    path = written(tmp_path, [{**old, "reference": old["completions"][0], "step": 7, "reload_s": 3.0},
+                              *({**old, "task_id": f"harp/none{i}", "reference": none} for i, none in enumerate(({"page": 3}, [5], "")))],
+                   "second.jsonl")
     rows = f"python generate.py --model {tiny} --dataset rows --data-files {path} --reference"
-    [new] = map(json.loads, shell(f"{rows} | python reward.py").stdout.splitlines())
+    second = shell(f"{rows} | python reward.py")
+    assert "dropped 3 of 4 prompts, which have no reference solution" in second.stderr, second.stderr
+    [new] = map(json.loads, second.stdout.splitlines())
+    assert new["reference"] == old["completions"][0]
     assert new["completions"] == old["completions"][:1] and new["scores"] == [1.0]
     assert all(new[key] == row[key] for key in ("task_id", "prompt", "gold", "choices", "source", "posterior"))
     assert (new["dataset"], new["split"], new["step"], new["reload_s"]) == ("rows", "train", 0, None)

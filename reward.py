@@ -118,7 +118,7 @@ def main():
 
 
 def run(settings, out):
-    """The filter itself. At a row that cannot be graded, those before it are still written; then BadRow or GraderError."""
+    """The filter. At a row that cannot be graded those before it are still written; then BadRow or GraderError."""
     start, counts, written = time.monotonic(), collections.Counter(), 0  # counts: samples by verdict
     say_terminal()
     grader = Grader(settings)
@@ -273,7 +273,8 @@ class Grader:
             return
         control = self.submit({**row, "completions": ["0"]})[0].result()
         if isinstance(control, Raised) and control.place == raised[0].place:
-            raise GraderError(f"kind {row['kind']!r}: its grader raises the same for every completion: {raised[0].said}")
+            raise GraderError(f"kind {row['kind']!r}: its grader raises the same for every completion: "
+                              + raised[0].said)
 
     def votes(self, kind, preds, correct):
         """Classes of equal predictions, numbered by first appearance; -1 for none. Right ones are one class. Math:

@@ -2199,6 +2199,7 @@ REPLY = struct.Struct("<B?dI")     # status, /tmp was touched, seconds used, len
 HEADER = struct.Struct("<qq")      # shared with a child: tests finished (-1: still loading), bytes written
 MAX_TIMEOUTS = 3                   # a program that runs out of time on more tests has failed all of them
 PATIENCE = 10
+TURN_S = 0.25  # who has not moved for so long is asleep: on a busy machine each has its turn much sooner
 
 # System calls, with numbers for x86-64 and arm64: no exec, socket, ptrace, namespace, key, bpf, ...
 SYSCALLS = """read 0 63,write 1 64,close 3 57,fstat 5 80,lseek 8 62,mmap 9 222,mprotect 10 226,munmap 11 215,brk 12 214,
@@ -2624,15 +2625,18 @@ class Zygote:
         clocks = [~child << 3 | 2 for child in children]  # CPUCLOCK_SCHED of a process
         tick, now = min(limit / 20, 0.1), time.monotonic()
         end = now + PATIENCE * budget + 1
-        ran = idle = test = 0.0
+        ran = idle = test = window = used = 0.0
         status = OK
         while not select.select([handle], [], [], tick)[0]:
             before, now = now, time.monotonic()
             before_ran, ran = ran, sum(map(time.clock_gettime, clocks))
             step = ran - before_ran
-            if step < 0.01 * (now - before):
-                step = min(now - before, 2 * tick) / self.crowd()  # later than that, nothing here was running
-                idle += step
+            window, used = window + min(now - before, 2 * tick), used + step  # later than that, nothing here was running
+            if window >= TURN_S:
+                if used < 0.01 * window:
+                    step += window / self.crowd()
+                    idle += window / self.crowd()
+                window = used = 0.0
             test = 0.0 if finished() else test + step
             if test > limit or ran + idle > budget or now > end:
                 status = TIMEOUT

@@ -1115,7 +1115,7 @@ def test_no_completion_ends_a_run():
 
 def test_what_grading_raises_is_a_verdict(grader, monkeypatch):
     """Also where nobody thought of it; what the machine fails in is an error all the same."""
-    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: 1 / (not completion) and (0.0, False, None, "no answer"))
+    monkeypatch.setitem(reward.GRADERS, "grid", lambda completion, row, grader: 1 / ("never" not in completion) and (0.0, False, None, "no answer"))
     row = {"kind": "grid", "gold": [[1]], "completions": ["[[1]] never seen"]}
     grader.ready.add("grid")
     assert grade(grader, row)["verdicts"] == ["ungraded"]

@@ -273,7 +273,7 @@ def test_weights_are_waited_for(tmp_path):
 def test_a_run_in_which_no_trainer_begins_is_given_up(tmp_path, monkeypatch, capsys):
     """--run TYPO: a line after a while, an error in the end; a trainer that has begun is waited for, however long it takes."""
     monkeypatch.setattr(generate, "SAY_AFTER", 0.05)
-    monkeypatch.setattr(generate, "GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr(generate, "GIVE_UP_AFTER", 1.5)
     read, write = os.pipe()
     with open(write, "w") as rows:
         with pytest.raises(ValueError, match=f"no train.py has begun in {tmp_path}/TYPO"):

@@ -2631,7 +2631,8 @@ class Zygote:
             before, now = now, time.monotonic()
             before_ran, ran = ran, sum(map(time.clock_gettime, clocks))
             step = ran - before_ran
-            window, used = window + min(now - before, 2 * tick), used + step  # later than that, nothing here was running
+            # later than that, nothing here was running
+            window, used = window + min(now - before, 2 * tick), used + step
             if window >= TURN_S:
                 if used < 0.01 * window:
                     step += window / self.crowd()

@@ -394,7 +394,7 @@ def check_numbers(parser, args):
 
 
 def flag(name):
-    """"--max-tokens" for "max_tokens"."""
+    """"--max-tokens" for "max_tokens". Also for train.py."""
     return "--" + name.replace("_", "-")
 
 
@@ -492,9 +492,7 @@ class TransformersEngine(Engine):
 
         self.args, self.device = args, args.device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, args.dtype)).to(self.device).eval()
-        if getattr(model.config, "attn_logit_softcapping", None):
-            model.set_attn_implementation("eager")  # Gemma 2: the fused one of transformers drops the cap
-        self.model, self.tokenizer = model, load_tokenizer(path)
+        self.model, self.tokenizer = plain_attention_if_capped(model), load_tokenizer(path)
         self.stop_ids = torch.tensor(end_ids(path, self.tokenizer), device=self.device)
 
     def sample(self, prompts):
@@ -841,6 +839,14 @@ def check_device(name):
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+def plain_attention_if_capped(model):
+    """Gemma 2's attention logits have a cap that transformers' fused attention drops, and says nothing: such models
+    get the plain one. Also for train.py."""
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")
+    return model
 
 
 def end_ids(path, tokenizer):

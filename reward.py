@@ -2635,8 +2635,8 @@ class Zygote:
             window, used = window + min(now - before, 2 * tick), used + step
             if window >= TURN_S:
                 if used < 0.01 * window:
-                    step += window / self.crowd()
-                    idle += window / self.crowd()
+                    asleep = window / self.crowd()
+                    step, idle = step + asleep, idle + asleep
                 window = used = 0.0
             test = 0.0 if finished() else test + step
             if test > limit or ran + idle > budget or now > end:

@@ -329,7 +329,7 @@ mini_along() {  # seed name file "steps" "generate's flags": rows in its directo
 # mini_hard SEED: training prompts of which the base model solves at most 0.5 % of 200 samples
 mini_hard() {
     local dir=$RUNS/mini/seed$1
-    while [ ! -s "$dir/base/eval.jsonl" ]; do sleep 0.2; done
+    while [ ! -e "$dir/base/trained" ]; do sleep 0.2; done
     graded "$dir/screened.jsonl" "--engine transformers --model $dir/base/policy --split train --limit $SCREENED \
         --num-samples 200 --seed $((1000 + $1))" "--reward binary --workers 1"
     python -c 'import json, sys
@@ -397,7 +397,7 @@ END
 # TUNED="rloo pkpo_k8" RATES="1e-4 1e-3" bash run.sh mini-tuned: some of it
 TUNED=${TUNED:-rloo grpo max_loo pkpo_k8 maj_centred pkpo_entropy} RATES=${RATES:-3e-5 1e-4 3e-4 1e-3 3e-3}
 mini_validation() {  # method rate
-    while [ ! -s "$RUNS/mini/seed0/base/eval.jsonl" ]; do sleep 0.2; done
+    while [ ! -e "$RUNS/mini/seed0/base/trained" ]; do sleep 0.2; done
     mini_rl 0 "tuned_lr$2_$1"
     mini_along 0 "tuned_lr$2_$1" validation "$TUNED_STEPS" "--limit $((TEST_PROMPTS / 2)) --num-samples 64 --seed 10"
 }

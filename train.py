@@ -64,7 +64,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
 from advantages import STEP, BadRow, Help, at_row, progress, read_rows, say_terminal
-from generate import check_checkpoint, check_device, load_tokenizer
+from generate import check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
@@ -823,18 +823,11 @@ def autocast(device, dtype):
 
 
 def load_model(path, kind=AutoModelForCausalLM, **how):
-    """A checkpoint's model. transformers' fused attention drops the cap on attention logits that Gemma 2 has, and says
-    nothing: such models get the plain one."""
+    """A checkpoint's model; ValueError if its files cannot be read."""
     try:
         return plain_attention_if_capped(kind.from_pretrained(path, **how))
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"the weights of {path} cannot be read: {error}") from None
-
-
-def plain_attention_if_capped(model):
-    if getattr(model.config, "attn_logit_softcapping", None):
-        model.set_attn_implementation("eager")
-    return model
 
 
 def by_length(completions):
@@ -1408,7 +1401,7 @@ def resume(run, args):
                if name not in free and getattr(args, name, None) != then}
     if changed:
         raise ValueError(f"{run} was started with other flags: " + ", ".join(
-            f"--{name.replace('_', '-')} {then} then, {now} now" for name, (then, now) in changed.items())
+            f"{flag(name)} {then} then, {now} now" for name, (then, now) in changed.items())
                          + ": start another --run, or remove it")
     replace_link(run / "policy", found[-1].name)
     for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
@@ -1921,7 +1914,7 @@ def check_arguments(parser, args):
             unused |= {"lr_final"}
         unused &= given
     if unused:
-        parser.error("no effect in this mode: " + " ".join(f"--{name.replace('_', '-')}" for name in sorted(unused)))
+        parser.error("no effect in this mode: " + " ".join(map(flag, sorted(unused))))
     if args.schedule != "constant" and args.steps is None:
         parser.error(f"--schedule {args.schedule} needs --steps")
     if args.loss_norm == "constant" and args.max_tokens is None:
@@ -1939,7 +1932,7 @@ def check_arguments(parser, args):
         found = getattr(args, name)
         if found is not None and not (found >= low if name in at_least else found > low):
             bound = f"{'at least' if name in at_least else 'above'} {low}"
-            parser.error(f"--{name.replace('_', '-')} must be {bound}, not {found}")
+            parser.error(f"{flag(name)} must be {bound}, not {found}")
     if args.clip_low >= 1:
         parser.error(f"--clip-low must be below 1, not {args.clip_low}")
     if not all(0 <= beta < 1 for beta in args.betas):

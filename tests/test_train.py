@@ -1,4 +1,5 @@
-"""train.py against a float64 reference that computes one token at a time, and its runs: kills, resumes, full disks, bad rows."""
+"""train.py against a float64 reference that computes one token at a time, and its runs: kills, resumes, full disks,
+bad rows."""
 
 import fcntl
 import gzip
@@ -49,7 +50,8 @@ def small(kind="qwen2", seed=0):
 
 
 def settings(*flags):
-    return train.parse_arguments(["--model", "m", "--run", "r", "--clip-grad", "0", "--lr", "1e-3", "--microbatch-tokens", "16384", *flags])
+    return train.parse_arguments(["--model", "m", "--run", "r", "--clip-grad", "0", "--lr", "1e-3",
+                                  "--microbatch-tokens", "16384", *flags])
 
 
 def plain_logprobs(model, prompt, ids):
@@ -72,7 +74,8 @@ def some_rows(model, estimator="rloo", k=3, P=3, n=4, drift=0.15, seed=0):
         votes = [rng.randrange(-1, 2) for _ in range(n)]
         A = advantages.ESTIMATORS[estimator](np.array([rewards]), k, votes=np.array([votes]))[0].tolist()
         rows.append({
-            "task_id": f"task/{g}", "prompt": f"prompt {g}", "prompt_token_ids": prompt, "step": 0, "step_prompts": P, "policy_step": 0,
+            "task_id": f"task/{g}", "prompt": f"prompt {g}", "prompt_token_ids": prompt,
+            "step": 0, "step_prompts": P, "policy_step": 0,
             "token_ids": token_ids, "completions": ["x"] * n, "finish_reasons": ["stop"] * (n - 1) + ["length"],
             "logprobs": [[x + rng.gauss(0, drift) for x in lp] for lp in clean],
             "scores": rewards, "rewards": rewards, "correct": [r == 1.0 for r in rewards], "votes": votes,
@@ -104,10 +107,11 @@ def close(a, b, tolerance):
     return (a - b).norm() <= tolerance * b.norm() and b.norm() > 0
 
 
-# --------------------------------------------------------------------------------- the gradient of one update, in float64
+# ------------------------------------------------------------------------------- the gradient of one update, in float64
 
 def reference_gradient(model, rows, args, anchor=None, baseline=None):
-    """The definition, sample by sample and token by token. anchor: the reference model; baseline: V(x) of every prompt."""
+    """The definition, sample by sample and token by token. anchor: the reference model; baseline: V(x) of every
+    prompt."""
     total, clip = 0.0, lambda x: min(max(x, 1 - args.clip_low), 1 + args.clip_high)
     tokens = sum(len(ids) for row in rows for ids in row["token_ids"])
     for g, row in enumerate(rows):
@@ -120,12 +124,14 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
                     return max(row["rewards"][j] for j in s)
                 return advantages.maj_at_k([[row["rewards"][j] for j in s]], [[row["votes"][j] for j in s]], len(s))[0]
             rho = [clip(math.exp(sum(lp.tolist()) - sum(b))) if args.loss == "ppo" else
-                   min(math.exp(sum(lp.tolist()) - sum(b)), args.importance_max) for (lp, _), b in zip(now, row["logprobs"])]
+                   min(math.exp(sum(lp.tolist()) - sum(b)), args.importance_max)
+                   for (lp, _), b in zip(now, row["logprobs"])]
             subsets, loo = list(itertools.combinations(range(n), k)), row["estimator"].endswith("minus_one")
             A = [sum(math.prod(rho[j] for j in s) * (f(s) - loo * f([j for j in s if j != i]))
                      for s in subsets if i in s) / len(subsets) for i in range(n)]
         if baseline is not None:
-            A = [(row["rewards"][i] - baseline[g]) / n if row["estimator"] == "rloo" else A[i] - baseline[g] for i in range(n)]
+            A = [(row["rewards"][i] - baseline[g]) / n if row["estimator"] == "rloo" else A[i] - baseline[g]
+                 for i in range(n)]
         for i, (lp, entropy) in enumerate(now):
             length = {"sum": 1, "sequence-mean": len(lp), "constant": args.max_tokens}[args.loss_norm]
             if args.mask_truncated and row["finish_reasons"][i] == "length":
@@ -146,7 +152,8 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
                     gain = A[i] * lp[at].sum() * min((lp - behaviour)[at].sum().exp().item(), args.importance_max)
                 total = total - gain / length / len(rows)
             if args.beta:
-                d = (behaviour if args.kl_to == "old" else plain_logprobs(anchor, row["prompt_token_ids"], row["token_ids"][i])[0]) - lp
+                d = (behaviour if args.kl_to == "old" else
+                     plain_logprobs(anchor, row["prompt_token_ids"], row["token_ids"][i])[0]) - lp
                 total = total + args.beta * (d.exp() - 1 - d).sum() / length / n / len(rows)
             total = total - args.entropy_bonus * entropy.sum() / tokens
     return torch.cat([x.flatten() for x in torch.autograd.grad(total, list(model.parameters()))])
@@ -154,14 +161,16 @@ def reference_gradient(model, rows, args, anchor=None, baseline=None):
 
 ON_POLICY = ["rloo", "max_loo_biased", "pkpo_s_loo_minus_one", "maj_centred", "bon_mean"]
 OFF_POLICY = ["bon_off_policy", "bon_off_policy_loo_minus_one", "maj_off_policy", "maj_off_policy_loo_minus_one"]
-UPDATES = [(e, f) for e in ON_POLICY for f in ("", "--ratio token", "--loss pg", "--loss pg --ratio token",
-                                              "--ratio token --loss-norm sequence-mean", "--ratio token --loss-norm constant --max-tokens 7")]
+UPDATES = [(e, f) for e in ON_POLICY for f in (
+    "", "--ratio token", "--loss pg", "--loss pg --ratio token",
+    "--ratio token --loss-norm sequence-mean", "--ratio token --loss-norm constant --max-tokens 7")]
 UPDATES += [(e, f) for e in OFF_POLICY for f in ("", "--ratio token", "--loss pg", "--clip-low 0.05 --clip-high 0.4")]
 UPDATES += [("rloo", f) for f in (
     "--clip-low 0.1 --clip-high 0.28", "--ratio token --clip-low 0.05 --clip-high 0.05", "--old-logprobs recomputed",
     "--old-logprobs recomputed --ratio token --importance-max 1.05", "--loss pg --importance-max 1.1",
     "--beta 0.3", "--beta 0.3 --kl-to old", "--beta 0.3 --ratio token --loss-norm sequence-mean", "--entropy-bonus 0.2",
-    "--mask-truncated", "--beta 0.1 --entropy-bonus 0.05 --mask-truncated --ratio token --loss-norm constant --max-tokens 3")]
+    "--mask-truncated",
+    "--beta 0.1 --entropy-bonus 0.05 --mask-truncated --ratio token --loss-norm constant --max-tokens 3")]
 
 
 @pytest.mark.parametrize("estimator, flags", UPDATES, ids=lambda x: x.replace("--", "").replace(" ", "_") or "default")
@@ -184,7 +193,8 @@ def test_gradient_with_a_value_model(estimator, value_model):
     [found], metrics = gradient(train.Policy(model), rows, args, value=value_model)
     assert close(found, reference_gradient(small().double(), rows, args, baseline=V_x), 1e-5)
     R = [row["rewards" if estimator == "rloo" else "advantages"] for row in rows]
-    assert metrics["value_loss"] == pytest.approx(np.mean([0.5 * (V_x[g] - R[g][i])**2 for g in range(3) for i in range(4)]), rel=1e-5)
+    assert metrics["value_loss"] == pytest.approx(
+        np.mean([0.5 * (V_x[g] - R[g][i])**2 for g in range(3) for i in range(4)]), rel=1e-5)
 
 
 def test_clipped_value_loss():
@@ -194,7 +204,8 @@ def test_clipped_value_loss():
     losses = train.value_losses(V, torch.zeros(4), R, 0.2)
     assert losses.tolist() == pytest.approx([0.5 * 0.8**2, 0.5 * 0.5**2, 0.5 * 0.4**2, 0.5 * 0.9**2])
     losses.sum().backward()
-    assert V.grad.tolist() == pytest.approx([0.0, 0.5, -0.4, -0.9])  # the clip stops a V that ran ahead, not one to be pulled back
+    # the clip stops a V that ran ahead, not one to be pulled back
+    assert V.grad.tolist() == pytest.approx([0.0, 0.5, -0.4, -0.9])
 
 
 @pytest.fixture
@@ -215,7 +226,8 @@ def test_on_policy_first_update(flags):
     total = sum(-a * plain_logprobs(double, row["prompt_token_ids"], ids)[0].sum() / len(used)
                 for row in used for ids, a in zip(row["token_ids"], row["advantages"]))
     assert close(gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(total, list(double.parameters()))]), 1e-5)
-    assert metrics["ratio_max"] == 1.0 if not flags or flags == "--ratio token" else metrics["ratio_max"] == pytest.approx(1, abs=1e-5)
+    assert (metrics["ratio_max"] == 1.0 if not flags or flags == "--ratio token" else
+            metrics["ratio_max"] == pytest.approx(1, abs=1e-5))
     assert metrics["clip_fraction"] == 0.0 and metrics["mismatch_max"] < 1e-5
 
 
@@ -229,15 +241,17 @@ def test_samples_without_advantage_are_skipped():
     [skipped], _ = gradient(policy, rows, settings())
     [everything], _ = gradient(policy, rows, settings("--beta", "1e-30"), policy)  # a KL term needs every sample
     assert close(skipped, everything, 1e-6)
-    distinct = lambda only: len({(g, *ids) for g, row in enumerate(rows) for ids, a in zip(row["token_ids"], row["advantages"]) if a or not only})
-    assert [calls[0], calls[-1]] == [distinct(True), distinct(False)] and calls[0] < calls[-1]  # completions through the model
+    distinct = lambda only: len({(g, *ids) for g, row in enumerate(rows)
+                                 for ids, a in zip(row["token_ids"], row["advantages"]) if a or not only})
+    # completions through the model
+    assert [calls[0], calls[-1]] == [distinct(True), distinct(False)] and calls[0] < calls[-1]
     for row in rows:
         row["advantages"] = [0.0] * 4
     gradients, metrics = gradient(policy, rows, settings())
     assert not gradients and metrics["updates"] == 0 and metrics["loss"] is None
 
 
-# ------------------------------------------------------------------------------ microbatches, padding, paths, architectures
+# -------------------------------------------------------------------------- microbatches, padding, paths, architectures
 
 class Walk(Capture):
     """Moves the weights by `length` down the gradient, or to the places that another Walk has been to."""
@@ -259,19 +273,24 @@ PRESET_UPDATES = [
     ("rloo", "--loss pg"), ("max_loo", "--loss pg"), ("max_loo_biased", "--loss ppo"), ("maj_loo_biased", "--loss pg"),
     ("pkpo_s_loo_minus_one", "--loss pg --entropy-bonus 0.05"), ("grpo", "--beta 0.01 --kl-to old"),
     ("grpo", "--beta 0.01 --kl-to old --ppo-epochs 3"), ("bon_mean", "--beta 0.01 --kl-to old --ppo-epochs 3"),
-    ("bon_max_mean", "--ppo-epochs 3 --ratio token"), ("bon_off_policy_first_order", "--beta 0.01 --kl-to old --ppo-epochs 3"),
-    ("bon_off_policy_loo_minus_one", "--beta 0.01 --kl-to old --ppo-epochs 3"), ("bon_off_policy", "--loss pg --ppo-epochs 3")]
+    ("bon_max_mean", "--ppo-epochs 3 --ratio token"),
+    ("bon_off_policy_first_order", "--beta 0.01 --kl-to old --ppo-epochs 3"),
+    ("bon_off_policy_loo_minus_one", "--beta 0.01 --kl-to old --ppo-epochs 3"),
+    ("bon_off_policy", "--loss pg --ppo-epochs 3")]
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+@pytest.mark.parametrize("device", [
+    "cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2"])
 @pytest.mark.parametrize("estimator, flags", PRESET_UPDATES, ids=lambda x: x.replace("--", "").replace(" ", "_"))
 def test_bfloat16_follows_float32_through_every_update(estimator, flags, kind, device):
-    """The same rows and the same weights, with bfloat16 products and without: the gradients agree to bfloat16's precision at
-    every update of the step and not only at the first. Between them the weights move so far that old ones would show."""
+    """The same rows and the same weights, with bfloat16 products and without: the gradients agree to bfloat16's
+    precision at every update of the step and not only at the first. Between them the weights move so far that old
+    ones would show."""
     k = 4 if estimator in ("rloo", "grpo", "max_loo", "max_loo_biased", "maj_loo_biased") else 2
     # a clip is a jump, which no rounding follows
-    flags = [*flags.split(), "--activation-checkpointing", *([] if "pg" in flags else ["--clip-low", "0.9", "--clip-high", "9"])]
+    flags = [*flags.split(), "--activation-checkpointing",
+             *([] if "pg" in flags else ["--clip-low", "0.9", "--clip-high", "9"])]
     rows, paths, metrics = some_rows(small(kind), estimator, k, P=4, n=4, drift=0.02), [None], []
     for dtype in "float32", "bfloat16":
         policy = train.Policy(small(kind).to(device), share_prompt=False, dtype=getattr(torch, dtype))
@@ -288,7 +307,8 @@ def test_bfloat16_follows_float32_through_every_update(estimator, flags, kind, d
     assert metrics[1]["ratio_max"] == pytest.approx(metrics[0]["ratio_max"], rel=0.1)
 
 
-@pytest.mark.parametrize("kind, share_prompt", [("qwen2", True), ("qwen2", False), ("llama", True), ("llama", False), ("gemma2", False)])
+@pytest.mark.parametrize("kind, share_prompt", [
+    ("qwen2", True), ("qwen2", False), ("llama", True), ("llama", False), ("gemma2", False)])
 def test_microbatches_and_padding_change_nothing(kind, share_prompt, monkeypatch):
     """Every path and every split gives the gradient of samples that go through the model alone."""
     model = small(kind).double()
@@ -340,7 +360,8 @@ def test_unknown_logits_are_refused():
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_logits_are_judged_in_the_precision_of_the_checkpoint(kind, dtype):
-    """Vocabulary and logits of real size: rounding is not taken for another scale, and another scale not for rounding."""
+    """Vocabulary and logits of real size: rounding is not taken for another scale, and another scale not for
+    rounding."""
     for seed in range(4):
         torch.manual_seed(seed)
         model = small(kind, seed)
@@ -358,7 +379,8 @@ def test_microbatches_keep_to_the_budget(share_prompt):
     model = small()
     batch, policy = train.Batch(some_rows(model, P=5, n=6), False, "cpu"), train.Policy(model, share_prompt)
     micro = batch.microbatches(range(30), policy, 25)
-    assert sorted(i for samples, _ in micro for i in samples) == list(range(30)) and {weight for _, weight in micro} == {1.0}
+    assert (sorted(i for samples, _ in micro for i in samples) == list(range(30))
+            and {weight for _, weight in micro} == {1.0})
     for samples, _ in micro:
         distinct = {(batch.group[i], tuple(batch.tokens[i])) for i in samples}
         cost = sum(len(ids) for _, ids in distinct) + sum(len(batch.prompts[g]) for g in {g for g, _ in distinct})
@@ -382,7 +404,7 @@ def test_ranks_divide_the_microbatches(monkeypatch):
         assert sorted(i for micro in found for some, weight in micro if weight for i in some) == list(samples)
 
 
-# ------------------------------------------------------------------- off-policy max@k and maj@k on a policy of bandit size
+# ---------------------------------------------------------------- off-policy max@k and maj@k on a policy of bandit size
 
 class Bandit(torch.nn.Module):
     """Four actions, one token each."""
@@ -397,13 +419,14 @@ class Bandit(torch.nn.Module):
 
 
 def all_groups(old, rewards, estimator, n=3, k=2):
-    """Every group of n actions as a row. Rewards carry its probability under `old`, times the number of rows, so that the
-    mean over rows is the expectation (the estimators are linear in the scale of rewards)."""
+    """Every group of n actions as a row. Rewards carry its probability under `old`, times the number of rows, so that
+    the mean over rows is the expectation (the estimators are linear in the scale of rewards)."""
     groups = list(itertools.product(range(4), repeat=n))
     log_old = torch.tensor(old).log_softmax(0).tolist()
     for g, actions in enumerate(groups):
         weight = len(groups) * math.exp(sum(log_old[a] for a in actions))
-        yield {"task_id": str(g), "prompt": "", "prompt_token_ids": [0], "step_prompts": len(groups), "step": 0, "policy_step": 0,
+        yield {"task_id": str(g), "prompt": "", "prompt_token_ids": [0],
+               "step_prompts": len(groups), "step": 0, "policy_step": 0,
                "token_ids": [[a] for a in actions], "completions": ["x"] * n, "finish_reasons": ["stop"] * n,
                "logprobs": [[log_old[a]] for a in actions], "rewards": [weight * rewards[a] for a in actions],
                "votes": list(actions), "scores": [0.0] * n, "correct": [False] * n, "estimator": estimator, "k": k,
@@ -440,21 +463,24 @@ def test_off_policy_majority_gradient_after_a_drift(estimator, drift):
 
 @pytest.mark.parametrize("drift", [0.1, 0.5, 1.0])
 def test_off_policy_gradient_after_a_drift(drift):
-    """Expected over all groups that the old policy can draw, the exact form gives the gradient of max@2 of the new policy at
-    any distance; the first-order form leaves it as the policies part."""
+    """Expected over all groups that the old policy can draw, the exact form gives the gradient of max@2 of the new
+    policy at any distance; the first-order form leaves it as the policies part."""
     old, rewards = [0.0, 0.3, -0.2, 0.1], [0.1, 0.2, 0.5, 1.0]
     policy = Bandit([x + drift * y for x, y in zip(old, (1.0, -1.0, 0.7, -1.2))])
     expected, = torch.autograd.grad(-max_at_2(policy.logits, rewards), policy.logits)
     error = {}
     for estimator in ("bon_off_policy", "bon_off_policy_loo_minus_one", "bon_off_policy_first_order"):
-        [found], _ = gradient(policy, list(all_groups(old, rewards, estimator)), settings("--loss", "pg", "--importance-max", "1e6"))
+        [found], _ = gradient(policy, list(all_groups(old, rewards, estimator)),
+                              settings("--loss", "pg", "--importance-max", "1e6"))
         error[estimator] = ((found - expected).norm() / expected.norm()).item()
     assert error["bon_off_policy"] < 1e-5 and error["bon_off_policy_loo_minus_one"] < 1e-5
-    assert error["bon_off_policy_first_order"] > 0.5 * drift if drift > 0.1 else error["bon_off_policy_first_order"] < 0.05
+    assert (error["bon_off_policy_first_order"] > 0.5 * drift if drift > 0.1 else
+            error["bon_off_policy_first_order"] < 0.05)
 
 
 def test_off_policy_ascent_on_old_samples():
-    """Many updates on the samples of one old policy: the exact form climbs to the best action, the first-order form stays behind."""
+    """Many updates on the samples of one old policy: the exact form climbs to the best action, the first-order form
+    stays behind."""
     old, rewards, reached = [0.0, 0.3, -0.2, 0.1], [0.1, 0.2, 0.5, 1.0], {}
     for estimator in ("bon_off_policy_loo_minus_one", "bon_off_policy_first_order"):
         policy, rows = Bandit(list(old)), list(all_groups(old, rewards, estimator))
@@ -484,10 +510,12 @@ def stream(tiny):
 
 @pytest.fixture
 def run(tiny, tmp_path, monkeypatch, capsys):
-    """run(lines, flags): train.py's main on these lines; -> exit status, standard error. `steps` unless told otherwise."""
+    """run(lines, flags): train.py's main on these lines; -> exit status, standard error. `steps` unless told
+    otherwise."""
     def of(lines, *flags, path=tmp_path / "run", steps=6):
         argv = ["train.py", "--model", str(tiny), "--run", str(path), "--save-every", "3", *flags]
-        monkeypatch.setattr(sys, "argv", argv + ["--steps", str(steps)] * (steps is not None and "--steps" not in flags))
+        monkeypatch.setattr(
+            sys, "argv", argv + ["--steps", str(steps)] * (steps is not None and "--steps" not in flags))
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines).encode())))
         capsys.readouterr()
         try:
@@ -528,7 +556,8 @@ def test_a_run_and_its_files(run, stream, tmp_path):
     log = metrics_of(path)
     assert [line["step"] for line in log] == list(range(6)) and len({tuple(line) for line in log}) == 1  # fixed keys
     assert [line["lag"] for line in log] == [0] * 6 and all(line["updates"] == 1 for line in log)
-    assert sorted(p.name for p in path.glob("policy-*")) == ["policy-000005", "policy-000006"]  # 5: a sampler may still read it
+    # 5: a sampler may still read it
+    assert sorted(p.name for p in path.glob("policy-*")) == ["policy-000005", "policy-000006"]
     assert os.readlink(path / "policy") == "policy-000006"
     shown = (path / "samples.log").read_text().splitlines()
     assert [line for line in shown if line.startswith("--- ")][::3] == [
@@ -542,14 +571,16 @@ def test_a_run_and_its_files(run, stream, tmp_path):
                                                          for s in itertools.combinations(range(4), 3)]))
 
 
-@pytest.mark.parametrize("flags", [pytest.param("", marks=pytest.mark.slow), "--dtype bfloat16 --activation-checkpointing",
-                                   "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1"])
+@pytest.mark.parametrize("flags", [
+    pytest.param("", marks=pytest.mark.slow), "--dtype bfloat16 --activation-checkpointing",
+    "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1"])
 def test_killed_and_resumed_is_undisturbed(run, stream, tiny, tmp_path, flags):
     """SIGKILL at a random place of a random step, over a pipe; then the same command to the end."""
     steps, flags, rng = ["--steps", "9"], flags.split(), random.Random(f"kill {flags}")
     assert run(stream, *steps, *flags, path=tmp_path / "whole")[0] == 0
     done, extra = rng.randint(1, 8), rng.randint(0, 2)
-    with subprocess.Popen([sys.executable, "train.py", "--model", str(tiny), "--run", str(tmp_path / "killed"), "--save-every", "3", *steps, *flags],
+    with subprocess.Popen([sys.executable, "train.py", "--model", str(tiny), "--run", str(tmp_path / "killed"),
+                           "--save-every", "3", *steps, *flags],
                           cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         process.stdin.write("".join(stream[:3 * done + extra]))
         process.stdin.flush()
@@ -575,7 +606,8 @@ def test_ten_kills_of_any_stage(tiny, tmp_path, shell):
     for kill in range(10):
         with subprocess.Popen(["bash", "-c", pipe(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL,
                               start_new_session=True) as process:
-            goal, end = rng.randint(1, 6) + (len(log.read_text().splitlines()) // 4 * 4 if log.exists() else 0), time.monotonic() + 120
+            goal, end = (rng.randint(1, 6) + (len(log.read_text().splitlines()) // 4 * 4 if log.exists() else 0),
+                         time.monotonic() + 120)
             while time.monotonic() < end and not (log.exists() and log.read_text().count("\n") >= min(goal, 39)):
                 time.sleep(0.005)
             time.sleep(rng.random() * 0.3)
@@ -605,7 +637,8 @@ def test_nan_stops_before_anything_is_published(run, stream, tiny, tmp_path):
     path = tmp_path / "run"
     status, err = run(stream, "--lr", "1e30", "--warmup", "0")
     assert status == 3 and "updated policy's log-probabilities are not finite" in err and "lower --lr" in err
-    assert [p.name for p in path.glob("policy-*")] == ["policy-000000"] and os.readlink(path / "policy") == "policy-000000"
+    assert ([p.name for p in path.glob("policy-*")] == ["policy-000000"]
+            and os.readlink(path / "policy") == "policy-000000")
     assert equal(*(safetensors.torch.load_file(folder / "model.safetensors") for folder in (path / "policy", tiny)))
     broken = shutil.copytree(tiny, tmp_path / "broken")
     from safetensors.torch import load_file, save_file
@@ -627,7 +660,8 @@ def test_what_is_not_finite_is_named_with_its_rows(where):
         model.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
     else:
         capture.step = lambda: model.model.norm.weight.data.fill_(math.inf)
-    with pytest.raises(FloatingPointError, match=rf"the {where} of step 7 is (nan|inf) \(rows task/0, task/1, task/2\)"):
+    with pytest.raises(FloatingPointError,
+                       match=rf"the {where} of step 7 is (nan|inf) \(rows task/0, task/1, task/2\)"):
         train.rl_step(train.Batch(rows, False, "cpu"), 7, policy, None, None, {"policy": capture}, args)
     assert not capture.gradients
 
@@ -707,21 +741,33 @@ def flipped(path, at):
 
 
 DAMAGE = {  # what is done to a run of six steps: what resuming it says, or "" where it goes on as if nothing had been
-    "a bit of the state": (lambda run: flipped(run / "policy-000006/trainer.pt", 0.7), "policy-000006/trainer.pt is damaged"),
-    "a bit of the weights": (lambda run: flipped(run / "policy-000006/model.safetensors", 0.9), "model.safetensors is damaged"),
-    "a bit of the tokenizer": (lambda run: flipped(run / "policy-000006/tokenizer.json", 0.5), "tokenizer.json is damaged"),
-    "weights cut off": (lambda run: os.truncate(run / "policy-000006/model.safetensors", 5000), "model.safetensors is damaged"),
-    "no tokenizer": (lambda run: (run / "policy-000006/tokenizer.json").unlink(), "policy-000006/tokenizer.json is missing"),
+    "a bit of the state": (
+        lambda run: flipped(run / "policy-000006/trainer.pt", 0.7), "policy-000006/trainer.pt is damaged"),
+    "a bit of the weights": (
+        lambda run: flipped(run / "policy-000006/model.safetensors", 0.9), "model.safetensors is damaged"),
+    "a bit of the tokenizer": (
+        lambda run: flipped(run / "policy-000006/tokenizer.json", 0.5), "tokenizer.json is damaged"),
+    "weights cut off": (
+        lambda run: os.truncate(run / "policy-000006/model.safetensors", 5000), "model.safetensors is damaged"),
+    "no tokenizer": (
+        lambda run: (run / "policy-000006/tokenizer.json").unlink(), "policy-000006/tokenizer.json is missing"),
     "no weights": (lambda run: (run / "policy-000006/model.safetensors").unlink(), "model.safetensors is missing"),
-    "a bit of the checksums": (lambda run: flipped(run / "policy-000006/checksums.json", 0), "checksums.json is damaged"),
-    "checksums of another form": (lambda run: (run / "policy-000006/checksums.json").write_text("[1]"), "checksums.json is damaged"),
+    "a bit of the checksums": (
+        lambda run: flipped(run / "policy-000006/checksums.json", 0), "checksums.json is damaged"),
+    "checksums of another form": (
+        lambda run: (run / "policy-000006/checksums.json").write_text("[1]"), "checksums.json is damaged"),
     "no checksums": (lambda run: (run / "policy-000006/checksums.json").unlink(), "has no checksums.json"),
     "no checkpoint": (lambda run: (run / "policy-000006/trainer.pt").unlink(), "there is no checkpoint to go on from"),
-    "no metrics": (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl lacks 6 of the steps before 6: 0, 1, 2, 3, 4, ..."),
+    "no metrics": (
+        lambda run: (run / "metrics.jsonl").unlink(),
+        "metrics.jsonl lacks 6 of the steps before 6: 0, 1, 2, 3, 4, ..."),
     "a line less": (lambda run: edit(run, lambda lines: lines[:2] + lines[3:]), "lacks 1 of the steps before 6: 2."),
-    "a line twice": (lambda run: edit(run, lambda lines: lines[:3] + lines[2:]), "metrics.jsonl: row 4: expected a step above 2, found 2"),
+    "a line twice": (
+        lambda run: edit(run, lambda lines: lines[:3] + lines[2:]),
+        "metrics.jsonl: row 4: expected a step above 2, found 2"),
     "a line of another kind": (lambda run: edit(run, lambda lines: [lines[0], '{"loss": 1}\n', *lines[2:]]), "row 2"),
-    "a line that is broken": (lambda run: edit(run, lambda lines: [lines[0], lines[1][9:], *lines[2:]]), "row 2, task_id None: not JSON"),
+    "a line that is broken": (
+        lambda run: edit(run, lambda lines: [lines[0], lines[1][9:], *lines[2:]]), "row 2, task_id None: not JSON"),
     "an empty line": (lambda run: edit(run, lambda lines: ["\n", *lines, "\n"]), ""),
     "a line that was cut off": (lambda run: edit(run, lambda lines: [*lines, '{"step": 6']), ""),
 }
@@ -768,7 +814,8 @@ def test_a_run_that_is_removed_in_the_middle_does_not_come_back(run, stream, tmp
 
 
 def test_rows_of_another_model(run, stream, tmp_path):
-    """Their log-probabilities are far from the policy's, which is said with the number at every step; its own are not."""
+    """Their log-probabilities are far from the policy's, which is said with the number at every step; its own are
+    not."""
     assert "WARNING" not in run(stream)[1]
     rows = [json.loads(line) for line in stream]
     for row in rows:
@@ -793,7 +840,8 @@ def test_a_model_that_is_not_whole_is_named_in_one_line(run, tiny, tmp_path, she
     status, err = run([], "--model", str(model))
     assert status == 2 and message in err and str(model) in err and err.splitlines()[-1].startswith("train.py: "), err
     done = shell(f"python generate.py --model {model} --limit 1 --num-samples 1")
-    assert done.returncode == 2 and message in done.stderr and str(model) in done.stderr and "Traceback" not in done.stderr
+    assert (done.returncode == 2 and message in done.stderr and str(model) in done.stderr
+            and "Traceback" not in done.stderr)
 
 
 def test_a_device_that_is_not_there(run):
@@ -811,7 +859,8 @@ BAD_ROWS = {
     "expected a JSON object, found [1]": lambda row: "[1]",
     "no 'prompt': generate.py adds it": lambda row: json.dumps({"task_id": row["task_id"]}),
     "no 'advantages': advantages.py adds it": change("advantages", None),
-    "no 'step_prompts': generate.py adds it": lambda row: json.dumps({k: v for k, v in row.items() if k != "step_prompts"}),
+    "no 'step_prompts': generate.py adds it": lambda row: json.dumps(
+        {k: v for k, v in row.items() if k != "step_prompts"}),
     "lists of one length, found completions: 4": lambda row: json.dumps(row | {"rewards": row["rewards"][:3]}),
     "3 samples, but the other rows of the step have 4": lambda row: json.dumps(
         {k: v[:3] if isinstance(v, list) and k != "prompt_token_ids" else v for k, v in row.items()}),
@@ -848,8 +897,10 @@ def test_read_step(stream):
     def read(lines, step):
         rows = train.rows_from(advantages.read_rows([line.encode() for line in lines], "train"), step, "RUN")
         return train.read_step(rows, step, False, 258)
-    assert [row["task_id"] for row in read(stream, 2)] == ["task/2-0", "task/2-1", "task/2-2"]  # earlier steps are skipped
-    for lines, step, message in (([], 0, "no row came in"), (stream[:6], 2, "all 6 rows that came are of steps before 2"),
+    # earlier steps are skipped
+    assert [row["task_id"] for row in read(stream, 2)] == ["task/2-0", "task/2-1", "task/2-2"]
+    for lines, step, message in (([], 0, "no row came in"),
+                                 (stream[:6], 2, "all 6 rows that came are of steps before 2"),
                                  (stream[:5], 1, "the input ended in step 1: 2 of 3 rows"),
                                  (stream[3:], 0, "step 0 expected, found step 1")):
         with pytest.raises(advantages.BadRow, match=message):
@@ -870,7 +921,8 @@ def test_every_metric_stands_in_the_table(run, stream, tmp_path):
     assert run(stream, "--steps", "1")[0] == 0
     metrics = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     page = open(os.path.join(ROOT, "results", "update.md")).read()
-    named = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in page[page.index("| keys |"):].splitlines() if line.startswith("| `")))
+    named = re.findall(r"`(\w+)`", "".join(
+        line.split("|")[1] for line in page[page.index("| keys |"):].splitlines() if line.startswith("| `")))
     assert sorted(named) == sorted(metrics)
 
 
@@ -898,7 +950,8 @@ def test_an_input_that_ends_early(run, stream):
 # ------------------------------------------------------------------------------------------------------------ the flags
 
 @pytest.mark.parametrize("flags, message", [
-    ("--loss sft --ratio token", "--ratio"), ("--loss sft --beta 0.1", "--beta"), ("--loss sft --value-lr 0.1", "--value-lr"),
+    ("--loss sft --ratio token", "--ratio"), ("--loss sft --beta 0.1", "--beta"),
+    ("--loss sft --value-lr 0.1", "--value-lr"),
     ("--loss sft --minibatch-prompts 2", "--minibatch-prompts"), ("--loss pg --clip-high 0.3", "--clip-high"),
     ("--loss pg --old-logprobs recomputed", "--old-logprobs"), ("--importance-max 3", "--importance-max"),
     ("--kl-to old", "--kl-to"), ("--value-clip 0.1", "--value-clip"), ("--max-tokens 5", "--max-tokens"),
@@ -929,15 +982,17 @@ def test_checkpoints_that_the_disk_cannot_hold_are_refused(tmp_path, tiny, monke
     ("--keep-every 0", "at least 1"), ("--stall-steps 0", "at least 1"),
     ("--schedule cosine", "needs --steps"), ("--loss-norm constant --max-tokens 9", "is defined for --ratio token"),
     ("--loss-norm constant --ratio token", "needs --max-tokens"), ("--clip-low 1.5", "below 1"),
-    ("--clip-high 0", "above 0"), ("--ppo-epochs 0", "at least 1"), ("--lr 0", "above 0"), ("--betas 0.9 1.0", "--betas"),
-    ("--beta 0.1 --reference-model none", "needs a reference"), ("--importance-max 0.5 --loss pg", "at least 1"), ("--beta nan", "--beta")])
+    ("--clip-high 0", "above 0"), ("--ppo-epochs 0", "at least 1"), ("--lr 0", "above 0"),
+    ("--betas 0.9 1.0", "--betas"), ("--beta 0.1 --reference-model none", "needs a reference"),
+    ("--importance-max 0.5 --loss pg", "at least 1"), ("--beta nan", "--beta")])
 def test_flags_that_cannot_work_are_refused(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         train.parse_arguments(["--model", "m", "--run", "r", *flags.split()])
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size, device, lr, microbatch", [(10**6, "cpu", 1e-3, 16384), (10**9, "cpu", None, 1024), (10**9, "cuda", None, 16384)])
+@pytest.mark.parametrize("size, device, lr, microbatch", [
+    (10**6, "cpu", 1e-3, 16384), (10**9, "cpu", None, 1024), (10**9, "cuda", None, 16384)])
 def test_defaults_are_those_of_a_models_size(size, device, lr, microbatch, tmp_path):
     with open(tmp_path / "model.safetensors", "wb") as file:
         file.truncate(size)
@@ -979,7 +1034,8 @@ def test_moments_that_are_there_before_the_first_update_change_nothing(run, stre
     for name, flags in (("plain", []), ("shared", ["--share-gpu"])):
         assert run(stream, "--adam-bits", bits, *flags, path=tmp_path / name)[0] == 0
     states = [torch.load(tmp_path / name / "policy" / "trainer.pt", weights_only=True) for name in ("plain", "shared")]
-    assert equal(*(state["optimizers"] for state in states)) and metrics_of(tmp_path / "plain") == metrics_of(tmp_path / "shared")
+    assert (equal(*(state["optimizers"] for state in states))
+            and metrics_of(tmp_path / "plain") == metrics_of(tmp_path / "shared"))
     model = small()
     optimizer = train.adam(model, 1e-3, settings("--adam-bits", bits))
     train.first_moments(model, optimizer)
@@ -998,7 +1054,8 @@ def test_updates_of_a_step():
     model = small()
     rows = some_rows(model, P=5)
     assert len(gradient(train.Policy(model), rows, settings("--ppo-epochs", "3", "--minibatch-prompts", "2"))[0]) == 9
-    orders = [train.minibatches(train.Batch(rows, False, "cpu"), 0, epoch, settings("--minibatch-prompts", "2")) for epoch in (0, 1, 0)]
+    orders = [train.minibatches(train.Batch(rows, False, "cpu"), 0, epoch, settings("--minibatch-prompts", "2"))
+              for epoch in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1] and sorted(sum(orders[0], [])) == list(range(5))
 
 
@@ -1022,8 +1079,10 @@ def test_sft_is_maximum_likelihood():
     rows = some_rows(model)
     policy = train.Policy(model)
     capture = Capture(policy)
-    metrics = train.sft_step(train.Batch(rows, True, "cpu"), 0, policy, capture, settings("--loss", "sft", "--microbatch-tokens", "20"))
-    lp = torch.cat([plain_logprobs(double, row["prompt_token_ids"], ids)[0] for row in rows for ids in row["token_ids"]])
+    metrics = train.sft_step(train.Batch(rows, True, "cpu"), 0, policy, capture,
+                             settings("--loss", "sft", "--microbatch-tokens", "20"))
+    lp = torch.cat([plain_logprobs(double, row["prompt_token_ids"], ids)[0]
+                    for row in rows for ids in row["token_ids"]])
     assert metrics["loss"] == pytest.approx(-lp.mean().item(), rel=1e-5)
     assert close(capture.gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(-lp.mean(), list(double.parameters()))]), 1e-5)
 
@@ -1036,7 +1095,7 @@ def test_a_second_trainer_on_the_same_run_is_refused(run, stream, tmp_path):
     assert status == 2 and "another train.py is at work" in err
 
 
-# ---------------------------------------------------------------------------------------------- Adam with a byte a moment
+# -------------------------------------------------------------------------------------------- Adam with a byte a moment
 
 @pytest.mark.parametrize("name", ["exp_avg", "exp_avg_rms"])
 def test_8_bit_levels(name):
@@ -1054,7 +1113,8 @@ def test_8_bit_levels(name):
     again = adam.pack(name, back)
     assert torch.equal(again[0], codes) and torch.equal(again[1], scale)
     levels = adam.levels(name, "cpu")
-    assert len(levels) <= 256 and (levels[1:] > levels[:-1]).all() and levels[-1] == 1 and (levels.min() > 0) == (name != "exp_avg")
+    assert (len(levels) <= 256 and (levels[1:] > levels[:-1]).all() and levels[-1] == 1
+            and (levels.min() > 0) == (name != "exp_avg"))
 
 
 def test_8_bit_adam_follows_adamw(tiny):
@@ -1072,11 +1132,13 @@ def test_8_bit_adam_follows_adamw(tiny):
             loss.backward()
             optimizer.step()
             losses[kind].append(loss.item())
-        tensors = [x for state in optimizer.state.values() for pair in state.values() for x in (pair if isinstance(pair, tuple) else [pair])]
+        tensors = [x for state in optimizer.state.values() for pair in state.values()
+                   for x in (pair if isinstance(pair, tuple) else [pair])]
         sizes[kind] = sum(x.nbytes for x in tensors) / sum(p.numel() for p in model.parameters())
     plain, packed = losses[torch.optim.AdamW], losses[train.Adam8bit]
     assert plain[-1] < 0.5 * plain[0] and packed[-1] == pytest.approx(plain[-1], rel=0.05)
-    assert sizes[torch.optim.AdamW] == pytest.approx(8, abs=0.01) and sizes[train.Adam8bit] == pytest.approx(2.03, abs=0.01)
+    assert (sizes[torch.optim.AdamW] == pytest.approx(8, abs=0.01)
+            and sizes[train.Adam8bit] == pytest.approx(2.03, abs=0.01))
 
 
 @pytest.mark.slow
@@ -1090,26 +1152,32 @@ def test_benchmark_in_miniature(tiny):
 # ------------------------------------------------------------------------------------------------------- several ranks
 
 def load_weights(path):
-    return {name: tensor for file in sorted(path.glob("*.safetensors")) for name, tensor in safetensors.torch.load_file(file).items()}
+    return {name: tensor for file in sorted(path.glob("*.safetensors"))
+            for name, tensor in safetensors.torch.load_file(file).items()}
 
 
 def on_two_ranks(lines, *argv):
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", "train.py", *argv],
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--",
+                           "train.py", *argv],
                           cwd=ROOT, input="".join(lines), capture_output=True, text=True, timeout=300)
     return done.returncode, done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags, tolerance, of_weights", [
-    ("--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1 --entropy-bonus 0.01 --microbatch-tokens 60", 1e-5, 1e-5),
-    ("--ratio token --old-logprobs recomputed --ppo-epochs 2 --adam-bits 8 --activation-checkpointing", 1e-5, 5e-4),  # its blocks end elsewhere
+    ("--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1 --entropy-bonus 0.01 --microbatch-tokens 60",
+     1e-5, 1e-5),
+    ("--ratio token --old-logprobs recomputed --ppo-epochs 2 --adam-bits 8 --activation-checkpointing",
+     1e-5, 5e-4),  # its blocks end elsewhere
     ("--loss pg --microbatch-tokens 30", 1e-5, 1e-5), ("--loss sft", 1e-5, 1e-5),
     ("--dtype bfloat16 --activation-checkpointing", 2e-2, 2e-3)])  # at most neighbouring bfloat16 numbers
 def test_two_ranks_are_one(run, stream, tiny, tmp_path, flags, tolerance, of_weights):
-    """Sharded over two ranks: the losses of one process, its weights, and a checkpoint with which one process goes on."""
+    """Sharded over two ranks: the losses of one process, its weights, and a checkpoint with which one process goes
+    on."""
     flags = [*flags.split(), "--lr", "1e-4"]
     assert run(stream, *flags, path=tmp_path / "one")[0] == 0
-    status, err = on_two_ranks(stream, "--model", str(tiny), "--run", str(tmp_path / "two"), "--save-every", "3", "--steps", "3", *flags)
+    status, err = on_two_ranks(stream, "--model", str(tiny), "--run", str(tmp_path / "two"), "--save-every", "3",
+                               "--steps", "3", *flags)
     assert status == 0, err
     status, err = run(stream, *flags, path=tmp_path / "two")
     assert status == 0, err
@@ -1117,7 +1185,8 @@ def test_two_ranks_are_one(run, stream, tiny, tmp_path, flags, tolerance, of_wei
     assert len(one) == len(two) == 6
     for a, b in zip(one, two):
         for key in [key for key in a if a[key] is not None]:
-            assert b[key] == pytest.approx(a[key], rel=10 * tolerance if key == "grad_norm" else tolerance, abs=tolerance), (a["step"], key)
+            assert b[key] == pytest.approx(
+                a[key], rel=10 * tolerance if key == "grad_norm" else tolerance, abs=tolerance), (a["step"], key)
     weights = [load_weights(tmp_path / name / "policy") for name in ("one", "two")]
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
@@ -1127,17 +1196,19 @@ def test_two_ranks_are_one(run, stream, tiny, tmp_path, flags, tolerance, of_wei
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", ["--ppo-epochs 3 --beta 0.01 --kl-to old", "--loss pg", "--value-lr 1e-3"])
 def test_bfloat16_on_one_rank_and_on_two_follows_float32(run, stream, tiny, tmp_path, flags):
-    """As the presets run: from a bfloat16 checkpoint, layers computed twice, three epochs. What the later updates see (how
-    far the ratios have moved) is what float32 sees, and files, loaded again, are of the right kind."""
+    """As the presets run: from a bfloat16 checkpoint, layers computed twice, three epochs. What the later updates see
+    (how far the ratios have moved) is what float32 sees, and files, loaded again, are of the right kind."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     half = tmp_path / "half"
     AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(half)
     AutoTokenizer.from_pretrained(tiny).save_pretrained(half)
-    flags = ["--steps", "2", "--lr", "1e-3", "--warmup", "0", "--activation-checkpointing", *flags.split(), "--model", str(half)]
+    flags = ["--steps", "2", "--lr", "1e-3", "--warmup", "0", "--activation-checkpointing", *flags.split(),
+             "--model", str(half)]
     assert run(stream, *flags, path=tmp_path / "exact")[0] == 0
     status, err = run(stream, *flags, "--dtype", "bfloat16", path=tmp_path / "one")
     assert status == 0, err
-    status, err = on_two_ranks(stream, "--run", str(tmp_path / "two"), "--save-every", "3", *flags, "--dtype", "bfloat16")
+    status, err = on_two_ranks(stream, "--run", str(tmp_path / "two"), "--save-every", "3", *flags,
+                               "--dtype", "bfloat16")
     assert status == 0, err
     exact = metrics_of(tmp_path / "exact")[0]  # later steps start from weights that rounding has led apart
     assert "--ppo-epochs" not in flags or exact["ratio_max"] > 1.2
@@ -1168,6 +1239,7 @@ def test_two_ranks_off_policy(run, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_two_ranks_refuse_a_bad_row(stream, tiny, tmp_path):
-    status, err = on_two_ranks([*stream[:4], "{}\n"], "--model", str(tiny), "--run", str(tmp_path / "run"), "--steps", "6")
+    status, err = on_two_ranks([*stream[:4], "{}\n"], "--model", str(tiny), "--run", str(tmp_path / "run"),
+                               "--steps", "6")
     assert status != 0 and "train.py, rank 0: row 5, task_id None" in err
     assert [line["step"] for line in metrics_of(tmp_path / "run")] == [0]

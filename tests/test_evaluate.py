@@ -111,7 +111,8 @@ def test_intervals_cover_the_truth(clusters, rows_per_cluster):
         values = evaluate.pass_at_k(correct, 4)[:, None]
         _, [low], [high], _ = evaluate.bootstrap(values, names, np.ones(len(p)), resamples=400)
         hits += low <= 2 / 3 <= high
-    print(f"\n{clusters} clusters of {rows_per_cluster}: the 95 % interval held the truth in {hits / trials:.3f} of {trials} simulations")
+    print(f"\n{clusters} clusters of {rows_per_cluster}: "
+          f"the 95 % interval held the truth in {hits / trials:.3f} of {trials} simulations")
     assert 0.92 <= hits / trials <= 0.98  # 0.95 +- 3 standard errors, and 400 resamples blur the ends
 
 
@@ -347,7 +348,8 @@ def test_seeds_may_have_problems_of_their_own(tmp_path, monkeypatch, capsys):
     ours, theirs = [[of(name, seed) for seed in range(3)] for name in ("ours", "theirs")]
     status, out, _ = run(monkeypatch, capsys, *ours, *theirs, "--k", 1)
     assert status == 0 and "NOT ALIKE" not in out and "15 clusters" in out
-    assert "problems differ: theirs has 10, ours has 15, they share 10" in run(monkeypatch, capsys, *ours, *theirs[:2], "--k", 1)[1]
+    alike = run(monkeypatch, capsys, *ours, *theirs[:2], "--k", 1)[1]
+    assert "problems differ: theirs has 10, ours has 15, they share 10" in alike
 
 
 def test_training_curves_alone(tmp_path, monkeypatch, capsys):
@@ -389,8 +391,9 @@ def test_against_kl_a_curve_is_a_few_points_in_the_order_of_steps(tmp_path):
 
 def moving_rows(seed, steps=(0, 10, 20), P=20, **extra):
     """Rows of several steps; at each the same problems with other samples."""
-    rows = [make_rows(P=P, n=8, seed=100 * seed + step, difficulty=1 / (1 + step), policy_step=step, level=lambda i: 1 + i % 2,
-                      prompt=lambda i: f"p{i}", posterior=[0.5, 0.25, 0.25], **extra) for step in steps]
+    rows = [make_rows(P=P, n=8, seed=100 * seed + step, difficulty=1 / (1 + step), policy_step=step,
+                      level=lambda i: 1 + i % 2, prompt=lambda i: f"p{i}", posterior=[0.5, 0.25, 0.25], **extra)
+            for step in steps]
     rows = [row for of_step in rows for row in of_step]
     np.random.default_rng(seed).shuffle(rows)
     return rows
@@ -400,15 +403,17 @@ def test_along_training_against_the_rows_themselves(tmp_path, monkeypatch, capsy
     rows = [moving_rows(seed) for seed in (1, 2)]
     for seed, of_seed in enumerate(rows):
         write(tmp_path / f"{seed}" / "eval.jsonl", of_seed)
-        write(tmp_path / f"{seed}" / "metrics.jsonl", [{"step": s, "lag": 2, "kl_ref": (1 + seed) * s} for s in range(2, 16)])
-    status, out, err = run(monkeypatch, capsys, f"rl={tmp_path / '0'}", f"rl={tmp_path / '1'}", "--k", 1, 4, "--curves", "pass@4",
-                           "maj@4", "--out", tmp_path / "out")
+        write(tmp_path / f"{seed}" / "metrics.jsonl",
+              [{"step": s, "lag": 2, "kl_ref": (1 + seed) * s} for s in range(2, 16)])
+    status, out, err = run(monkeypatch, capsys, f"rl={tmp_path / '0'}", f"rl={tmp_path / '1'}", "--k", 1, 4,
+                           "--curves", "pass@4", "maj@4", "--out", tmp_path / "out")
     assert status == 0, err
     result = json.loads((tmp_path / "out/results.json").read_text())
     found = result["along"]["rl"]
     assert list(found) == ["0", "10", "20"]
     for step in (0, 10, 20):
-        per_seed = [np.mean([by_enumeration(row, 4) for row in of_seed if row["policy_step"] == step], axis=0) for of_seed in rows]
+        per_seed = [np.mean([by_enumeration(row, 4) for row in of_seed if row["policy_step"] == step], axis=0)
+                    for of_seed in rows]
         for column, j in (("pass@4", 0), ("maj@4", 2)):
             entry = found[str(step)]["metrics"][column]
             assert entry["mean"] == pytest.approx(np.mean([m[j] for m in per_seed]))
@@ -416,23 +421,28 @@ def test_along_training_against_the_rows_themselves(tmp_path, monkeypatch, capsy
             assert entry["low"] <= entry["mean"] <= entry["high"]
     # the weights of step s drew the batch of step s + 2; the last measured ones are those of step 13
     assert [found[s]["kl_ref"] for s in ("0", "10", "20")] == pytest.approx([1.5 * 2, 1.5 * 12, 1.5 * 15])
-    assert result["methods"]["rl"]["metrics"]["pass@4"]["mean"] == found["20"]["metrics"]["pass@4"]["mean"]  # the last step
+    # the last step
+    assert result["methods"]["rl"]["metrics"]["pass@4"]["mean"] == found["20"]["metrics"]["pass@4"]["mean"]
     for name in ("along_step", "along_kl", "along_step_by_level", "along_kl_by_level"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
 
 
 def test_a_run_with_more_samples_at_its_end(tmp_path, monkeypatch, capsys):
-    """eval.jsonl: the last weights on many problems; along.jsonl: all steps on some of them. Each is read for its part."""
+    """eval.jsonl: the last weights on many problems; along.jsonl: all steps on some of them. Each is read for its
+    part."""
     final = [row for row in moving_rows(3, steps=(20,), P=60)]
     write(tmp_path / "rl" / "eval.jsonl", final)
     write(tmp_path / "rl" / "along.jsonl", moving_rows(1, P=20))
     write(tmp_path / "base" / "eval.jsonl", moving_rows(2, steps=(0,), P=60))
-    status, _, err = run(monkeypatch, capsys, tmp_path / "base", tmp_path / "rl", "--k", 1, 4, "--out", tmp_path / "out")
+    status, _, err = run(monkeypatch, capsys, tmp_path / "base", tmp_path / "rl", "--k", 1, 4,
+                         "--out", tmp_path / "out")
     assert status == 0, err
     result = json.loads((tmp_path / "out/results.json").read_text())
-    assert result["methods"]["rl"]["metrics"]["pass@1"]["mean"] == pytest.approx(np.mean([row["correct"] for row in final]))
+    assert result["methods"]["rl"]["metrics"]["pass@1"]["mean"] == pytest.approx(
+        np.mean([row["correct"] for row in final]))
     assert list(result["along"]) == ["rl"] and list(result["along"]["rl"]) == ["0", "10", "20"]
-    assert set(result["best"]["pass@1"]) == {"base", "rl"} and result["best"]["pass@1"]["rl"]["difference"]["against"] == "base"
+    assert (set(result["best"]["pass@1"]) == {"base", "rl"}
+            and result["best"]["pass@1"]["rl"]["difference"]["against"] == "base")
 
 
 def test_the_interval_along_training_is_that_of_the_step_alone(tmp_path):
@@ -473,7 +483,8 @@ def test_a_run_still_being_evaluated(tmp_path, monkeypatch, capsys):
 
 
 def test_steps_that_differ_between_runs_are_said(tmp_path, monkeypatch, capsys):
-    a, b = (write(tmp_path / f"{name}.jsonl", moving_rows(6, steps)) for name, steps in (("a", (0, 10)), ("b", (0, 10, 20))))
+    a, b = (write(tmp_path / f"{name}.jsonl", moving_rows(6, steps))
+            for name, steps in (("a", (0, 10)), ("b", (0, 10, 20))))
     out = run(monkeypatch, capsys, a, b, "--k", 1)[1]
     assert "NOT ALIKE: policy_steps differ: a 0, 10; b 0, 10, 20" in out
     out = run(monkeypatch, capsys, f"x={a}", f"x={b}", "--k", 1)[1]  # seeds: the steps of both
@@ -492,19 +503,22 @@ def test_exact_limits_are_drawn_along_training(tmp_path, monkeypatch, capsys):
 
 def step_rows(right, problems):
     """{step: share of right samples of 4} -> rows, the same for all problems."""
-    return [{"task_id": name, "prompt": name, "correct": [True] * c + [False] * (4 - c), "scores": [1.0] * c + [0.0] * (4 - c),
-             "votes": [0] * c + [1] * (4 - c), "policy_step": step} for step, c in right.items() for name in problems]
+    return [{"task_id": name, "prompt": name, "correct": [True] * c + [False] * (4 - c),
+             "scores": [1.0] * c + [0.0] * (4 - c), "votes": [0] * c + [1] * (4 - c), "policy_step": step}
+            for step, c in right.items() for name in problems]
 
 
 def test_the_best_step_is_chosen_on_other_problems_than_it_is_reported_on(tmp_path, monkeypatch, capsys):
     """On the problems to choose on step 10 is best, on those of the report step 20: what stands there is step 10's."""
     mine = write(tmp_path / "mine.jsonl", step_rows({0: 1, 10: 2, 20: 4}, ["a", "b", "c"]))
     choose = write(tmp_path / "choose.jsonl", step_rows({0: 1, 10: 3, 20: 2}, ["d", "e"]))
-    status, _, err = run(monkeypatch, capsys, f"m={mine}", "--choose-on", f"m={choose}", "--k", 1, "--out", tmp_path / "out")
+    status, _, err = run(monkeypatch, capsys, f"m={mine}", "--choose-on", f"m={choose}", "--k", 1,
+                         "--out", tmp_path / "out")
     assert status == 0, err
     found = json.loads((tmp_path / "out/results.json").read_text())["best"]["pass@1"]["m"]
     assert (found["step"], found["chosen"], found["mean"]) == (10, 0.75, 0.5)
-    for also in (mine, write(tmp_path / "one.jsonl", step_rows({0: 1, 10: 3}, ["d", "c"]))):  # all or some of them the same
+    # all or some of them the same
+    for also in (mine, write(tmp_path / "one.jsonl", step_rows({0: 1, 10: 3}, ["d", "c"]))):
         status, out, err = run(monkeypatch, capsys, f"m={mine}", "--choose-on", f"m={also}", "--k", 1)
         assert (status, out) == (2, "") and "other problems" in err
 
@@ -535,7 +549,8 @@ def test_without_a_choice_set_the_problems_are_halved(tmp_path, monkeypatch, cap
 
 
 def test_variants_are_chosen_between_and_stand_in_the_papers_row(tmp_path, monkeypatch, capsys):
-    """Of five coefficients the best on other problems is the paper's `entropy`, though another is best on the report's."""
+    """Of five coefficients the best on other problems is the paper's `entropy`, though another is best on the
+    report's."""
     mine, choose = [], []
     for variant, (there, here) in {"0.001": (1, 4), "0.01": (3, 2)}.items():
         mine.append(f"entropy:{variant}={write(tmp_path / f'{variant}.jsonl', step_rows({7: here}, ['a', 'b']))}")
@@ -546,8 +561,10 @@ def test_variants_are_chosen_between_and_stand_in_the_papers_row(tmp_path, monke
     assert status == 0, err
     assert "| entropy, ours | 50.00 |" in out and "entropy is entropy:0.01, chosen on other problems" in out
     assert (tmp_path / "out/variants.png").exists()
-    only = run(monkeypatch, capsys, "--choose-on", *choose, "--k", 1, "--out", tmp_path / "only")  # what is to be evaluated
-    assert only[0] == 0 and json.loads((tmp_path / "only/results.json").read_text())["best"]["pass@1"]["entropy"]["run"] == "entropy:0.01"
+    # what is to be evaluated
+    only = run(monkeypatch, capsys, "--choose-on", *choose, "--k", 1, "--out", tmp_path / "only")
+    best = json.loads((tmp_path / "only/results.json").read_text())["best"]["pass@1"]
+    assert only[0] == 0 and best["entropy"]["run"] == "entropy:0.01"
     missing = run(monkeypatch, capsys, mine[0], "--choose-on", *choose, "--k", 1)
     assert missing[0] == 0 and "| entropy | 0.01 | 7 | 75.0 | not evaluated |" in missing[1]
 
@@ -555,8 +572,10 @@ def test_variants_are_chosen_between_and_stand_in_the_papers_row(tmp_path, monke
 def test_paired_difference_of_best_steps(tmp_path, monkeypatch, capsys):
     for name, seed in (("a", 1), ("b", 2)):
         write(tmp_path / f"{name}.jsonl", moving_rows(seed, P=40))
-        write(tmp_path / f"c{name}.jsonl", [row | {"prompt": "x" + row["prompt"]} for row in moving_rows(seed + 5, P=40)])
-    run(monkeypatch, capsys, *(f"{n}={tmp_path / n}.jsonl" for n in "ab"), "--choose-on", *(f"{n}={tmp_path / f'c{n}.jsonl'}" for n in "ab"),
+        write(tmp_path / f"c{name}.jsonl",
+              [row | {"prompt": "x" + row["prompt"]} for row in moving_rows(seed + 5, P=40)])
+    run(monkeypatch, capsys, *(f"{n}={tmp_path / n}.jsonl" for n in "ab"),
+        "--choose-on", *(f"{n}={tmp_path / f'c{n}.jsonl'}" for n in "ab"),
         "--k", 4, "--curves", "pass@4", "--out", tmp_path / "out")
     best = json.loads((tmp_path / "out/results.json").read_text())["best"]["pass@4"]
     files = {n: evaluate.read_file(tmp_path / f"{n}.jsonl", [4]) for n in "ab"}
@@ -566,8 +585,9 @@ def test_paired_difference_of_best_steps(tmp_path, monkeypatch, capsys):
     assert best["b"]["difference"]["se"] == pytest.approx(d.std(ddof=1) / np.sqrt(40))
 
 
-@pytest.mark.parametrize("flags, message", [(["--curves", "pass@3"], "expected of pass@1"), (["--curves", "best@1"], "pass@4"),
-                                            (["--rollouts", "pass@1"], "needs --out")])
+@pytest.mark.parametrize("flags, message", [
+    (["--curves", "pass@3"], "expected of pass@1"), (["--curves", "best@1"], "pass@4"),
+    (["--rollouts", "pass@1"], "needs --out")])
 def test_bad_flags_along_training(tmp_path, monkeypatch, capsys, flags, message):
     path = write(tmp_path / "rows.jsonl", moving_rows(8))
     status, out, err = run(monkeypatch, capsys, path, "--k", 1, *flags)
@@ -592,8 +612,8 @@ def write_rollouts(run, steps=20, P=6, level=lambda i: 1 + i % 2, kl=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
         everything += rows
-    write(run / "metrics.jsonl", [{"step": s, "k": 4, "reward": 0.5, "kl_ref": 0.1 * s} for s in range(steps)] if kl else
-          [{"step": s} for s in range(steps)])
+    write(run / "metrics.jsonl", [{"step": s, "k": 4, "reward": 0.5, "kl_ref": 0.1 * s} for s in range(steps)] if kl
+          else [{"step": s} for s in range(steps)])
     return everything
 
 
@@ -601,15 +621,18 @@ def test_training_by_level_against_a_direct_count(tmp_path, monkeypatch, capsys)
     rows = write_rollouts(tmp_path / "run")
     drawn = {}
     monkeypatch.setattr(evaluate, "save", lambda figure, path: drawn.update({Path(path).name: figure.axes}))
-    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@1", "pass@4", "--out", tmp_path / "out")
+    status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@1", "pass@4",
+                         "--out", tmp_path / "out")
     assert status == 0, err
     for name, x in (("rollouts_step", [4.5, 14.5]), ("rollouts_kl", [0.45, 1.45])):
         panels = {axis.get_ylabel(): axis.lines[0].get_xydata() for axis in drawn[name]}
         assert list(panels) == [f"level {level}: {column}, %" for level in (1, 2) for column in ("pass@1", "pass@4")]
         for level in (1, 2):
             for column, count in (("pass@1", np.mean), ("pass@4", np.any)):
-                blocks = [[count(row["correct"]) for row in rows if row["level"] == level and row["step"] // 10 == b] for b in (0, 1)]
-                np.testing.assert_allclose(panels[f"level {level}: {column}, %"], np.transpose([x, [100 * np.mean(b) for b in blocks]]))
+                blocks = [[count(row["correct"]) for row in rows if row["level"] == level and row["step"] // 10 == b]
+                          for b in (0, 1)]
+                np.testing.assert_allclose(panels[f"level {level}: {column}, %"],
+                                           np.transpose([x, [100 * np.mean(b) for b in blocks]]))
 
 
 def test_the_untrained_model_has_no_rollouts(tmp_path, monkeypatch, capsys):
@@ -627,19 +650,21 @@ def test_the_untrained_model_has_no_rollouts(tmp_path, monkeypatch, capsys):
 def test_rollouts_without_levels_or_kl(tmp_path, monkeypatch, capsys):
     write_rollouts(tmp_path / "run", level=None, kl=False)
     status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "maj@4", "--out", tmp_path / "out")
-    assert status == 0 and (tmp_path / "out/rollouts_step.png").exists() and not (tmp_path / "out/rollouts_kl.png").exists()
+    assert status == 0 and (tmp_path / "out/rollouts_step.png").exists()
+    assert not (tmp_path / "out/rollouts_kl.png").exists()
     status, _, err = run(monkeypatch, capsys, tmp_path / "run", "--rollouts", "pass@5", "--out", tmp_path / "out")
     assert status == 2 and "n = 4" in err
 
 
 def test_damaged_rollouts_are_named_and_counted(tmp_path, monkeypatch, capsys):
     rows = write_rollouts(tmp_path / "run")
-    damage = {"step-000003": b"", "step-000004": b"no gzip", "step-000007": None, "step-000011": gzip.compress(b'{"step": 11}\n'),
-              "step-000012": gzip.compress(b'{"step": 12,')}
+    damage = {"step-000003": b"", "step-000004": b"no gzip", "step-000007": None,
+              "step-000011": gzip.compress(b'{"step": 11}\n'), "step-000012": gzip.compress(b'{"step": 12,')}
     for name, data in damage.items():
         path = tmp_path / "run" / "rollouts" / f"{name}.jsonl.gz"
         path.write_bytes(path.read_bytes()[:-30] if data is None else data)
-    status, _, err = run(monkeypatch, capsys, f"a={tmp_path / 'run'}", "--rollouts", "pass@1", "--out", tmp_path / "out")
+    status, _, err = run(monkeypatch, capsys, f"a={tmp_path / 'run'}", "--rollouts", "pass@1",
+                         "--out", tmp_path / "out")
     assert status == 0 and "5 files of rollouts left out" in err and all(name in err for name in damage)
     found = json.loads((tmp_path / "out/results.json").read_text())["rollouts"]["a"][0]
     assert len(found["damaged"]) == 5 and found["groups"] == 15 * 6

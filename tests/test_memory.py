@@ -13,12 +13,14 @@ import train
 
 # real widths of the presets' models and of two more; layers and vocabulary as a test needs them
 SHAPES = {
-    "llama-8b": (LlamaConfig, dict(hidden_size=4096, intermediate_size=14336, num_attention_heads=32, num_key_value_heads=8)),
-    "qwen-7b": (Qwen2Config, dict(hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4)),
-    "qwen-0.5b": (Qwen2Config, dict(hidden_size=896, intermediate_size=4864, num_attention_heads=14, num_key_value_heads=2,
-                                    tie_word_embeddings=True)),
-    "gemma-2b": (Gemma2Config, dict(hidden_size=2304, intermediate_size=9216, num_attention_heads=8, num_key_value_heads=4,
-                                    head_dim=256))}
+    "llama-8b": (LlamaConfig, dict(hidden_size=4096, intermediate_size=14336,
+                                   num_attention_heads=32, num_key_value_heads=8)),
+    "qwen-7b": (Qwen2Config, dict(hidden_size=3584, intermediate_size=18944,
+                                  num_attention_heads=28, num_key_value_heads=4)),
+    "qwen-0.5b": (Qwen2Config, dict(hidden_size=896, intermediate_size=4864,
+                                    num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True)),
+    "gemma-2b": (Gemma2Config, dict(hidden_size=2304, intermediate_size=9216,
+                                    num_attention_heads=8, num_key_value_heads=4, head_dim=256))}
 
 
 def config(shape, layers=1, vocabulary=1024):
@@ -27,7 +29,8 @@ def config(shape, layers=1, vocabulary=1024):
 
 
 def arguments(*flags):
-    return train.parse_arguments(["--model", "x", "--run", "y", "--dtype", "bfloat16", "--microbatch-tokens", "16384", *map(str, flags)])
+    return train.parse_arguments(["--model", "x", "--run", "y", "--dtype", "bfloat16", "--microbatch-tokens", "16384",
+                                  *map(str, flags)])
 
 
 def computed(shape, ranks, tokens, layers, checkpointing):
@@ -35,11 +38,13 @@ def computed(shape, ranks, tokens, layers, checkpointing):
     flags = ["--activation-checkpointing"] if checkpointing else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "shares_prompt", lambda *_: False)
-        return train.activations(config(shape, layers), arguments("--microbatch-tokens", tokens, *flags), ranks, tokens).kept
+        args = arguments("--microbatch-tokens", tokens, *flags)
+        return train.activations(config(shape, layers), args, ranks, tokens).kept
 
 
 @pytest.mark.parametrize("shape, alone, sharded, checkpointed", [
-    ("llama-8b", 59, 49, (4, 2)), ("qwen-7b", 73, 63, (4, 2)), ("qwen-0.5b", 75, 65, (4, 2)), ("gemma-2b", 81, 75, (4, 2))])
+    ("llama-8b", 59, 49, (4, 2)), ("qwen-7b", 73, 63, (4, 2)),
+    ("qwen-0.5b", 75, 65, (4, 2)), ("gemma-2b", 81, 75, (4, 2))])
 def test_bytes_a_token_and_layer(shape, alone, sharded, checkpointed):
     """In units of the width, as measured on real tensors once; plain attention (Gemma 2) has 8 bytes a score beside."""
     H, heads = config(shape).hidden_size, config(shape).num_attention_heads
@@ -55,7 +60,8 @@ def measured(shape, args, ranks, length):
     """Bytes that a real forward pass of the largest microbatch keeps for the backward pass: distinct storages of what
     autograd saves, parameters left out."""
     with torch.device("meta"):  # and then zeros: numbers would take longer to draw than the pass does
-        model = AutoModelForCausalLM.from_config(config(shape), dtype=torch.float32 if ranks == 1 else torch.bfloat16).eval()
+        dtype = torch.float32 if ranks == 1 else torch.bfloat16
+        model = AutoModelForCausalLM.from_config(config(shape), dtype=dtype).eval()
     model = train.plain_attention_if_capped(model.to_empty(device="cpu"))
     model.tie_weights()
     if args.activation_checkpointing:
@@ -81,8 +87,8 @@ def measured(shape, args, ranks, length):
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("shape", ["llama-8b", "qwen-7b", "gemma-2b"])
 def test_activations_are_those_of_a_real_pass(shape, ranks, checkpointing):
-    """One layer of real width. Under autocast most of what so few tokens keep are copies of weights, so that what a token
-    adds is compared too. Microbatches of two and of four sequences: a prompt is shared where it can be."""
+    """One layer of real width. Under autocast most of what so few tokens keep are copies of weights, so that what a
+    token adds is compared too. Microbatches of two and of four sequences: a prompt is shared where it can be."""
     kept = {}
     for tokens in (64, 128):
         args = arguments("--microbatch-tokens", tokens, *["--activation-checkpointing"] * checkpointing)
@@ -121,11 +127,12 @@ print(json.dumps([computed, status("VmHWM") - before]))
 @pytest.mark.parametrize("flags", ["", "--activation-checkpointing"])
 def test_the_peak_is_that_of_a_real_process(tmp_path, shell, flags):
     """Forward and backward pass, temporaries and the sliced logits included, against the process's resident memory."""
-    LlamaConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_key_value_heads=4, num_hidden_layers=2,
-                vocab_size=50_000).save_pretrained(tmp_path)
+    LlamaConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_key_value_heads=4,
+                num_hidden_layers=2, vocab_size=50_000).save_pretrained(tmp_path)
     done = subprocess.run([sys.executable, "-c", PEAK, tmp_path, "--model", "x", "--run", "y", "--dtype", "bfloat16",
                            "--microbatch-tokens", "1024", *flags.split()], capture_output=True, text=True,
-                          cwd=train.__file__.rpartition("/")[0], env={"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1"})
+                          cwd=train.__file__.rpartition("/")[0],
+                          env={"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     computed, measured = json.loads(done.stdout)
     assert computed == pytest.approx(measured, rel=0.1)
@@ -166,14 +173,15 @@ dist.destroy_process_group()
 @pytest.mark.parametrize("vocabulary, tokens, flags", [(32000, 512, ["--activation-checkpointing"]), (4000, 1024, [])])
 def test_the_peak_of_a_rank_is_that_of_a_real_one(tmp_path, vocabulary, tokens, flags):
     """Two ranks: the peak is at the end, in the gradients outside the layers, or in the activations."""
-    LlamaConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_key_value_heads=4, num_hidden_layers=3,
-                vocab_size=vocabulary).save_pretrained(tmp_path)
+    LlamaConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_key_value_heads=4,
+                num_hidden_layers=3, vocab_size=vocabulary).save_pretrained(tmp_path)
     (tmp_path / "rank.py").write_text(SHARDED)
     root = train.__file__.rpartition("/")[0]
+    environment = {"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--",
-                           tmp_path / "rank.py", tmp_path, "--model", "x", "--run", "y", "--dtype", "bfloat16", "--device", "cpu",
-                           "--microbatch-tokens", str(tokens), *flags], capture_output=True, text=True,
-                          env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1", "PYTHONPATH": root})
+                           tmp_path / "rank.py", tmp_path, "--model", "x", "--run", "y", "--dtype", "bfloat16",
+                           "--device", "cpu", "--microbatch-tokens", str(tokens), *flags],
+                          capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-2000:]
     computed, measured = json.loads(done.stdout)
     assert computed == pytest.approx(measured, rel=0.1)
@@ -187,9 +195,11 @@ def test_what_stays_is_what_an_optimizer_holds(bits):
     parameters = list(model.parameters())
     for p in parameters:
         p.grad = torch.ones_like(p)
-    optimizer = (train.Adam8bit if bits == 8 else torch.optim.AdamW)(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    kind = train.Adam8bit if bits == 8 else torch.optim.AdamW
+    optimizer = kind(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
     optimizer.step()
-    state = [x for p in parameters for value in optimizer.state[p].values() for x in (value if isinstance(value, tuple) else [value])]
+    state = [x for p in parameters for value in optimizer.state[p].values()
+             for x in (value if isinstance(value, tuple) else [value])]
     assert sum(p.nbytes for p in parameters) == found["weights, float32"] == found["gradients, float32"]
     assert sum(x.nbytes for x in state) == pytest.approx(found[f"Adam's moments, {bits} bits"], rel=1e-3)
 
@@ -205,8 +215,9 @@ def test_ranks_share_what_stays():
 
 def test_a_model_that_does_not_fit_is_refused(capsys):
     shape, args = config("llama-8b", 32, 128256), arguments()  # 8.03e9 x (4 + 4 + 8 + 2) bytes
-    with pytest.raises(ValueError, match=r"need 145 GB on each of 1 GPUs, which have 80 GB. What helps: more than 1 GPUs under "
-                                         r"torchrun, --adam-bits 8 \(97 GB\), --reference-model none \(128 GB\), a smaller model"):
+    with pytest.raises(ValueError, match=r"need 145 GB on each of 1 GPUs, which have 80 GB. What helps: more than 1 "
+                                         r"GPUs under torchrun, --adam-bits 8 \(97 GB\), --reference-model none "
+                                         r"\(128 GB\), a smaller model"):
         train.check_memory(shape, args, 1, 80e9)
     assert capsys.readouterr().err == ""
 
@@ -222,9 +233,10 @@ def test_the_table_is_printed_and_a_close_fit_named(total, close, capsys):
 
 
 def test_a_model_whose_code_needs_numbers_is_named(tiny, tmp_path, shell, capsys):
-    """Experts are chosen by numbers. A run goes on with a warning; the command, which has nothing else to say, fails."""
-    shape = MixtralConfig(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-                          vocab_size=256)
+    """Experts are chosen by numbers. A run goes on with a warning; the command, which has nothing else to say,
+    fails."""
+    shape = MixtralConfig(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                          num_key_value_heads=2, vocab_size=256)
     args = arguments()
     train.check_memory(shape, args, 1, 80e9)
     assert "the activations of a mixtral are not known beforehand" in capsys.readouterr().err
@@ -252,7 +264,8 @@ def test_the_memory_command(tiny, shell):
 
 
 def test_a_gpu_has_few_slices_of_logits():
-    """Every slice reads the output layer and adds a whole gradient of it: 8 for 16,384 tokens of Llama 3.1's 128,256."""
+    """Every slice reads the output layer and adds a whole gradient of it: 8 for 16,384 tokens of Llama 3.1's
+    128,256."""
     calls = []
     with train.without_numbers():
         model = train.fake_model(config("qwen-0.5b", vocabulary=128256))
@@ -266,7 +279,8 @@ def test_a_gpu_has_few_slices_of_logits():
 
 def test_the_output_layers_gradient_is_the_rougher_the_more_slices():
     """In bfloat16 it is summed over slices in bfloat16, sharded or under autocast: another reason for few of them."""
-    shape = LlamaConfig(hidden_size=128, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, vocab_size=1024)
+    shape = LlamaConfig(hidden_size=128, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+                        vocab_size=1024)
     torch.manual_seed(0)
     weight, hidden = torch.randn(1024, 128) / 16, torch.randn(1024, 128)
     targets, factors = torch.randint(1024, (1024,)), torch.randn(1024)
@@ -279,12 +293,14 @@ def test_the_output_layers_gradient_is_the_rougher_the_more_slices():
         (policy.select(hidden.to(dtype), targets, False)[0] * factors).sum().backward()
         return output.grad.double()
     exact = gradient(torch.float64, 1)
-    error = {slices: ((gradient(torch.bfloat16, slices) - exact).norm() / exact.norm()).item() for slices in (1, 8, 128)}
+    error = {slices: ((gradient(torch.bfloat16, slices) - exact).norm() / exact.norm()).item()
+             for slices in (1, 8, 128)}
     assert error[1] < error[8] < 0.006 < error[128] < 0.012 and error[8] < 0.7 * error[128]
 
 
 def test_adam_is_fused_on_a_gpu_and_goes_on_from_a_checkpoint():
-    """Its count of steps lies where the parameter does, which a fused step needs; 8 bits: on the host, as they always are."""
+    """Its count of steps lies where the parameter does, which a fused step needs; 8 bits: on the host, as they always
+    are."""
     module = torch.nn.Linear(300, 4)
     for device, fused in ("cpu", None), ("cuda:0", True):
         args = arguments("--device", device)

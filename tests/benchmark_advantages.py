@@ -1,4 +1,5 @@
-"""python advantages.py --benchmark: every estimator against a plain loop over groups, written as the papers write it."""
+"""python advantages.py --benchmark: every estimator against a plain loop over groups, written as the papers write
+it."""
 import statistics
 import time
 

@@ -1,11 +1,12 @@
-"""What it costs to bring new weights from train.py to the sampler, beside a plain copy of the same bytes in the same run.
+"""What it costs to bring new weights from train.py to the sampler, beside a plain copy of the same bytes in the same
+run.
 
     python tests/benchmark_weights.py --model DIR [--dtype bfloat16] [--to /dev/shm] [--engine transformers]
     torchrun --standalone --nproc-per-node 2 tests/benchmark_weights.py --model DIR       # every rank writes its share
 
-A line each for publishing, for the writing of its weights alone (publishing begins with the probe, a pass over all weights, which
-is short on a GPU) and, with one rank, for the engine's reload: GB/s of checkpoint bytes, of the copy, and their ratio
-(medians; what is compared is timed one after the other, because machines are shared)."""
+A line each for publishing, for the writing of its weights alone (publishing begins with the probe, a pass over all
+weights, which is short on a GPU) and, with one rank, for the engine's reload: GB/s of checkpoint bytes, of the copy,
+and their ratio (medians; what is compared is timed one after the other, because machines are shared)."""
 
 import argparse
 import os
@@ -55,7 +56,8 @@ def report(what, size, pairs):
 
 
 def publishing(args, run, home):
-    flags = train.parse_arguments(["--model", args.model, "--run", str(run), "--dtype", args.dtype, "--lr", "1e-6", "--reference-model", "none"])
+    flags = train.parse_arguments(["--model", args.model, "--run", str(run), "--dtype", args.dtype, "--lr", "1e-6",
+                                   "--reference-model", "none"])
     if train.RANKS > 1:
         train.start_ranks(flags)
     policy, _, _, others = train.build(flags, args.model)
@@ -70,7 +72,8 @@ def publishing(args, run, home):
         if train.RANK == 0:
             copied.mkdir()
             written.mkdir()
-        writes.append(seconds(lambda: train.write_weights(written, train.saved_tensors(policy.model), getattr(torch, args.dtype))))
+        writes.append(seconds(lambda: train.write_weights(
+            written, train.saved_tensors(policy.model), getattr(torch, args.dtype))))
         plain = seconds(lambda: copy_share(published, copied))
         size = sum(file.stat().st_size for file in published.glob("*.safetensors"))
         pairs.append((ours, plain))
@@ -85,8 +88,9 @@ def publishing(args, run, home):
 
 def reloading(args, published, size):
     AutoTokenizer.from_pretrained(args.model).save_pretrained(published)
-    settings = SimpleNamespace(num_samples=1, max_tokens=8, temperature=1.0, top_p=1.0, top_k=0, dtype=args.dtype, device=None, share_gpu=False,
-                               batch_tokens=2**16, max_prompt_tokens=64, tensor_parallel_size=1, gpu_memory_utilization=None)
+    settings = SimpleNamespace(num_samples=1, max_tokens=8, temperature=1.0, top_p=1.0, top_k=0, dtype=args.dtype,
+                               device=None, share_gpu=False, batch_tokens=2**16, max_prompt_tokens=64,
+                               tensor_parallel_size=1, gpu_memory_utilization=None)
     engine, pairs = generate.ENGINES[args.engine](published, settings), []
     target = np.empty(size, np.uint8)
     def plain():

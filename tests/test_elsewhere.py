@@ -1,4 +1,5 @@
-"""The recipes of results/elsewhere.md: the estimators in other trainers, as the page has them. Skipped where the trainer is absent."""
+"""The recipes of results/elsewhere.md: the estimators in other trainers, as the page has them. Skipped where the
+trainer is absent."""
 
 import re
 import sys
@@ -22,7 +23,8 @@ def recipe(code):
 
 
 def test_trl_takes_the_estimators_step(tiny, tmp_path):
-    """One step of SGD at rate 1: what the weights move by is the gradient, by autograd, on the completions that TRL drew."""
+    """One step of SGD at rate 1: what the weights move by is the gradient, by autograd, on the completions that TRL
+    drew."""
     trl = pytest.importorskip("trl")
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
@@ -35,11 +37,13 @@ def test_trl_takes_the_estimators_step(tiny, tmp_path):
     trainer_class = recipe(TRL)["KSampleTrainer"]
     trainer_class.k = k
     config = trl.GRPOConfig(
-        output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=1, num_generations=n,
-        per_device_train_batch_size=len(prompts) * n, max_completion_length=7, beta=0.0, loss_type="dr_grpo", optim="sgd",
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=1,
+        num_generations=n, per_device_train_batch_size=len(prompts) * n, max_completion_length=7,
+        beta=0.0, loss_type="dr_grpo", optim="sgd",
         learning_rate=1.0, lr_scheduler_type="constant", max_grad_norm=0.0, report_to="none", save_strategy="no",
         logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False)
-    trainer = trainer_class(str(tiny), reward_funcs=reward, args=config, train_dataset=Dataset.from_dict({"prompt": prompts}))
+    trainer = trainer_class(str(tiny), reward_funcs=reward, args=config,
+                            train_dataset=Dataset.from_dict({"prompt": prompts}))
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     trainer.train()
     [(asked, ids, rewards)] = drawn
@@ -89,7 +93,8 @@ def test_verl_takes_the_estimators_values_whatever_the_order_of_rows(monkeypatch
 
 
 def test_verls_own_loss_gives_the_sum():
-    """(1/P) sum_p sum_i A_i log pi(y_i), from verl's aggregation of minus the advantages times the log-probabilities."""
+    """(1/P) sum_p sum_i A_i log pi(y_i), from verl's aggregation of minus the advantages times the
+    log-probabilities."""
     core = pytest.importorskip("verl.trainer.ppo.core_algos")
     recipe(VERL)
     index, mask, rewards = rows_of_verl()

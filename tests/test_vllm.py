@@ -298,8 +298,8 @@ def test_three_steps_of_the_loop_with_vllm(warm, tmp_path, shell):  # noqa: F811
     check_loop(tmp_path, shell(loop(tmp_path, warm, generate="--engine vllm", train="--lr 0.01")))
 
 
-# On a GPU vLLM's engine is a process of its own. Here the exit handler that waits for all processes comes before the one that
-# tells the engine to stop, as was seen there.
+# On a GPU vLLM's engine is a process of its own. Here the exit handler that waits for all processes comes before the
+# one that tells the engine to stop, as was seen there.
 WAITED_FOR_FIRST = """
 import sys, weakref
 class Kept: pass
@@ -315,22 +315,25 @@ if __name__ == "__main__":
 @needs_vllm
 def test_an_engine_that_is_a_process_of_its_own_ends_with_the_run(tiny, tmp_path):
     (tmp_path / "main.py").write_text(WAITED_FOR_FIRST)
-    done = subprocess.run([sys.executable, tmp_path / "main.py", "--model", tiny, "--engine", "vllm", "--limit", "2", "--num-samples", "2"],
-                          env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "PYTHONPATH": str(ROOT)}, capture_output=True,
-                          text=True, timeout=300, stdin=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, tmp_path / "main.py", "--model", tiny, "--engine", "vllm", "--limit", "2",
+                           "--num-samples", "2"],
+                          env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
     assert done.returncode == 0 and done.stdout.count("\n") == 2, done.stderr[-2000:]
 
 
 @slow
 @needs_vllm
-@pytest.mark.parametrize("config", [LlamaConfig, partial(Gemma2Config, attn_logit_softcapping=0.5, final_logit_softcapping=2.0)],
-                         ids=["Llama", "Gemma 2"])
+@pytest.mark.parametrize("config", [
+    LlamaConfig, partial(Gemma2Config, attn_logit_softcapping=0.5, final_logit_softcapping=2.0)],
+    ids=["Llama", "Gemma 2"])
 def test_the_papers_other_architectures(config, tiny, tmp_path, shell):
     """Sampler and trainer agree on them too; on Gemma 2 only if both keep the cap on attention logits."""
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config(
-        vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        head_dim=32, initializer_range=0.5, bos_token_id=None, eos_token_id=1, pad_token_id=0)).save_pretrained(tmp_path)
+        vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, initializer_range=0.5, bos_token_id=None, eos_token_id=1,
+        pad_token_id=0)).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
     done = shell(f"python generate.py --engine vllm --model {tmp_path} --split test --limit 4 --num-samples 4")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -513,7 +516,8 @@ def server(paths, tmp_path_factory):
     def start():
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--host", "127.0.0.1",
                    "--port", port, "--dtype", "float32", "--max-model-len", 2048,
-                   "--logprobs-mode", "processed_logprobs", "--enable-scale-out", "--enforce-eager", "--kv-cache-memory-bytes", 2**30,
+                   "--logprobs-mode", "processed_logprobs", "--enable-scale-out", "--enforce-eager",
+                   "--kv-cache-memory-bytes", 2**30,
                    "--no-enable-chunked-prefill", "--max-num-batched-tokens", 4096]
         with open(folder / "log", "ab") as log:
             running.append(subprocess.Popen(list(map(str, command)), env=os.environ | {"VLLM_SERVER_DEV_MODE": "1"},

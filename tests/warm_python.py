@@ -1,7 +1,7 @@
-"""A `python` for the pipes of the tests: a stage is a fork of a process that has loaded its libraries, which would otherwise
-take five seconds of every start of train.py. It is a process of its own with the caller's descriptors, directory and
-environment, and runs the script from its first line; what it lacks of `python train.py` is the start of the interpreter and
-a hash seed of its own. Tests of signals, of deaths and of vLLM start the stages themselves.
+"""A `python` for the pipes of the tests: a stage is a fork of a process that has loaded its libraries, which would
+otherwise take five seconds of every start of train.py. It is a process of its own with the caller's descriptors,
+directory and environment, and runs the script from its first line; what it lacks of `python train.py` is the start of
+the interpreter and a hash seed of its own. Tests of signals, of deaths and of vLLM start the stages themselves.
 
 As a program: python tests/warm_python.py SOCKET, which serves until its standard input ends."""
 
@@ -57,7 +57,8 @@ def warm_python():
         client.write_text(CLIENT.format(python=sys.executable, scripts=SCRIPTS, path=path))
         python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {client} "$@"\n')
         python.chmod(0o755)
-        with subprocess.Popen([sys.executable, __file__, path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        with subprocess.Popen([sys.executable, __file__, path], cwd=ROOT, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as server:
             assert server.stdout.read(1) == b"."  # it listens
             yield python.parent
             server.stdin.close()
@@ -94,13 +95,15 @@ def load_libraries():
     import train  # noqa: F401
     from transformers.models.qwen2 import modeling_qwen2  # noqa: F401
     sys.path.remove(str(ROOT))
-    for name in [name for name, module in sys.modules.items() if str(getattr(module, "__file__", None)).startswith(f"{ROOT}/")
+    for name in [name for name, module in sys.modules.items()
+                 if str(getattr(module, "__file__", None)).startswith(f"{ROOT}/")
                  and Path(module.__file__).parent == ROOT]:
         del sys.modules[name]
 
 
 def wait_for_stage(connection):
-    """Starts what `connection` asks for, and tells it the exit status; ends it if the caller is gone. True in the stage."""
+    """Starts what `connection` asks for, and tells it the exit status; ends it if the caller is gone. True in the
+    stage."""
     size, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     request = b""
     while len(request) < int.from_bytes(size, "big"):
@@ -133,8 +136,8 @@ def become(argv, directory, environment):
 
 
 def run(path):
-    """The script as `python` runs and ends it, without the end of the interpreter, which would take it a second to forget
-    all that is loaded."""
+    """The script as `python` runs and ends it, without the end of the interpreter, which would take it a second to
+    forget all that is loaded."""
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__file__, status = path, 0
     try:

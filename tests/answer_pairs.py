@@ -1,4 +1,5 @@
-"""Pairs of answers, written by hand: `reference | prediction`, one per line.
+"""Pairs of answers, written by hand: `reference | prediction`, one per line; a long one goes on in the next,
+indented.
 
 MISSED ones are equivalent and refused, MISTAKEN ones different and accepted: the known errors."""
 
@@ -224,8 +225,10 @@ x^2+1 | f(x) = x^2+1
 49x^2 - 42xy + 9y^2 - 222x - 54y + 603 = 0 | 603+49x^2-42xy+9y^2-222x-54y=0
 \begin{pmatrix} 7 \\ 5 \end{pmatrix} | \begin{pmatrix}7\\5\end{pmatrix}
 \begin{pmatrix} 7 \\ 5 \end{pmatrix} | \begin{bmatrix} 7 \\ 5 \end{bmatrix}
-\begin{pmatrix} 7/17 & -3/17 \\ 1/17 & 2/17 \end{pmatrix} | \begin{pmatrix} \frac{7}{17} & -\frac{3}{17} \\ \frac{1}{17} & \frac{2}{17} \end{pmatrix}
-\begin{pmatrix} 5/13 & 12/13 \\ 12/13 & -5/13 \end{pmatrix} | \left[\begin{matrix} \frac{5}{13} & \frac{12}{13} \\ \frac{12}{13} & -\frac{5}{13} \end{matrix}\right]
+\begin{pmatrix} 7/17 & -3/17 \\ 1/17 & 2/17 \end{pmatrix} |
+    \begin{pmatrix} \frac{7}{17} & -\frac{3}{17} \\ \frac{1}{17} & \frac{2}{17} \end{pmatrix}
+\begin{pmatrix} 5/13 & 12/13 \\ 12/13 & -5/13 \end{pmatrix} |
+    \left[\begin{matrix} \frac{5}{13} & \frac{12}{13} \\ \frac{12}{13} & -\frac{5}{13} \end{matrix}\right]
 \begin{pmatrix} 2 & 1 \\ 7 & -2 \end{pmatrix} | \left(\begin{array}{cc} 2 & 1 \\ 7 & -2 \end{array}\right)
 \begin{pmatrix} 1 & -1 \\ 1 & \phantom -1 \end{pmatrix} | \begin{pmatrix} 1 & -1 \\ 1 & 1 \end{pmatrix}
 \begin{pmatrix} \sqrt{2}/2 \\ 0 \end{pmatrix} | \begin{pmatrix} \frac{1}{\sqrt2} \\ 0 \end{pmatrix}
@@ -1209,7 +1212,8 @@ MISTAKEN = r"""
 
 
 def pairs(text):
-    return [tuple(part.strip() for part in line.split(" | ", 1)) for line in text.strip().splitlines()]
+    lines = text.strip().replace(" |\n    ", " | ").splitlines()
+    return [tuple(part.strip() for part in line.split(" | ", 1)) for line in lines]
 
 
 EQUIVALENT, DIFFERENT, MISSED, MISTAKEN = map(pairs, (EQUIVALENT, DIFFERENT, MISSED, MISTAKEN))

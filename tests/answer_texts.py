@@ -1,4 +1,5 @@
-r"""Completions as current models write them, by hand: a line `=== reference | what is extracted | verdict`, then the text.
+r"""Completions as current models write them, by hand: a line `=== reference | what is extracted | verdict`, then the
+text.
 
 `-` for what is extracted: nothing. The verdict is right, wrong or none (no answer). `[[N]]` stands for N characters of
 idle prose. Written for these tests before the rules that read them.
@@ -68,7 +69,8 @@ We find $n=\boxed{11}$, as desired. (A common wrong answer is 12, which forgets 
 === 11 | 11 | right
 We find $n=\boxed{11}$. Note that if the fence had a gate, the answer would be 10.
 === 6 | 6 | right
-**Solution.** Expand: $x^2 - 5x + 6$. The constant term is $\boxed{6}$. The other coefficients, $1$ and $-5$, play no role.
+**Solution.** Expand: $x^2 - 5x + 6$.
+The constant term is $\boxed{6}$. The other coefficients, $1$ and $-5$, play no role.
 === 0 | 0 | right
 Both terms cancel, hence the value is $\boxed{0}$.
 
@@ -822,7 +824,8 @@ def texts():
     found = []
     for block in re.sub(r"\n\n# [A-Z].*\n(?=\n===)", "\n", TEXTS).split("\n=== ")[1:]:
         head, _, text = block.partition("\n")
-        text = re.sub(r"\[\[(\d+)\]\]", lambda m: (REMARK * (int(m[1]) // len(REMARK) + 1))[:int(m[1])], text.rstrip("\n"))
+        text = re.sub(r"\[\[(\d+)\]\]", lambda m: (REMARK * (int(m[1]) // len(REMARK) + 1))[:int(m[1])],
+                      text.rstrip("\n"))
         gold, extracted, verdict = (part.strip() for part in head.split(" | "))
         found.append((gold, None if extracted == "-" else extracted, verdict, text))
     return found
@@ -832,9 +835,12 @@ def plain(answer):
     """An answer without its typography: dollars, bold, words around a number, "and" for a comma."""
     if answer is None:
         return None
-    answer = re.sub(r"\*\*|\\?\$|\\[()\[\]]|\\displaystyle|\\[dt]?frac", lambda m: r"\frac" if "frac" in m[0] else "", answer)
+    answer = re.sub(r"\*\*|\\?\$|\\[()\[\]]|\\displaystyle|\\[dt]?frac",
+                    lambda m: r"\frac" if "frac" in m[0] else "", answer)
     answer = re.sub(r"\\(text|mathbf|mathrm)\{([^{}]*)\}|\\%|\^\{?\\circ\}?", lambda m: m[2] or "", answer)
-    answer = re.sub(r"\s*,?\s*\b(and|or)\b\s*", ", ", answer).replace("{,}", "").replace("≈", r"\approx").strip(" .(){}!:\n")
-    number = re.match(r"(-?[\d.,:/]*\d)\s*(?:[a-zA-Z][a-zA-Z\s./0-9^]*)?$|^(?:approximately|about|roughly|\\approx|\\sim)\s*(\S*)", answer)
+    answer = re.sub(r"\s*,?\s*\b(and|or)\b\s*", ", ", answer)
+    answer = answer.replace("{,}", "").replace("≈", r"\approx").strip(" .(){}!:\n")
+    number = re.match(r"(-?[\d.,:/]*\d)\s*(?:[a-zA-Z][a-zA-Z\s./0-9^]*)?$|"
+                      r"^(?:approximately|about|roughly|\\approx|\\sim)\s*(\S*)", answer)
     answer = (number[1] or number[2]) if number else answer
     return re.sub(r"(?<=\d),(?=\d{3}(?!\d))|[\s%{}]", "", answer).lower()

@@ -342,8 +342,8 @@ def mean_objective(scale, rewards):
     return lambda pi: scale * (pi @ pi.new_tensor(rewards))
 
 
-# What an estimator is unbiased for: (rewards, votes, n, k) -> objective(pi). Where its docstring says max@k, maj@(n-1) and
-# the like, that; here what is said in other words. All others are heuristics.
+# What an estimator is unbiased for: (rewards, votes, n, k) -> objective(pi). Where its docstring says max@k, maj@(n-1)
+# and the like, that; here what is said in other words. All others are heuristics.
 OBJECTIVES = {
     "rloo": lambda r, a, n, k: mean_objective(1, r),
     "dr_grpo": lambda r, a, n, k: mean_objective(1 - 1 / n, r),
@@ -364,7 +364,8 @@ BINARY = {"maxrl", "maxrl_maclaurin", "pass_at_k_training"}  # what they claim, 
 
 def test_every_estimator_states_its_objective_or_that_it_is_a_heuristic():
     assert OBJECTIVES.keys() | HEURISTIC == ESTIMATORS.keys() and not OBJECTIVES.keys() & HEURISTIC
-    assert HEURISTIC >= {"grpo", "bon_max_mean", "bon_max_second", "bon_mean", "pass_at_k_training", "entropic", "rs_grpo"}
+    assert HEURISTIC >= {"grpo", "bon_max_mean", "bon_max_second", "bon_mean", "pass_at_k_training", "entropic",
+                         "rs_grpo"}
     for name in OBJECTIVES.keys() - {"bon_off_policy_first_order"}:
         assert says(name, "nbiased for"), name
 
@@ -411,7 +412,8 @@ def test_the_biased_estimators_are_biased_for_the_n_sample_objective(name, f):
 def test_the_softmax_estimators_are_unbiased_at_every_beta(beta, policy):
     theta, rewards, votes = (np.array(x) for x in POLICIES[policy])
     for n in (2, 3, 4):
-        objectives = {"softmax_loo": at(soft(beta), n, rewards, votes), "max_softmax_baseline": at(best, n, rewards, votes),
+        objectives = {"softmax_loo": at(soft(beta), n, rewards, votes),
+                      "max_softmax_baseline": at(best, n, rewards, votes),
                       "softmax_loo_biased": at(soft(beta), n - 1, rewards, votes)}
         for name, objective in objectives.items():
             got = expected_gradient(name, theta, rewards, votes, n, n, beta=beta)
@@ -677,7 +679,8 @@ def test_majority_with_ratios_far_from_one_equals_rational_arithmetic(spread, n,
         whole = np.array([abs(float(x)) for x in exact["off_policy"]])
         for which in ("off_policy", "off_policy_loo_minus_one"):
             got = ESTIMATORS[f"maj_{which}"](r[None], k, votes=votes[None], log_ratio=log_ratio[None])[0]
-            # the baseline is subtracted: the error is relative to the sums, and to the largest of them without a baseline
+            # the baseline is subtracted: the error is relative to the sums, and to the largest of them without a
+            # baseline
             close(got, [float(x) for x in exact[which]], (which, votes), rtol=1e-9, atol=1e-14 * whole.max())
 
 
@@ -841,7 +844,8 @@ def test_filter_adds_three_keys_and_passes_the_rest_through():
     (ROW | {"rewards": None}, (), "no 'rewards': reward.py adds it"),
     ({"task_id": "t/1"}, (), "no 'rewards': reward.py adds it"),
     ({k: v for k, v in ROW.items() if k != "votes"}, ("--estimator", "maj_centred"), "no 'votes'"),
-    (ROW | {"votes": [0, 1, 2, -2]}, ("--estimator", "maj_centred"), "votes[3]: expected an integer, -1 or more, found -2"),
+    (ROW | {"votes": [0, 1, 2, -2]}, ("--estimator", "maj_centred"),
+     "votes[3]: expected an integer, -1 or more, found -2"),
     ({k: v for k, v in ROW.items() if k != "step"}, ("--k", "2@0 1@5"), "no 'step'"),
     (ROW | {"step": "x"}, ("--k", "2@0 1@5"), "step: expected an integer from 0 to 999999, found 'x'"),
     ("[1, 2]", (), "expected a JSON object"),
@@ -876,7 +880,8 @@ def test_filter_refuses_a_bad_schedule_before_reading():
 
 def test_an_estimator_that_is_added_says_itself_what_it_reads(monkeypatch):
     """As the README adds one: an entry after the dict, whatever the function reads."""
-    monkeypatch.setitem(ESTIMATORS, "mine", advantages.reads("votes", "log_ratio")(lambda rewards, k, *, votes=None, log_ratio=None: rewards))
+    monkeypatch.setitem(ESTIMATORS, "mine", advantages.reads("votes", "log_ratio")(
+        lambda rewards, k, *, votes=None, log_ratio=None: rewards))
     assert [what for what in ("votes", "log_ratio", "beta") if uses("mine", what)] == ["votes", "log_ratio"]
     assert not uses("someone_elses", "log_ratio")
 

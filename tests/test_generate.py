@@ -1,4 +1,5 @@
-"""generate.py: the embedded task against its definition, the sampler against a plain forward pass, the stage's manners."""
+"""generate.py: the embedded task against its definition, the sampler against a plain forward pass, the stage's
+manners."""
 
 import contextlib
 import hashlib
@@ -49,7 +50,8 @@ def test_prompts_show_five_items_and_test_the_others(split):
         tested = [item for [item] in row["tests"]["inputs"]]
         assert tested == generate.ITEMS and len({item.lower() for item in shown}) == 5
         # the items shown are run, but do not count
-        assert [item for item, w in zip(tested, row["tests"]["weights"]) if w == 0] == sorted(item.lower() for item in shown)
+        unweighed = [item for item, w in zip(tested, row["tests"]["weights"]) if w == 0]
+        assert unweighed == sorted(item.lower() for item in shown)
         assert [item.islower() for item in shown] == [bool(holds(rule, item.lower())) for item in shown]
         assert row["tests"]["outputs"] == [holds(rule, item) for item in tested]
         assert 1 <= sum(map(str.islower, shown)) <= 4
@@ -83,7 +85,8 @@ def test_posterior_against_enumeration_in_rational_numbers():
                 continue
             size = sum(holds(text, item) for item in generate.ITEMS)
             # one way to draw the number of positives, then one subset of the positives and one of the negatives
-            likelihood = Fraction(math.comb(5, positives), 30) / math.comb(size, positives) / math.comb(81 - size, 5 - positives)
+            likelihood = (Fraction(math.comb(5, positives), 30) / math.comb(size, positives)
+                          / math.comb(81 - size, 5 - positives))
             behaviour = tuple(holds(text, item) for item in unseen)
             mass[behaviour] = mass.get(behaviour, 0) + Fraction(weight, total_weight) / len(rules) * likelihood
     expected = sorted((m / sum(mass.values()) for m in mass.values()), reverse=True)
@@ -97,13 +100,14 @@ PROMPTS = ["adgjBEHKcfilADGLbehj:", "a:", "adgj:"]  # unequal lengths: the short
 
 
 def settings(**changes):
-    return Namespace(**dict(device="cpu", dtype="float32", num_samples=5, max_tokens=7, temperature=1.0, top_p=1.0, top_k=0,
-                            batch_tokens=2**19) | changes)
+    return Namespace(**dict(device="cpu", dtype="float32", num_samples=5, max_tokens=7,
+                            temperature=1.0, top_p=1.0, top_k=0, batch_tokens=2**19) | changes)
 
 
 def draw(path, args, prompts=PROMPTS):
     tokenizer = AutoTokenizer.from_pretrained(path)
-    groups = dict(generate.TransformersEngine(path, args).sample([(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]))
+    numbered = [(tokenizer(p)["input_ids"], 100 + i) for i, p in enumerate(prompts)]
+    groups = dict(generate.TransformersEngine(path, args).sample(numbered))
     return [groups[g] for g in range(len(prompts))]
 
 
@@ -139,9 +143,10 @@ def test_samples_are_those_of_a_plain_loop_over_whole_sequences(tiny, changes):
 
 def test_sampler_keeps_the_cap_on_attention_logits(tiny, tmp_path):
     """Gemma 2's, which fused attention in transformers leaves out without a word."""
-    config = Gemma2Config(vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
-                          num_key_value_heads=2, head_dim=32, sliding_window=4, attn_logit_softcapping=0.5,
-                          final_logit_softcapping=2.0, initializer_range=0.5, bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    config = Gemma2Config(vocab_size=258, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+                          num_attention_heads=2, num_key_value_heads=2, head_dim=32, sliding_window=4,
+                          attn_logit_softcapping=0.5, final_logit_softcapping=2.0, initializer_range=0.5,
+                          bos_token_id=None, eos_token_id=1, pad_token_id=0)
     torch.manual_seed(0)
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
@@ -173,7 +178,8 @@ def test_the_first_rows_of_a_large_model_come_before_the_pass_is_done(tiny, monk
     found = dict([next(groups)])
     assert sizes == [2]
     found |= dict(groups)
-    assert sizes == [2, 2, 1] and [[s[:2] for s in found[g]] for g in range(5)] == [[s[:2] for s in whole[g]] for g in range(5)]
+    assert sizes == [2, 2, 1]
+    assert [[s[:2] for s in found[g]] for g in range(5)] == [[s[:2] for s in whole[g]] for g in range(5)]
 
 
 def test_stop_token_ends_a_completion(tiny):
@@ -209,7 +215,8 @@ def test_probe_stops_a_sampler_with_old_weights(tmp_path):
 
 
 def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_path, capsys):
-    """Parameters that the engine joins, pads and keeps in its own form, against two checkpoints of which one layer differs."""
+    """Parameters that the engine joins, pads and keeps in its own form, against two checkpoints of which one layer
+    differs."""
     from safetensors.numpy import load_file, save_file
     old, new = tmp_path / "policy-000000", tmp_path / "policy-000001"
     weights, layer = load_file(tiny / "model.safetensors"), "model.layers.0.self_attn."
@@ -243,7 +250,8 @@ def test_digests_prove_a_reload_and_show_each_way_in_which_it_fails(tiny, tmp_pa
         with pytest.raises(ValueError, match=message):
             generate.check_digests(new, engine(changed | {stale: weights[stale]}), known)
     with pytest.raises(ValueError, match="embed_tokens.weight has changed"):
-        generate.check_digests(old, engine(weights | {"model.embed_tokens.weight": changed["model.embed_tokens.weight"]}), known)
+        generate.check_digests(
+            old, engine(weights | {"model.embed_tokens.weight": changed["model.embed_tokens.weight"]}), known)
     with pytest.raises(ValueError, match="cannot be verified"):
         generate.check_digests(old, {"other.weight": "0"}, None)
 
@@ -271,14 +279,16 @@ def test_weights_are_waited_for(tmp_path):
 
 
 def test_a_run_in_which_no_trainer_begins_is_given_up(tmp_path, monkeypatch, capsys):
-    """--run TYPO: a line after a while, an error in the end; a trainer that has begun is waited for, however long it takes."""
+    """--run TYPO: a line after a while, an error in the end; a trainer that has begun is waited for, however long it
+    takes."""
     monkeypatch.setattr(generate, "SAY_AFTER", 0.05)
     monkeypatch.setattr(generate, "GIVE_UP_AFTER", 1.5)
     read, write = os.pipe()
     with open(write, "w") as rows:
         with pytest.raises(ValueError, match=f"no train.py has begun in {tmp_path}/TYPO"):
             generate.wait_for_weights(tmp_path / "TYPO", 0, 0, rows)
-        assert capsys.readouterr().err.count(f"waiting for a train.py to publish weights in {tmp_path}/TYPO/policy") == 1
+        waiting = f"waiting for a train.py to publish weights in {tmp_path}/TYPO/policy"
+        assert capsys.readouterr().err.count(waiting) == 1
         (tmp_path / "lock").touch()
         threading.Timer(1, (tmp_path / "policy").symlink_to, ["policy-000000"]).start()
         assert generate.wait_for_weights(tmp_path, 0, 0, rows).name == "policy-000000"
@@ -298,7 +308,8 @@ def test_a_completion_ends_at_each_end_that_the_checkpoint_names(tiny, tmp_path)
     args = settings(num_samples=400, max_tokens=30)
     config, names = tmp_path / "model" / "generation_config.json", tmp_path / "model" / "tokenizer_config.json"
     written = json.loads(names.read_text())
-    for of_config, of_tokenizer, ends in ((7, "<eos>", {1, 7}), ([7, 9], "<eos>", {1, 7, 9}), (7, None, {7}), (None, "<eos>", {1})):
+    for of_config, of_tokenizer, ends in ((7, "<eos>", {1, 7}), ([7, 9], "<eos>", {1, 7, 9}), (7, None, {7}),
+                                          (None, "<eos>", {1})):
         config.write_text(json.dumps({"eos_token_id": of_config}))
         names.write_text(json.dumps(written | {"eos_token": of_tokenizer}))
         sample = generate.TransformersEngine(tmp_path / "model", args).sample
@@ -321,7 +332,8 @@ def test_no_end_stands_between_prompt_and_completion(tiny):
     from tokenizers.processors import TemplateProcessing
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     plain = tokenizer("2+2?")["input_ids"]
-    for template, expected in (("$A <eos>", plain), ("<eos> $A <eos>", [1, *plain]), ("<eos> $A", [1, *plain]), ("$A", plain)):
+    for template, expected in (("$A <eos>", plain), ("<eos> $A <eos>", [1, *plain]), ("<eos> $A", [1, *plain]),
+                               ("$A", plain)):
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=[("<eos>", 1)])
         assert generate.prompt_ids(tokenizer, {"prompt": "2+2?"}, None) == expected
 
@@ -331,8 +343,10 @@ def test_rows_are_complete(tiny, shell):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len({row["task_id"] for row in rows}) == 3
     for row in rows:
-        assert row["kind"] == "code" and row["dataset"] == "rules" and row["split"] == "test" and row["step_prompts"] == 3
-        assert len(row["completions"]) == len(row["token_ids"]) == len(row["logprobs"]) == len(row["finish_reasons"]) == 2
+        assert row["kind"] == "code" and row["dataset"] == "rules" and row["split"] == "test"
+        assert row["step_prompts"] == 3
+        assert len(row["completions"]) == len(row["token_ids"]) == 2
+        assert len(row["logprobs"]) == len(row["finish_reasons"]) == 2
         assert row["sampling"]["seed"] == 7 and abs(sum(row["posterior"]) - 1) < 1e-12
         assert len(row["prompt_token_ids"]) == 21 and "reference" not in row
 
@@ -357,7 +371,8 @@ class Screen(io.StringIO):
 
 
 def progress_of(monkeypatch, rows_to, terminal, *flags, every=0):
-    """What is drawn while generate.py runs with these flags, piece by piece; `rows_to`: a file's path, or a descriptor."""
+    """What is drawn while generate.py runs with these flags, piece by piece; `rows_to`: a file's path, or a
+    descriptor."""
     screen = Screen(terminal)
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(advantages, "BAR_S", 0)
@@ -374,7 +389,8 @@ def test_progress_of_one_pass_is_a_bar_on_a_terminal_and_lines_in_a_log(tiny, tm
     flags = ("--model", tiny, "--dataset", "gsm8k", "--data-files", tmp_path / "sums.jsonl", "--num-samples", "3",
              "--max-tokens", "5", "--batch-tokens", "1")
     bar = progress_of(monkeypatch, tmp_path / "rows", True, *flags)
-    assert re.search(r"generate.py: 100%\|[█#]+\| 7/7 \[\d\d:\d\d<00:00, .*row/s, 21 samples\]", bar) and bar.count("\r") > 7
+    assert re.search(r"generate.py: 100%\|[█#]+\| 7/7 \[\d\d:\d\d<00:00, .*row/s, 21 samples\]", bar)
+    assert bar.count("\r") > 7
     assert "generate.py: reading gsm8k: 8row [" in bar and "\rgenerate.py: gsm8k row 8 (no id)" in bar
     log = progress_of(monkeypatch, tmp_path / "rows", False, *flags)
     assert "\r" not in log and "generate.py:  43% 3/7 [" in log and "generate.py: reading gsm8k: 8row [" in log
@@ -392,26 +408,31 @@ def test_the_loop_has_no_bar_but_the_trainers(tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("flags, expected", [
     ("", "--model"), ("--model X --run Y --steps 1", "give one of"), ("--run Y", "--steps"),
-    ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--run Y --steps 1 --temperature 0.7", "--temperature"), ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
+    ("--run Y --steps 1 --top-p 0.9", "--top-p"), ("--run Y --steps 1 --temperature 0.7", "--temperature"),
+    ("--model X", "endless"), ("--model X --limit 2 --steps 2", "endless"),
     ("--model X --dataset gsm8k", "--dataset gsm8k needs --max-tokens"),
     ("--run R --steps 3 --dataset math --max-tokens 9", "--dataset math needs --prompts-per-step"),
     ("--model X --dataset mbpp --reference --steps 3", "--dataset mbpp needs --prompts-per-step"),
     ("--along R --steps 3", "from each checkpoint"), ("--model X --limit 1 --at-steps 5", "no effect"),
     ("--along R --limit 1 --at-steps 5 0", "ascending"),
-    ("--model X --steps 1 --max-staleness 1", "--max-staleness"), ("--model X --limit 1 --prompts-per-step 2", "no effect"),
+    ("--model X --steps 1 --max-staleness 1", "--max-staleness"),
+    ("--model X --limit 1 --prompts-per-step 2", "no effect"),
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
     ("--model X --limit 1 --num-samples 0", "--num-samples must be at least 1, not 0"),
-    ("--model X --limit 1 --temperature 0", "error: --temperature must be above 0; the likeliest token alone is drawn with --top-k 1"),
+    ("--model X --limit 1 --temperature 0",
+     "error: --temperature must be above 0; the likeliest token alone is drawn with --top-k 1"),
     ("--model X --limit 1 --temperature -1", "error: --temperature must be a number above 0, not -1.0"),
     ("--along X --limit 1 --temperature nan", "error: --temperature must be a number above 0, not nan"),
     ("--model X --limit 1 --temperature inf", "error: --temperature must be a number above 0, not inf"),
     ("--model X --limit 1 --top-p 1.5", "error: --top-p must be above 0 and at most 1, not 1.5"),
     ("--along X --limit 1 --top-p 0", "error: --top-p must be above 0 and at most 1, not 0.0"),
     ("--run X --steps 1 --temperature 0", "not with --run"),
-    ("--model X --limit 1 --gpu-memory-utilization 0", "error: --gpu-memory-utilization must be between 0 and 1, not 0.0"),
+    ("--model X --limit 1 --gpu-memory-utilization 0",
+     "error: --gpu-memory-utilization must be between 0 and 1, not 0.0"),
     ("--model X --limit 1 --seed -1", "--seed must be at least 0, not -1"),
     ("--model X --dataset nonesuch", "nonesuch"), ("--model /nonexistent --limit 1", "/nonexistent"),
-    ("--model X --limit 0", "--limit must be at least 1"), ("--model X --limit -3", "--limit"), ("--model X --steps 0", "--steps"),
+    ("--model X --limit 0", "--limit must be at least 1"), ("--model X --limit -3", "--limit"),
+    ("--model X --steps 0", "--steps"),
     ("--model X --limit 1 --device nonsense", "--device nonsense: "), ("--model X/ --limit 1", "X/: no such directory"),
     ("--model results/nonesuch --limit 1", "results/nonesuch: no such directory"),
     ("--model README.md --limit 1", "README.md is not a checkpoint: it is no directory"),
@@ -425,14 +446,17 @@ def test_bad_flags_are_refused_in_one_line(shell, flags, expected):
 def test_help_says_which_defaults_are_the_embedded_tasks(shell):
     words = " ".join(shell("python generate.py --help").stdout.split())
     assert "longest completion, in tokens: 10 with --dataset rules, needed with any other --temperature" in words
-    assert "--prompts-per-step PROMPTS_PER_STEP with --steps: 64 with --dataset rules, needed with any other --ref" in words
+    assert ("--prompts-per-step PROMPTS_PER_STEP with --steps: 64 with --dataset rules, needed with any other --ref"
+            in words)
     assert "(default: None)" not in words and "n, completions per prompt (default: 16)" in words
 
 
 # ---------------------------------------------------------------------------------------------------- chat templates
 
-ROLES = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
-NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + ROLES
+ROLES = ("{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+         "{% if add_generation_prompt %}<model>{% endif %}")
+NO_SYSTEM = ("{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+             + ROLES)
 
 
 @pytest.mark.parametrize("template, system, expected", [
@@ -452,7 +476,8 @@ def test_prompts_go_through_the_chat_template(tiny, template, system, expected):
 def test_a_kind_of_ones_own_has_no_system_prompt(tiny):
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     tokenizer.chat_template = ROLES
-    assert tokenizer.decode(generate.prompt_ids(tokenizer, {"kind": "keyword", "prompt": "2+2?"}, None)) == "<user>2+2?<model>"
+    ids = generate.prompt_ids(tokenizer, {"kind": "keyword", "prompt": "2+2?"}, None)
+    assert tokenizer.decode(ids) == "<user>2+2?<model>"
 
 
 def test_a_template_that_refuses_every_form_is_named(tiny):

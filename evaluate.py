@@ -66,7 +66,9 @@ def main():
         if args.benchmark:
             from tests.benchmark_evaluate import benchmark
             return benchmark(args)
-        print(evaluate(args), end="")
+        print(evaluate(args), end="", flush=True)
+        if args.out:
+            print(f"evaluate.py: tables, figures and results.json: {args.out}", file=sys.stderr)
     except InputError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         sys.exit(2)

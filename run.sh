@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# bash run.sh                  set up .venv, then the embedded reproduction (CPU, no model, no data): results/mini/
+# bash run.sh                  set up .venv, then the embedded reproduction (CPU, no model, no data): runs/results/mini/
 # SEEDS="0 1 2" bash run.sh    the same with three seeds: error bars over seeds
 # bash run.sh check            ten minutes: does this machine (its GPUs, where it has some) do what the README says?
 # bash run.sh test [...]       set up .venv, then the fast tests; what follows (files, -k, ...) goes to pytest
 # bash run.sh test-all [...]   the same with the slow ones (these alone: -m slow)
 # bash run.sh mini-tang | mini-pkpo | mini-maxk | mini-vote   each paper's central table in small; mini: all of them
-# bash run.sh mini-tuned       rate and stopping step chosen for every method alike: results/mini-tuned/answers.md
-# bash run.sh questions-a | questions-b | questions-c   the open questions, in small: results/questions/README.md
-# bash run.sh gsm8k            mean against pass@k RL with one real model on one GPU: results/gsm8k/eval/
+# bash run.sh mini-tuned       rate and stopping step chosen for every method alike: mini-tuned/answers.md
+# bash run.sh questions-a | questions-b | questions-c   the open questions of results/questions, in small
+# bash run.sh gsm8k            mean against pass@k RL with one real model on one GPU: gsm8k/eval/
 # bash run.sh tang-table1 | ...   a table of a paper, on its model and data (GPU); SMOKE=1: in miniature on CPU
 # Every run is resumed by the same command. PYTHON=... chooses the interpreter (3.11 or newer);
-# RUNS=... and RESULTS=... say where runs and tables go (runs/, results/). SMOKE=1 is any of it in miniature: runs and
-# tables go to runs/smoke.
+# RUNS=... and RESULTS=... say where runs and tables go (runs/, RUNS/results/; what this repository shows was written
+# with RESULTS=results). SMOKE=1 is any of it in miniature, in runs/smoke.
 set -euo pipefail
 cd "$(dirname "$0")"
-if [ -n "${SMOKE:-}" ]; then RUNS=${RUNS:-runs/smoke} RESULTS=${RESULTS:-runs/smoke/results}; fi
-RUNS=${RUNS:-runs} RESULTS=${RESULTS:-results}
+RUNS=${RUNS:-runs${SMOKE:+/smoke}}
+RESULTS=${RESULTS:-$RUNS/results}
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 2; }
@@ -859,6 +859,7 @@ COMMANDS="check test test-all mini mini-tang mini-pkpo mini-maxk mini-vote mini-
 COMMANDS+=" questions-a questions-b questions-c gsm8k $PRESETS"
 
 COMMAND=${1:-}
+if [[ $COMMAND == -h || $COMMAND == --help ]]; then sed -n '2,/^set /s/^# //p' run.sh; exit; fi
 if [ $# -gt 0 ]; then
     [[ -n $COMMAND && $COMMAND != *[[:space:]]* && " $COMMANDS " == *" $COMMAND "* ]] ||
         die "unknown command '$COMMAND'; one of: $COMMANDS"

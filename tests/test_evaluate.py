@@ -253,7 +253,7 @@ def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
         write(tmp_path / name / "metrics.jsonl", metrics_rows(3))
     status, out, err = run(monkeypatch, capsys, tmp_path / "base", f"rl={tmp_path / 'rl-1'}", f"rl={tmp_path / 'rl-2'}",
                            "--out", tmp_path / "out", "--caption", "seeds: 1 & 2")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"evaluate.py: tables, figures and results.json: {tmp_path / 'out'}\n")
     for name in ("metric_at_k", "differences", "by_level", "entropy_density", "training_curves", "kl_efficiency"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "out" / f"{name}.svg").stat().st_size > 5000

@@ -1112,8 +1112,11 @@ def read_rows(lines, stage, needed=(), source=""):
         yield number, row
 
 
-def say_terminal():
-    """Say that rows are read from a terminal: there `< FILE` was forgotten, and nothing else would be seen."""
+def check_input():
+    """BadRow if standard input is closed. Says that rows are read from a terminal: there `< FILE` was forgotten, and
+    nothing else would be seen."""
+    if sys.stdin is None:
+        raise BadRow("standard input is closed; expected rows there")
     if os.isatty(0):
         print(f"{os.path.basename(sys.argv[0])}: reading rows from the terminal; expected < FILE", file=sys.stderr)
 
@@ -1209,7 +1212,7 @@ def main():
 def add_advantages(estimate, wanted, args, rows_out):
     """The filter itself, from standard input to `rows_out`."""
     beta = {"beta": BETA if args.beta is None else args.beta} if uses(args.estimator, "beta") else {}
-    say_terminal()
+    check_input()
     number = 0
     for number, row in read_rows(lines_while_read(rows_out), "advantages", wanted):
         try:

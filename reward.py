@@ -54,7 +54,7 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, Help, at_row, nothing_came, progress, read_rows, rows_in, say_terminal, shown
+from advantages import BadRow, Help, at_row, check_input, nothing_came, progress, read_rows, rows_in, shown
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def main():
 def run(settings, out):
     """The filter. At a row that cannot be graded those before it are still written; then BadRow or GraderError."""
     start, counts, written = time.monotonic(), collections.Counter(), 0  # counts: samples by verdict
-    say_terminal()
+    check_input()
     grader = Grader(settings)
     arrived, pending = queue.Queue(maxsize=8), collections.deque()
     gone = select.poll()
@@ -238,8 +238,10 @@ class Grader:
         fails, and a grader that returns anything else, is GraderError."""
         try:
             result = GRADERS[row["kind"]](completion, row, self)
-        except (BadRow, GraderError, OSError):
+        except (BadRow, GraderError):
             raise
+        except OSError as error:  # of the machine, or of a file that a grader reads: not the completion's doing
+            raise GraderError(f"kind {row['kind']!r}: its grader failed: {error}") from error
         except (Exception, SystemExit) as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             said = " ".join(traceback.format_exception_only(error)[-1].split())

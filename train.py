@@ -63,7 +63,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import STEP, BadRow, Help, at_row, progress, read_rows, say_terminal
+from advantages import STEP, BadRow, Help, at_row, check_input, progress, read_rows
 from generate import check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
@@ -102,7 +102,7 @@ def main():
 def train(args):
     """Everything from the start, or the last checkpoint, of --run to its last step."""
     if RANK == 0:
-        say_terminal()
+        check_input()
     if RANKS > 1:
         start_ranks(args)
     for path in {args.model, args.reference_model or args.model} - {"none"}:
@@ -140,6 +140,8 @@ class Training:
         elif args.share_gpu:
             for name, module in self.modules.items():
                 first_moments(module, self.optimizers[name])
+        if RANK == 0:
+            (self.run / "args.json").write_text(json.dumps(recorded(args), indent=1) + "\n")
         self.home = from_rank_0(lambda: weights_home(args, self.policy.model))
 
     def loop(self):
@@ -226,8 +228,7 @@ class Training:
                 "value": weights_of(self.value) if self.value else None,
                 "optimizers": {name: moments_of(module, self.optimizers[name])
                                for name, module in self.modules.items()},
-                "args": {name: v if isinstance(v, (int, float, str, list, type(None))) else str(v)
-                         for name, v in vars(self.args).items()}}
+                "args": recorded(self.args)}
 
     def restore(self, state):
         self.step, self.solved, self.seen = state["step"], set(state["solved"]), set(state["seen"])
@@ -238,6 +239,12 @@ class Training:
             load_weights(self.value, state["value"])
         for name, module in self.modules.items():
             load_moments(module, self.optimizers[name], state["optimizers"][name])
+
+
+def recorded(args):
+    """The flags as JSON has them: for RUN/args.json, and for a resumption, which has to have the same."""
+    return {name: value if isinstance(value, (int, float, str, list, type(None))) else str(value)
+            for name, value in vars(args).items()}
 
 
 def end(run, step, args):

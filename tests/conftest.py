@@ -84,8 +84,8 @@ def shell():
     """shell(command, **more): run in bash with pipefail in the repository's root; -> CompletedProcess."""
     from warm_python import warm_python
     with warm_python() as place:
-        def run(command, timeout=300):
+        def run(command, timeout=300, **more):
             return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True,
                                   text=True, env=os.environ | {"PATH": f"{place}:{os.environ['PATH']}"},
-                                  timeout=timeout)
+                                  timeout=timeout, **more)
         yield run

@@ -338,7 +338,11 @@ def main():
     for name in sys.argv[1:]:
         module, _, attribute = name.partition(":")
         sys.path.insert(0, ".")
-        print(*errata_of(getattr(importlib.import_module(module), attribute)), sep="\n")
+        try:
+            function = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            sys.exit(f"{name}: expected MODULE:FUNCTION: {error}")
+        print(*errata_of(function), sep="\n")
 
 
 @pytest.mark.parametrize("erratum", ERRATA, ids=lambda e: f"{e.number} {e.what}"[:60])
@@ -365,6 +369,9 @@ def test_the_command_takes_functions_of_torch_and_of_a_module(tmp_path):
     assert done.returncode == 0, done.stderr
     [line] = [line for line in done.stdout.splitlines() if line.split()[0] == "11"]
     assert "right" in line and "[[0.0, 0.0, 0.8]]" in line
+    for wrong in ("nowhere:s", "theirs:t", "theirs", ":s"):
+        done = subprocess.run([*command[:2], wrong], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and wrong in done.stderr, done.stderr
     listed = subprocess.run([sys.executable, Path(__file__).resolve()], capture_output=True, text=True)
     assert len(listed.stdout.splitlines()) == len(ERRATA)
 

@@ -74,6 +74,8 @@ def test_three_steps_of_the_loop(warm, tmp_path, shell, staleness):
     done = shell(loop(tmp_path, warm, staleness=staleness, train="--lr 0.01"))
     assert done.returncode == 0, done.stderr
     assert os.readlink(tmp_path / "policy") == "policy-000003"
+    flags = json.loads((tmp_path / "args.json").read_text())
+    assert flags["lr"] == 0.01 and flags["loss"] == "ppo" and flags["run"] == str(tmp_path)
     log = metrics(tmp_path)
     assert [line["step"] for line in log] == [0, 1, 2]
     assert all(0 <= line["lag"] <= staleness for line in log)
@@ -154,7 +156,7 @@ def test_the_trainer_fails_when_the_input_ends_early(warm, tmp_path, shell):
 def test_the_trainer_does_not_leave_before_those_that_write_to_it(warm, tmp_path, shell):
     """A sampler that takes its time to end (an engine on a GPU, a program of one's own) makes no stage fail."""
     done = shell(f"python generate.py --model {warm} --steps 1 --prompts-per-step 4 --num-samples 4 > {tmp_path}/rows && "
-                 f"(cat {tmp_path}/rows; sleep 8) | python reward.py | python advantages.py --estimator rloo --k 4 | "
+                 f"(cat {tmp_path}/rows; sleep 4) | python reward.py | python advantages.py --estimator rloo --k 4 | "
                  f"python train.py --model {warm} --run {tmp_path}/run --steps 1")
     assert done.returncode == 0, done.stderr
 

@@ -230,7 +230,7 @@ def test_the_same_words_from_every_command(tmp_path, tiny, main_of):
 def main_of(monkeypatch, capsys):
     """main_of(module, flags, data): its main() in this process: exit status, standard output, standard error."""
     def of(module, *flags, data=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdin", None if data is None else io.TextIOWrapper(io.BytesIO(data)))
         monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, flags)])
         capsys.readouterr()
         try:
@@ -329,6 +329,15 @@ def test_an_input_without_rows_is_said(tmp_path, main_of, data):
         done = subprocess.run([sys.executable, script], input=data, capture_output=True, cwd=ROOT)
         assert done.returncode == 0 and f"{script}: no row came in".encode() in done.stderr
     assert main_of(evaluate, tmp_path / "empty")[0] == 2
+
+
+def test_a_closed_standard_input_is_said(tiny, tmp_path, shell, main_of):
+    """The first descriptor that a stage opens is 0 then: advantages.py waited for rows in its own output."""
+    message = "standard input is closed; expected rows there\n"
+    for script in "reward.py", "advantages.py":
+        done = shell(f"python {script} <&-", timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{script}: {message}")
+    assert main_of(train, "--model", tiny, "--run", tmp_path / "run", data=None) == (2, "", f"train.py: {message}")
 
 
 def test_text_and_numbers_that_json_allows_pass_through(tmp_path):

@@ -58,10 +58,14 @@ def warm_python():
         python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {client} "$@"\n')
         python.chmod(0o755)
         with subprocess.Popen([sys.executable, __file__, path], cwd=ROOT, stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE) as server:
+                              stdout=subprocess.PIPE, start_new_session=True) as server:
             assert server.stdout.read(1) == b"."  # it listens
             yield python.parent
             server.stdin.close()
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:  # a stage hangs
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def serve(path):

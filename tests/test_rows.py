@@ -78,7 +78,8 @@ class Watched(dict):
 
 @pytest.fixture
 def watch(monkeypatch):
-    """watch(module): its rows note what is read of them, after the checks: {"row": set, "tests": set, "sampling": set}."""
+    """watch(module): its rows note what is read of them, after the checks: {"row": set, "tests": set,
+    "sampling": set}."""
     def of(module):
         seen = {"row": set(), "tests": set(), "sampling": set()}
 
@@ -102,28 +103,34 @@ def lines_of(rows):
 
 
 def row(**changes):
-    """A row of n = 4 samples with every key of the description, graded and with advantages; `changes`: other or no keys."""
+    """A row of n = 4 samples with every key of the description, graded and with advantages; `changes`: other or no
+    keys."""
     whole = {
-        "task_id": "t/1", "dataset": "d", "split": "test", "level": 3, "kind": "math", "prompt": "What is 1 + 1?", "gold": "2",
-        "tests": None, "choices": {"A": "2", "B": "3"}, "completions": ["\\boxed{2}", "\\boxed{3}", "\\boxed{2}", "no"],
-        "token_ids": [[3, 1], [4, 1], [3, 1], [5, 6]], "logprobs": [[-1.5, -0.5], [-2, -0.25], [-1.5, -0.5], [-3.0, -0.125]],
-        "finish_reasons": ["stop", "stop", "stop", "length"], "prompt_token_ids": [7, 8, 9], "step": 0, "step_prompts": 1,
-        "policy_step": 0, "reload_s": 0.5, "beta": 2.0, "sampling": {"model": "m", "seed": 0, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 2},
+        "task_id": "t/1", "dataset": "d", "split": "test", "level": 3, "kind": "math", "prompt": "What is 1 + 1?",
+        "gold": "2", "tests": None, "choices": {"A": "2", "B": "3"},
+        "completions": ["\\boxed{2}", "\\boxed{3}", "\\boxed{2}", "no"],
+        "token_ids": [[3, 1], [4, 1], [3, 1], [5, 6]],
+        "logprobs": [[-1.5, -0.5], [-2, -0.25], [-1.5, -0.5], [-3.0, -0.125]],
+        "finish_reasons": ["stop", "stop", "stop", "length"], "prompt_token_ids": [7, 8, 9],
+        "step": 0, "step_prompts": 1, "policy_step": 0, "reload_s": 0.5, "beta": 2.0,
+        "sampling": {"model": "m", "seed": 0, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 2},
         "posterior": [0.5, 0.5], "scores": [1.0, 0.0, 1, 0.0], "correct": [True, False, True, False],
         "preds": ["2", "3", "2", None], "votes": [0, 1, 0, -1], "rewards": [1.0, 0.0, 1.0, 0.0],
-        "verdicts": ["ok", "wrong", "ok", "no answer"], "estimator": "rloo", "k": 2, "advantages": [0.25, -0.25, 0.25, -0.25]}
+        "verdicts": ["ok", "wrong", "ok", "no answer"], "estimator": "rloo", "k": 2,
+        "advantages": [0.25, -0.25, 0.25, -0.25]}
     assert whole.keys() == ROW.keys()
     return {key: value for key, value in (whole | changes).items() if value is not ...}
 
 
-STDIN = {"type": "stdin", "inputs": ["1", "2"], "outputs": ["1", "2"], "setup": "", "template": "{program}", "extract": False,
-         "weights": [1, 2], "time_limit_s": 2, "memory_limit_mb": 256}
+STDIN = {"type": "stdin", "inputs": ["1", "2"], "outputs": ["1", "2"], "setup": "", "template": "{program}",
+         "extract": False, "weights": [1, 2], "time_limit_s": 2, "memory_limit_mb": 256}
 CHECK = {"type": "check", "check": "def check(f):\n    assert f(1) == 1\n", "entry_point": "f"}
 CALL = {"type": "call", "entry_point": "f", "inputs": [[1], [2]], "outputs": [1, 2]}
 
 
 def code(tests):
-    return row(kind="code", tests=tests, gold=None, completions=["print(input())", "def f(x): return x", "1 +", "x = {}["])
+    programs = ["print(input())", "def f(x): return x", "1 +", "x = {}["]
+    return row(kind="code", tests=tests, gold=None, completions=programs)
 
 
 def test_what_reward_reads_is_what_the_description_says(watch):
@@ -168,12 +175,14 @@ def test_what_evaluate_reads_is_what_the_description_says(watch, tmp_path):
 
 
 def test_each_stage_writes_the_keys_that_the_description_says(tiny, tmp_path, shell):
-    done = shell(f"python generate.py --model {tiny} --split test --limit 2 --num-samples 4 | tee {tmp_path}/0 | python reward.py "
-                 f"| tee {tmp_path}/1 | python advantages.py --estimator rloo --k 2")
+    done = shell(f"python generate.py --model {tiny} --split test --limit 2 --num-samples 4 | tee {tmp_path}/0 | "
+                 f"python reward.py | tee {tmp_path}/1 | python advantages.py --estimator rloo --k 2")
     (tmp_path / "2").write_text(done.stdout)
     stages = [set(json.loads((tmp_path / name).read_text().splitlines()[0])) for name in "012"]
-    by = {name: {key for key, entry in ROW.items() if entry.writer == name} for name in ("generate", "reward", "advantages")}
-    assert stages[0] - {"rule"} <= by["generate"] and by["generate"] - stages[0] <= {"choices", "reload_s"}  # HARP's; the loop's
+    by = {name: {key for key, entry in ROW.items() if entry.writer == name}
+          for name in ("generate", "reward", "advantages")}
+    # HARP's; the loop's
+    assert stages[0] - {"rule"} <= by["generate"] and by["generate"] - stages[0] <= {"choices", "reload_s"}
     assert stages[1] - stages[0] == by["reward"] and stages[2] - stages[1] == by["advantages"] - {"beta"}
     for stage, name in (("reward", "0"), ("advantages", "1"), ("evaluate", "1"), ("train", "2"), ("sft", "2")):
         assert len(list(read_rows((tmp_path / name).read_bytes().splitlines(), stage))) == 2
@@ -204,7 +213,8 @@ def test_damaged_lines_are_named_in_the_same_words_everywhere(stage):
     good = lines_of([row()])[0]
     for name, (line, message) in BAD_LINES.items():
         arriving = read_rows([good, b"\n", b"  \r\n", good, line, good], stage)
-        assert [number for number, _ in (next(arriving), next(arriving))] == [1, 4]  # blank lines count, and no more than that
+        # blank lines count, and no more than that
+        assert [number for number, _ in (next(arriving), next(arriving))] == [1, 4]
         with pytest.raises(BadRow, match="^row 5, task_id ") as error:
             next(arriving)
         assert message in str(error.value) and len(str(error.value)) < 500 and "\n" not in str(error.value), name
@@ -214,7 +224,8 @@ def test_the_same_words_from_every_command(tmp_path, tiny, main_of):
     good = lines_of([row(step_prompts=2, tests=...)])[0]
     for name in ("deep lists", "UTF-16", "gzip", "ragged"):
         data, said = good + BAD_LINES[name][0], set()
-        for command, stage in ((["reward.py", "--workers", "1"], "reward"), (["advantages.py", "--k", "2"], "advantages")):
+        for command, stage in ((["reward.py", "--workers", "1"], "reward"),
+                               (["advantages.py", "--k", "2"], "advantages")):
             done = subprocess.run([sys.executable, *command], input=data, capture_output=True, cwd=ROOT, timeout=60)
             assert done.returncode == 2 and len(done.stdout.splitlines()) == 1 and b"Traceback" not in done.stderr
             said |= {line.partition(": ")[2] for line in done.stderr.decode().splitlines() if "row 2" in line}
@@ -270,12 +281,15 @@ BAD_VALUES = [
         ({"extract": 0}, "tests.extract: expected true or false"),
         ({"time_limit_s": "2"}, "tests.time_limit_s"), ({"time_limit_s": 1e308}, "tests.time_limit_s"),
         ({"time_limit_s": True}, "tests.time_limit_s"), ({"time_limit_s": 0}, "tests.time_limit_s"),
-        ({"memory_limit_mb": float("inf")}, "tests.memory_limit_mb"), ({"memory_limit_mb": 0.5}, "tests.memory_limit_mb")]),
+        ({"memory_limit_mb": float("inf")}, "tests.memory_limit_mb"),
+        ({"memory_limit_mb": 0.5}, "tests.memory_limit_mb")]),
     *(({"kind": "code", "tests": CHECK | changes}, message) for changes, message in [
-        ({"check": None}, "no 'tests.check'"), ({"entry_point": 3}, "tests.entry_point"), ({"time_limit_s": "2"}, "tests.time_limit_s"),
+        ({"check": None}, "no 'tests.check'"), ({"entry_point": 3}, "tests.entry_point"),
+        ({"time_limit_s": "2"}, "tests.time_limit_s"),
         ({"template": ["x"]}, "tests.template"), ({"setup": 1}, "tests.setup")]),
     *(({"kind": "code", "tests": CALL | changes}, message) for changes, message in [
-        ({"inputs": [1, 2]}, "tests.inputs[0]: expected a list of arguments, found 1"), ({"entry_point": None}, "no 'tests.entry_point'"),
+        ({"inputs": [1, 2]}, "tests.inputs[0]: expected a list of arguments, found 1"),
+        ({"entry_point": None}, "no 'tests.entry_point'"),
         ({"outputs": "12"}, "tests.outputs: expected a list")]),
 ]
 
@@ -285,22 +299,27 @@ def test_values_that_grading_could_not_use_are_named():
         with pytest.raises(BadRow, match="^row 1, task_id 't/1': ") as error:
             list(read_rows(lines_of([row(**changes)]), "reward"))
         assert message in str(error.value), changes
-    for fine in ({"tests": STDIN | {"template": None, "weights": None, "extract": None}}, {"tests": {**CALL, "inputs": [[], []]}}):
+    for fine in ({"tests": STDIN | {"template": None, "weights": None, "extract": None}},
+                 {"tests": {**CALL, "inputs": [[], []]}}):
         assert list(read_rows(lines_of([row(kind="code", **fine)]), "reward"))
 
 
-@pytest.mark.parametrize("tests", [{"weights": [None]}, {"weights": ["1"]}, {"weights": 1}, {"time_limit_s": 1e308}, {"setup": [1]},
-                                   {"template": None, "inputs": ["1"], "outputs": [["1"]]}])
+@pytest.mark.parametrize("tests", [
+    {"weights": [None]}, {"weights": ["1"]}, {"weights": 1}, {"time_limit_s": 1e308}, {"setup": [1]},
+    {"template": None, "inputs": ["1"], "outputs": [["1"]]}])
 def test_a_bad_row_ends_reward_with_the_rows_before_it_whole(tests):
     data = b"".join(lines_of([row(), code(STDIN | tests), row()]))
-    done = subprocess.run([sys.executable, "reward.py", "--workers", "2"], input=data, capture_output=True, cwd=ROOT, timeout=60)
-    assert done.returncode == 2 and b"reward.py: row 2, task_id 't/1': tests" in done.stderr and b"Traceback" not in done.stderr
+    done = subprocess.run([sys.executable, "reward.py", "--workers", "2"], input=data, capture_output=True, cwd=ROOT,
+                          timeout=60)
+    assert done.returncode == 2 and b"reward.py: row 2, task_id 't/1': tests" in done.stderr
+    assert b"Traceback" not in done.stderr
     assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True, False, True, False]]
 
 
 def test_a_row_that_max_tests_leaves_without_tests_loses_no_row_before_it():
     data = b"".join(lines_of([row(), row(), code(STDIN | {"weights": [0, 1]}), row()]))
-    done = subprocess.run([sys.executable, "reward.py", "--max-tests", "1"], input=data, capture_output=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "reward.py", "--max-tests", "1"], input=data, capture_output=True, cwd=ROOT,
+                          timeout=60)
     assert done.returncode == 2 and b"row 3, task_id 't/1': --max-tests 1 leaves" in done.stderr
     assert len(done.stdout.splitlines()) == 2
 
@@ -344,7 +363,8 @@ def test_text_and_numbers_that_json_allows_pass_through(tmp_path):
     """Half a surrogate pair, an integer of 5,000 digits, keys that nobody knows: as they came."""
     strange = row(note={"\ud83d": ["\udc00", 10**5000, -0.0]}, completions=["\ud800 \\boxed{2}", "", "x", "\u2028"])
     command = "python reward.py | python advantages.py --k 2"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], input=lines_of([strange])[0], capture_output=True, cwd=ROOT)
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], input=lines_of([strange])[0],
+                          capture_output=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     out = next(read_rows([done.stdout], None))[1]
     assert out["note"] == strange["note"] and out["completions"] == strange["completions"] and out["correct"][0]
@@ -364,9 +384,9 @@ def test_evaluate_reads_compressed_rows(tmp_path, main_of):
 def test_checking_costs_little_beside_parsing():
     """The measure is the step's processor time, 0.2 s for the smallest model; it is the same for all."""
     rng = random.Random(0)
+    of_samples = {key: row()[key] * 4 for key in advantages.OF_SAMPLES if key not in ("token_ids", "logprobs")}
     rows = [row(tests=None, task_id=str(i), token_ids=[[rng.randrange(99) for _ in range(9)] + [1] for _ in range(16)],
-                logprobs=[[-rng.random() for _ in range(10)] for _ in range(16)],
-                **{key: row()[key] * 4 for key in advantages.OF_SAMPLES if key not in ("token_ids", "logprobs")}) for i in range(64)]
+                logprobs=[[-rng.random() for _ in range(10)] for _ in range(16)], **of_samples) for i in range(64)]
     lines, cost = lines_of(rows), {}
     for stage in (None, "reward", "advantages", "train"):
         times = []
@@ -414,7 +434,8 @@ def test_a_sampler_of_ones_own_feeds_the_other_stages(tiny, tmp_path, shell):
                  f"python train.py --model {tiny} --run {tmp_path}/run && "  # to its input's end: none leaves before
                  f"python evaluate.py {tmp_path}/rewarded.jsonl --k 1 2")
     assert done.returncode == 0 and "pass@k" in done.stdout, done.stderr
-    needed = {key for key, entry in ROW.items() if entry.writer == "generate" and set(entry.needed.split()) & {"reward", "train"}}
+    needed = {key for key, entry in ROW.items()
+              if entry.writer == "generate" and set(entry.needed.split()) & {"reward", "train"}}
     sampled = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
     assert sampled.keys() == needed - {"tests"}
     [line] = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -423,12 +444,14 @@ def test_a_sampler_of_ones_own_feeds_the_other_stages(tiny, tmp_path, shell):
 
 # ------------------------------------------------------------------------------------------------------- the fuzzer
 
-JUNK = [None, True, False, 0, -1, 7, 1.5, "", "x", "\ud800", [], [[]], [None], ["x"], {}, {"x": 1}, [1, [2]], float("nan"),
-        float("inf"), 1e308, -1e308, 10**400, 2**63, 1e-320, "9" * 5000, 5000 * "[", [[[[]]]], {"a": {"a": {"a": {}}}}]
+JUNK = [None, True, False, 0, -1, 7, 1.5, "", "x", "\ud800", [], [[]], [None], ["x"], {}, {"x": 1}, [1, [2]],
+        float("nan"), float("inf"), 1e308, -1e308, 10**400, 2**63, 1e-320, "9" * 5000, 5000 * "[", [[[[]]]],
+        {"a": {"a": {"a": {}}}}]
 
 
 def damaged(rng, row):
-    """A row with one to three faults: a value of another type, a list or a text that is longer or shorter, a key less."""
+    """A row with one to three faults: a value of another type, a list or a text that is longer or shorter, a key
+    less."""
     row = json.loads(json.dumps(row))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         place, path = row, []
@@ -486,7 +509,8 @@ def survivors(status, out, err, number, count, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_fuzz_rows_through_all_stages(seed, tiny, tmp_path, main_of):
-    """Status 2 and the row's number after the rows before it, or a whole output; never a traceback, never a row less."""
+    """Status 2 and the row's number after the rows before it, or a whole output; never a traceback, never a row
+    less."""
     rng = random.Random(f"rows/{seed}")
     for turn in range(25):
         number, count = rng.randint(1, 4), 4
@@ -496,8 +520,9 @@ def test_fuzz_rows_through_all_stages(seed, tiny, tmp_path, main_of):
         if b"\n" in lines[number - 1][:-1] or lines[number - 1].isspace():  # more rows than one, or none
             continue
         data, name = b"".join(lines), (seed, turn, lines[number - 1][:2000])
-        for command in (["reward.py", "--workers", "1", "--timeout-s", "2"], ["advantages.py", "--k", "2", "--estimator", rng.choice(
-                ("rloo", "maj_centred", "pkpo_s_loo_minus_one", "grpo"))]):
+        estimator = rng.choice(("rloo", "maj_centred", "pkpo_s_loo_minus_one", "grpo"))
+        for command in (["reward.py", "--workers", "1", "--timeout-s", "2"],
+                        ["advantages.py", "--k", "2", "--estimator", estimator]):
             done = subprocess.run([sys.executable, *command], input=data, capture_output=True, cwd=ROOT, timeout=300)
             out = done.stdout.splitlines()
             survivors(done.returncode, out, done.stderr.decode(), number, count, (command[0], name))

@@ -1,5 +1,5 @@
-"""README.md and the pages under results/ that it points to: their commands run, their examples work as pasted, their links
-lead somewhere, and their numbers are those of the runs."""
+"""README.md and the pages under results/ that it points to: their commands run, their examples work as pasted, their
+links lead somewhere, and their numbers are those of the runs."""
 
 import ast
 import functools
@@ -21,7 +21,8 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [
     ROOT / "README.md", *sorted(path for path in (ROOT / "results").rglob("*.md") if path.name not in WRITTEN_BY_RUNS)]}
 README, HARDWARE = PAGES["README.md"], PAGES["results/hardware.md"]
 TEXT = " ".join(" ".join(PAGES.values()).split())  # of all pages; a line may end anywhere in a number with its interval
-BLOCKS = [block.replace("\\\n", "").strip() for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, re.S)]
+BLOCKS = [block.replace("\\\n", "").strip()
+          for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, re.S)]
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 PRESETS = re.findall(r"^\| `bash run.sh (\S+)` \|", HARDWARE, re.M)
@@ -36,9 +37,11 @@ def test_the_readme_names_what_run_sh_knows():
     assert "bash run.sh test" in (ROOT / ".ci" / "run").read_text()
     unknown = subprocess.run(["bash", "run.sh", "nonsense"], cwd=ROOT, capture_output=True, text=True)
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "tang-table1" in unknown.stderr
-    old = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": "nopython"})
+    old = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True,
+                         env={"PATH": "/usr/bin:/bin", "PYTHON": "nopython"})
     assert old.returncode == 2 and "nopython" in old.stderr
-    blank = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "RUNS": "my runs"})
+    blank = subprocess.run(["bash", "run.sh"], cwd=ROOT, capture_output=True, text=True,
+                           env={"PATH": "/usr/bin:/bin", "RUNS": "my runs"})
     assert blank.returncode == 2 and "blanks" in blank.stderr
 
 
@@ -57,7 +60,8 @@ def test_the_numbers_are_those_of_the_results():
 
 
 @pytest.mark.parametrize("page, start, end", [
-    ("README.md", "- Measured on one NVIDIA H200", "\n- "), ("results/benchmarks/README.md", "## On a GPU", "Not verified")])
+    ("README.md", "- Measured on one NVIDIA H200", "\n- "),
+    ("results/benchmarks/README.md", "## On a GPU", "Not verified")])
 def test_the_numbers_of_a_gpu_are_those_of_its_check(page, start, end):
     said = PAGES[page].split(start)[1].split(end)[0].replace("Qwen2.5", "")
     numbers = [number.rstrip(".") for number in re.findall(r"\d+[.,][\d.]+", said)]
@@ -110,7 +114,8 @@ MODELS = {
 
 
 def memory_arguments(*flags):
-    return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--microbatch-tokens", "16384", "--activation-checkpointing", *flags])
+    return train.parse_arguments(["--model", "x", "--run", "x", "--dtype", "bfloat16", "--microbatch-tokens", "16384",
+                                  "--activation-checkpointing", *flags])
 
 
 @functools.cache
@@ -118,7 +123,8 @@ def parameters(model):
     return train.held(MODELS[model], memory_arguments(), 1)["weights, float32"] / 4
 
 
-@pytest.mark.parametrize("model", [pytest.param(name, marks=[] if name == "Qwen2.5 0.5B" else pytest.mark.slow) for name in MODELS])
+@pytest.mark.parametrize("model", [
+    pytest.param(name, marks=[] if name == "Qwen2.5 0.5B" else pytest.mark.slow) for name in MODELS])
 def test_the_memory_is_what_train_py_computes(model):
     plain, small, spare = memory_arguments(), memory_arguments("--adam-bits", "8"), memory_arguments(
         "--adam-bits", "8", "--reference-model", "none")
@@ -131,7 +137,8 @@ def test_the_memory_is_what_train_py_computes(model):
 
 
 def step_seconds(model, gpus, samples, prompt, completion, flop, value=0, prompts=0):
-    """Seconds of sampling, training, publishing and reloading of one step on `gpus` GPUs each, as results/hardware.md says."""
+    """Seconds of sampling, training, publishing and reloading of one step on `gpus` GPUs each, as results/hardware.md
+    says."""
     size = parameters(model)
     decode = math.ceil(samples / (128 * gpus)) * completion * 2 * 2 * size / 3.35e12
     update = size * (samples * (prompt + completion) * flop / gpus + prompts * prompt * value) / (0.4 * 989e12)
@@ -139,7 +146,8 @@ def step_seconds(model, gpus, samples, prompt, completion, flop, value=0, prompt
 
 
 PLAIN = 6 + 2 + 2  # FLOP a parameter and token: forward and backward, the forward pass again, the reference
-THREE_EPOCHS, THREE_OFF_POLICY = 3 * (6 + 2) + 2, 3 * (2 + 6 + 2) + 2  # the latter reads the current ratios before every update
+# the latter reads the current ratios before every update
+THREE_EPOCHS, THREE_OFF_POLICY = 3 * (6 + 2) + 2, 3 * (2 + 6 + 2) + 2
 STEPS = {  # preset: (step, sampled beside the update before?), number of steps of it
     "tang-table1": [(("Llama 3.1 8B", 4, 16, 4096, 4096, PLAIN), True, 3 * 6400),
                     (("Llama 3.1 8B", 4, 16, 4096, 4096, PLAIN, 2 + 6 + 2, 2), True, 3 * 6400)],
@@ -174,7 +182,8 @@ def test_the_hours_are_computed_as_it_says():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """One directory for runs/ and results/ of all commands: tables of the same runs share them, as they do for a user."""
+    """One directory for runs/ and results/ of all commands: tables of the same runs share them, as they do for a
+    user."""
     return tmp_path_factory.mktemp("readme")
 
 
@@ -236,16 +245,19 @@ def test_small_tables(miniature, place, table):
 def test_every_method_tuned_alike(miniature, place):
     needs_installed_environment()
     answers = miniature('SEEDS="0 1" TUNED="rloo pkpo_k8" RATES="1e-3 3e-3" bash run.sh mini-tuned')
-    assert "Does mean RL, stopped where its pass@8 is best, reach pass@k RL?" in answers and "not evaluated" not in answers
+    assert "Does mean RL, stopped where its pass@8 is best, reach pass@k RL?" in answers
+    assert "not evaluated" not in answers
     assert (place / "results" / "mini-tuned" / "answers.md").read_text() in answers
 
 
-# Of presets with many methods those of different kinds: the others are the same commands with another k or another bonus
-SOME = {"tang-table1": "pg-pass@k ppo-biased", "tang-table2": "pg-pass@k ppo-biased", "tang-math": "base mean majority-biased",
-        "tang-harp": "base pass@k", "pkpo-math": "base k1 k8 entropy:0.001 entropy:0.01", "pkpo-code": "base k2 tang", "pkpo-arc": "base k4",
+# Of presets with many methods those of different kinds: the others are the same commands with another k or another
+# bonus
+SOME = {"tang-table1": "pg-pass@k ppo-biased", "tang-table2": "pg-pass@k ppo-biased",
+        "tang-math": "base mean majority-biased", "tang-harp": "base pass@k",
+        "pkpo-math": "base k1 k8 entropy:0.001 entropy:0.01", "pkpo-code": "base k2 tang", "pkpo-arc": "base k4",
         "pkpo-anneal": "k8 annealed", "maxk-table2": "base bon-mean off-policy off-policy-exact",
-        "maxk-table3": "base bon-mean off-policy off-policy-exact", "maxk-table6": "base bon-mean off-policy off-policy-exact",
-        "maxk-table4": "base ppo3-1-epoch 4-epochs"}
+        "maxk-table3": "base bon-mean off-policy off-policy-exact",
+        "maxk-table6": "base bon-mean off-policy off-policy-exact", "maxk-table4": "base ppo3-1-epoch 4-epochs"}
 
 
 @pytest.mark.slow
@@ -286,8 +298,8 @@ def test_new_estimator_example(tmp_path, shell):
 def test_new_dataset_example(tmp_path, shell, tiny):
     where = pasted(tmp_path, "generate.py", "DATASETS", EXAMPLES[1])
     (where / "sums.jsonl").write_text('{"a": 3, "b": 4}\n{"a": 10, "b": -2}\n')
-    done = shell(f"cd {where} && python generate.py --model {tiny} --dataset sums --data-files sums.jsonl --reference | "
-                 "python reward.py")
+    done = shell(f"cd {where} && python generate.py --model {tiny} --dataset sums --data-files sums.jsonl "
+                 "--reference | python reward.py")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [[True], [True]]
 
@@ -304,7 +316,8 @@ def test_new_kind_of_reward_example(tmp_path, shell):
 
 def test_what_is_optimised_example(tmp_path, shell):
     where = pasted(tmp_path, "reward.py", "REWARDS", EXAMPLES[3])
-    row = json.dumps({"task_id": "g", "kind": "grid", "gold": [[1, 2], [3, 4]], "completions": ["1 2\n3 4", "1 2\n3 5"]})
+    row = json.dumps({"task_id": "g", "kind": "grid", "gold": [[1, 2], [3, 4]],
+                      "completions": ["1 2\n3 4", "1 2\n3 5"]})
     (where / "row.jsonl").write_text(row)
     done = shell(f"cd {where} && python reward.py --reward half < row.jsonl")
     assert done.returncode == 0, done.stderr
@@ -317,10 +330,12 @@ def test_a_model_and_data_of_ones_own(tiny, tmp_path, shell):
     loop, along = (next(block for block in BLOCKS if block.startswith(f"python generate.py --{how} runs/mine"))
                    for how in ("run", "along"))
     for name in "train", "test":
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(
-            {"question": f"What is {a} + 1 ({name})?", "answer": f"It is {a + 1}.\n#### {a + 1}"}) + "\n" for a in range(4)))
-    small = {"MODEL": str(tiny), "jsonl --steps 100 --prompts-per-step 64": "jsonl --steps 2 --prompts-per-step 2", "mine --steps 100": "mine --steps 2",
-             "--keep-every 20": "--keep-every 1", "--max-tokens 512": "--max-tokens 4", "python ": f"python {ROOT}/"}
+        sums = ({"question": f"What is {a} + 1 ({name})?", "answer": f"It is {a + 1}.\n#### {a + 1}"} for a in range(4))
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sums))
+    small = {"MODEL": str(tiny),
+             "jsonl --steps 100 --prompts-per-step 64": "jsonl --steps 2 --prompts-per-step 2",
+             "mine --steps 100": "mine --steps 2", "--keep-every 20": "--keep-every 1",
+             "--max-tokens 512": "--max-tokens 4", "python ": f"python {ROOT}/"}
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     commands = f"{loop}\n{along}"
     for text, smaller in small.items():
@@ -337,5 +352,6 @@ def test_a_model_and_data_of_ones_own(tiny, tmp_path, shell):
 def test_the_row_is_a_row():
     [row] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGES["results/rows.md"], re.S)]
     n = len(row["completions"])
-    assert all(len(row[key]) == n for key in ("token_ids", "logprobs", "finish_reasons", "scores", "correct", "preds", "votes",
-                                              "rewards", "verdicts", "advantages"))
+    of_samples = ("token_ids", "logprobs", "finish_reasons", "scores", "correct", "preds", "votes", "rewards",
+                  "verdicts", "advantages")
+    assert all(len(row[key]) == n for key in of_samples)

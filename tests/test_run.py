@@ -1,4 +1,5 @@
-"""run.sh: set-up, the division of GPUs, the server that it starts, and what it refuses, on machines that a script pretends."""
+"""run.sh: set-up, the division of GPUs, the server that it starts, and what it refuses, on machines that a script
+pretends."""
 
 import json
 import math
@@ -31,13 +32,15 @@ def functions(command, **more):
     """Run `command` after the definitions of run.sh, without its set-up and its end."""
     text = (ROOT / "run.sh").read_text()
     assert text.count("\nCOMMAND=${1:-}\n") == 1
-    return subprocess.run(["bash", "-c", text.split("\nCOMMAND=${1:-}\n")[0] + "\n" + command, str(ROOT / "run.sh")], cwd=ROOT,
+    definitions = text.split("\nCOMMAND=${1:-}\n")[0]
+    return subprocess.run(["bash", "-c", definitions + "\n" + command, str(ROOT / "run.sh")], cwd=ROOT,
                           capture_output=True, text=True, **more)
 
 
 @pytest.mark.parametrize("driver", ["570.133.20", "535.54.03", "450.80.02"])
 def test_a_driver_that_torch_cannot_use_is_refused_by_name(machine, driver):
-    done = subprocess.run(["bash", "run.sh", "tang-table1"], cwd=ROOT, env=machine(8, driver), capture_output=True, text=True)
+    done = subprocess.run(["bash", "run.sh", "tang-table1"], cwd=ROOT, env=machine(8, driver), capture_output=True,
+                          text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert f"NVIDIA driver {driver} found" in done.stderr and "580 or newer" in done.stderr
 
@@ -73,32 +76,39 @@ def test_gpus_that_can_be_divided_so(gpus, given):
 
 def test_some_methods_of_a_table():
     methods = "METHODS=('base|||' 'mean|--estimator rloo|x|' 'pass@k|--estimator max_loo|y z|');"
-    assert functions(methods + "only pass@k base; printf '%s\n' \"${METHODS[@]}\"").stdout == "pass@k|--estimator max_loo|y z|\nbase|||\n"
+    chosen = functions(methods + "only pass@k base; printf '%s\n' \"${METHODS[@]}\"").stdout
+    assert chosen == "pass@k|--estimator max_loo|y z|\nbase|||\n"
     for names in ("mean majority", "majority"):
         done = functions(methods + f"only {names}")
         assert done.returncode == 2 and "ONLY: no method majority; there are base mean pass@k" in done.stderr
 
 
 @pytest.mark.parametrize("words, message", [
-    (["mini", "foo"], "mini takes no more words, found: foo"), (["gsm8k", "ONLY=x", "y"], "gsm8k takes no more words, found: ONLY=x y"),
-    (["tang-table1", ""], "tang-table1 takes no more words, found: "), ([""], "unknown command ''; one of: check test test-all mini "),
-    (["minis", "-k"], "unknown command 'minis'; one of: check "), (["mini mini-tang"], "unknown command 'mini mini-tang'; one of: check ")])
+    (["mini", "foo"], "mini takes no more words, found: foo"),
+    (["gsm8k", "ONLY=x", "y"], "gsm8k takes no more words, found: ONLY=x y"),
+    (["tang-table1", ""], "tang-table1 takes no more words, found: "),
+    ([""], "unknown command ''; one of: check test test-all mini "),
+    (["minis", "-k"], "unknown command 'minis'; one of: check "),
+    (["mini mini-tang"], "unknown command 'mini mini-tang'; one of: check ")])
 def test_words_that_are_no_command_or_that_it_does_not_take_are_refused(words, message):
-    done = subprocess.run(["bash", "run.sh", *words], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    done = subprocess.run(["bash", "run.sh", *words], cwd=ROOT, capture_output=True, text=True,
+                          env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 2 and done.stderr.startswith(f"run.sh: {message}") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_the_head_of_the_script(flag):
-    done = subprocess.run(["bash", "run.sh", flag], cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    done = subprocess.run(["bash", "run.sh", flag], cwd=ROOT, capture_output=True, text=True,
+                          env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0 and not done.stderr and "SMOKE=1" in done.stdout.splitlines()[-1]
     for command in "", " check", " test [...]", " mini-tang | ", " questions-a | ", " gsm8k", " tang-table1 | ":
         assert f"bash run.sh{command}" in done.stdout
 
 
 def test_tables_of_ones_own_do_not_replace_those_that_the_readme_shows():
-    for given, runs, results in ("", "runs", "runs/results"), ("SMOKE=1", "runs/smoke", "runs/smoke/results"), \
-            ("RUNS=/a", "/a", "/a/results"), ("RESULTS=results", "runs", "results"), ("SMOKE=1 RUNS=b", "b", "b/results"):
+    for given, runs, results in (("", "runs", "runs/results"), ("SMOKE=1", "runs/smoke", "runs/smoke/results"),
+                                 ("RUNS=/a", "/a", "/a/results"), ("RESULTS=results", "runs", "results"),
+                                 ("SMOKE=1 RUNS=b", "b", "b/results")):
         env = {"PATH": os.environ["PATH"]} | dict(word.split("=") for word in given.split())
         assert functions("echo $RUNS $RESULTS", env=env).stdout.split() == [runs, results]
 
@@ -112,7 +122,10 @@ def test_every_command_is_a_function_or_stands_in_the_list_of_them():
 STAND_IN_FOR_PYTEST = """
 python() {
     echo "python $*" >> "$CALLS"
-    case "$*" in *test_pipe.py*) echo "summary of the second"; return $SECOND ;; *) echo "summary of the first"; return $FIRST ;; esac
+    case "$*" in
+        *test_pipe.py*) echo "summary of the second"; return $SECOND ;;
+        *) echo "summary of the first"; return $FIRST ;;
+    esac
 }
 """
 
@@ -147,17 +160,22 @@ if sys.argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]:
 
 @pytest.fixture
 def stand_in(tmp_path, tiny):
-    """stand_in(kind, command): run.sh's functions and `command`, with a `python` that only pretends to be vLLM's server."""
+    """stand_in(kind, command): run.sh's functions and `command`, with a `python` that only pretends to be vLLM's
+    server."""
     fake, python = tmp_path / "fake.py", tmp_path / "bin" / "python"
     fake.write_text(FAKE_SERVER)
     python.parent.mkdir()
     real = subprocess.run(["bash", "-c", "command -v python"], capture_output=True, text=True).stdout.strip()
-    python.write_text(f'#!/bin/sh\ncase "$*" in *api_server*) exec {real} {fake} "$@" ;; *"import vllm"*) ;; *) exec {real} "$@" ;; esac\n')
+    python.write_text('#!/bin/sh\n'
+                      f'case "$*" in *api_server*) exec {real} {fake} "$@" ;; *"import vllm"*) ;; '
+                      f'*) exec {real} "$@" ;; esac\n')
     python.chmod(0o755)
 
     def of(kind, command):
-        env = os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}", "FAKE": kind, "SAMPLE_GPUS": "0,1,2,3", "SERVER_TIMEOUT": "3"}
-        return functions(f'serve {tiny} {tmp_path}/log "--max-tokens 256 --max-prompt-tokens 512" "--max-tokens 512"; ' + command, env=env, timeout=60)
+        env = os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}", "FAKE": kind,
+                            "SAMPLE_GPUS": "0,1,2,3", "SERVER_TIMEOUT": "3"}
+        serve = f'serve {tiny} {tmp_path}/log "--max-tokens 256 --max-prompt-tokens 512" "--max-tokens 512"; '
+        return functions(serve + command, env=env, timeout=60)
     return of
 
 
@@ -184,8 +202,8 @@ def test_a_server_that_does_not_come_up(stand_in, kind, message):
 
 
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason=f"no local rows of the datasets at {SHARED}")
-needs_vllm = pytest.mark.skipif(subprocess.run(["bash", "-c", "python -c 'import vllm'"], capture_output=True).returncode != 0,
-                                reason="vllm is not installed (VLLM_CPU=yes)")
+has_vllm = subprocess.run(["bash", "-c", "python -c 'import vllm'"], capture_output=True).returncode == 0
+needs_vllm = pytest.mark.skipif(not has_vllm, reason="vllm is not installed (VLLM_CPU=yes)")
 
 
 def rehearse(preset, tmp_path, **variables):
@@ -197,7 +215,8 @@ def rehearse(preset, tmp_path, **variables):
 
 @pytest.mark.slow
 @needs_data
-@pytest.mark.parametrize("preset, only, epochs", [("tang-table1", "ppo-pass@k", 1), ("pkpo-arc", "k8", 1), ("maxk-table2", "off-policy", 3)])
+@pytest.mark.parametrize("preset, only, epochs", [
+    ("tang-table1", "ppo-pass@k", 1), ("pkpo-arc", "k8", 1), ("maxk-table2", "off-policy", 3)])
 def test_a_preset_of_each_paper_on_two_ranks(tmp_path, preset, only, epochs):
     rehearse(preset, tmp_path, ONLY=only, TRAIN_GPUS="0,1")
     run = tmp_path / "runs" / preset / only
@@ -216,7 +235,8 @@ def test_a_preset_through_a_data_parallel_server(tmp_path):
     said = rehearse("tang-harp", tmp_path, ONLY="mean", SAMPLE_GPUS="0,1")
     assert "2 copies of the model" in said and "the file's, byte for byte" in said
     log = [json.loads(line) for line in (tmp_path / "runs" / "tang-harp" / "mean" / "metrics.jsonl").open()]
-    assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0 and any(line["updates"] for line in log)
+    assert [line["step"] for line in log] == [0, 1, 2] and log[2]["reload_s"] > 0
+    assert any(line["updates"] for line in log)
     assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
 
 
@@ -229,7 +249,8 @@ def test_the_check_of_a_machine_in_miniature(tmp_path):
     [table] = tmp_path.glob("check-*.txt")
     verdicts = dict(re.findall(r"^(\S.*?) +(ok|skipped|FAILED) ", table.read_text(), re.M))
     assert len(verdicts) == 10 and "10 checks, 0 failed" in done.stdout
-    assert all(verdicts[name] == "ok" for name in ("software", "loop, transformers", "loop, several ranks", "weights", "speed"))
+    by_any_machine = "software", "loop, transformers", "loop, several ranks", "weights", "speed"
+    assert all(verdicts[name] == "ok" for name in by_any_machine)
 
 
 def test_a_check_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
@@ -247,8 +268,9 @@ def test_a_check_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch,
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no local rows of the datasets at {SHARED}")
 def test_the_shortest_real_run_in_miniature(tmp_path):
-    done = subprocess.run(["bash", "run.sh", "gsm8k"], cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL,
-                          env=os.environ | {"SMOKE": "1", "RUNS": str(tmp_path / "runs"), "RESULTS": str(tmp_path / "results")})
+    env = os.environ | {"SMOKE": "1", "RUNS": str(tmp_path / "runs"), "RESULTS": str(tmp_path / "results")}
+    done = subprocess.run(["bash", "run.sh", "gsm8k"], cwd=ROOT, capture_output=True, text=True, timeout=900,
+                          stdin=subprocess.DEVNULL, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     found = tmp_path / "results" / "gsm8k" / "eval"
     assert "| mean |" in (found / "table.md").read_text() and (found / "along_step.png").exists()

@@ -18,8 +18,9 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def loop(run, model, steps=3, staleness=0, estimator="rloo --k 4", generate="", train=""):
-    return (f"python generate.py --run {run} --steps {steps} --prompts-per-step 4 --num-samples 4 --max-staleness {staleness} "
-            f"{generate} | python reward.py --reward binary | python advantages.py --estimator {estimator} | "
+    return (f"python generate.py --run {run} --steps {steps} --prompts-per-step 4 --num-samples 4 "
+            f"--max-staleness {staleness} {generate} | python reward.py --reward binary | "
+            f"python advantages.py --estimator {estimator} | "
             f"python train.py --model {model} --run {run} --steps {steps} {train}")
 
 
@@ -51,9 +52,11 @@ print(neighbour.NAME, "torch" in sys.modules and sys.modules.get("advantages"), 
 """
 
 
-@pytest.mark.parametrize("end", ["", "sys.exit(3)", "sys.exit('a message')", "1 / 0", "os.kill(os.getpid(), signal.SIGTERM)", "os._exit(5)"])
+@pytest.mark.parametrize("end", [
+    "", "sys.exit(3)", "sys.exit('a message')", "1 / 0", "os.kill(os.getpid(), signal.SIGTERM)", "os._exit(5)"])
 def test_what_starts_the_stages_of_these_tests_is_a_python(tmp_path, shell, end):
-    """warm_python.py beside the interpreter itself: descriptors, directory, environment, modules, and every kind of end."""
+    """warm_python.py beside the interpreter itself: descriptors, directory, environment, modules, and every kind of
+    end."""
     (tmp_path / "train.py").write_text(STAND_IN % end)
     (tmp_path / "neighbour.py").write_text("NAME = 'from where the script stands'")
     command = f"cd {tmp_path} && echo read | WORD=set %s train.py --flag 'two words' | cat"
@@ -93,14 +96,17 @@ def test_three_steps_of_the_loop(warm, tmp_path, shell, staleness):
 
 
 def test_off_policy_majority_with_epochs_and_lag(warm, tmp_path, shell):
-    done = shell(loop(tmp_path, warm, staleness=1, estimator="maj_off_policy_loo_minus_one --k 2", train="--lr 0.01 --ppo-epochs 2"))
+    done = shell(loop(tmp_path, warm, staleness=1, estimator="maj_off_policy_loo_minus_one --k 2",
+                      train="--lr 0.01 --ppo-epochs 2"))
     assert done.returncode == 0, done.stderr
     log = metrics(tmp_path)
     assert [line["step"] for line in log] == [0, 1, 2] and max(line["lag"] for line in log) == 1
     assert max(line["updates"] for line in log) == 2, "no vote of two was changed by a voter: nothing was tested"
 
 
-@pytest.mark.parametrize("victim", ["generate.py", "train.py", *(pytest.param(f"{x}.py", marks=pytest.mark.slow) for x in ("reward", "advantages"))])
+@pytest.mark.parametrize("victim", [
+    "generate.py", "train.py",
+    *(pytest.param(f"{x}.py", marks=pytest.mark.slow) for x in ("reward", "advantages"))])
 def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
     with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as pipe:
@@ -114,7 +120,8 @@ def test_a_stage_that_dies_takes_the_run_down(warm, tmp_path, victim):
 def test_interrupt_leaves_no_process(warm, tmp_path):
     with subprocess.Popen(["bash", "-c", f"set -o pipefail; {loop(tmp_path, warm, steps=10_000)}"], cwd=ROOT,
                           stderr=subprocess.PIPE, text=True, start_new_session=True,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as pipe:  # tests may run in the background
+                          # tests may run in the background
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as pipe:
         wait_for(lambda: (tmp_path / "metrics.jsonl").exists() and len(metrics(tmp_path)) > 1)
         os.killpg(pipe.pid, signal.SIGINT)
         assert pipe.wait(timeout=20) != 0
@@ -155,7 +162,8 @@ def test_the_trainer_fails_when_the_input_ends_early(warm, tmp_path, shell):
 
 def test_the_trainer_does_not_leave_before_those_that_write_to_it(warm, tmp_path, shell):
     """A sampler that takes its time to end (an engine on a GPU, a program of one's own) makes no stage fail."""
-    done = shell(f"python generate.py --model {warm} --steps 1 --prompts-per-step 4 --num-samples 4 > {tmp_path}/rows && "
+    done = shell(f"python generate.py --model {warm} --steps 1 --prompts-per-step 4 --num-samples 4 "
+                 f"> {tmp_path}/rows && "
                  f"(cat {tmp_path}/rows; sleep 4) | python reward.py | python advantages.py --estimator rloo --k 4 | "
                  f"python train.py --model {warm} --run {tmp_path}/run --steps 1")
     assert done.returncode == 0, done.stderr
@@ -165,7 +173,8 @@ def test_one_shot_on_files(warm, tmp_path, shell):
     """Each stage alone, file to file; then the table."""
     for command in (f"python generate.py --model {warm} --split test --limit 6 --num-samples 8 > {tmp_path}/c.jsonl",
                     f"python reward.py < {tmp_path}/c.jsonl > {tmp_path}/r.jsonl",
-                    f"python advantages.py --estimator pkpo_s_loo_minus_one --k 4 < {tmp_path}/r.jsonl > {tmp_path}/a.jsonl",
+                    "python advantages.py --estimator pkpo_s_loo_minus_one --k 4 "
+                    f"< {tmp_path}/r.jsonl > {tmp_path}/a.jsonl",
                     f"python train.py --model {warm} --run {tmp_path}/run < {tmp_path}/a.jsonl",
                     f"python evaluate.py {tmp_path}/r.jsonl --k 1 8 --out {tmp_path}/out"):
         done = shell(command)
@@ -178,12 +187,13 @@ def test_one_shot_on_files(warm, tmp_path, shell):
 
 
 def test_a_run_ends_when_no_more_prompts_are_solved(warm, tmp_path, shell):
-    """Prompts that are never solved. The run stops after 3 steps, does nothing when it is started again, and goes on to the
-    same end if it was cut off before it."""
+    """Prompts that are never solved. The run stops after 3 steps, does nothing when it is started again, and goes on to
+    the same end if it was cut off before it."""
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps(row) + "\n" for row in MATH_ROWS))  # that this model never solves
-    command = (loop(tmp_path / "run", warm, steps=50, generate=f"--dataset math --max-tokens 10 --data-files {prompts}",
-                    train="--stall-steps 3 --save-every 2 --keep-every 2").replace("--prompts-per-step 4", "--prompts-per-step 2"))
+    command = loop(tmp_path / "run", warm, steps=50, generate=f"--dataset math --max-tokens 10 --data-files {prompts}",
+                   train="--stall-steps 3 --save-every 2 --keep-every 2")
+    command = command.replace("--prompts-per-step 4", "--prompts-per-step 2")
     done = shell(command)
     assert done.returncode == 0 and "complete: 3 steps, in the last 3" in done.stderr, done.stderr
     log = metrics(tmp_path / "run")
@@ -199,8 +209,8 @@ def test_a_run_ends_when_no_more_prompts_are_solved(warm, tmp_path, shell):
 # ------------------------------------------------------------------------------------------ evaluation along training
 
 def along(run, file, flags="--at-steps 0 2 4 5"):
-    return (f"python generate.py --along {run} {flags} --split test --limit 6 --num-samples 4 --seed 9 --resume {file} | "
-            f"python reward.py >> {file}")
+    return (f"python generate.py --along {run} {flags} --split test --limit 6 --num-samples 4 --seed 9 "
+            f"--resume {file} | python reward.py >> {file}")
 
 
 def read(file):
@@ -224,8 +234,9 @@ def test_kept_checkpoints_are_plain_and_those_of_their_steps(kept, warm, tmp_pat
     for name in names:
         assert not (kept / "kept" / name / "trainer.pt").exists()
         AutoModelForCausalLM.from_pretrained(kept / "kept" / name), AutoTokenizer.from_pretrained(kept / "kept" / name)
-    assert (kept / "kept" / names[-1] / "model.safetensors").read_bytes() == (kept / "policy" / "model.safetensors").read_bytes()
-    assert (kept / "kept" / names[0] / "model.safetensors").read_bytes() != (kept / "policy" / "model.safetensors").read_bytes()
+    last = (kept / "policy" / "model.safetensors").read_bytes()
+    assert (kept / "kept" / names[-1] / "model.safetensors").read_bytes() == last
+    assert (kept / "kept" / names[0] / "model.safetensors").read_bytes() != last
 
 
 def test_rows_along_training_are_those_of_each_checkpoint_alone(kept, tmp_path, shell):
@@ -236,7 +247,8 @@ def test_rows_along_training_are_those_of_each_checkpoint_alone(kept, tmp_path, 
     assert [row["policy_step"] for row in rows] == [0] * 6 + [2] * 6 + [4] * 6 + [5] * 6
     for step in (2, 5):
         one = tmp_path / f"{step}.jsonl"
-        done = shell(f"python generate.py --model {kept}/kept/policy-{step:06d} --split test --limit 6 --num-samples 4 --seed 9 > {one}")
+        done = shell(f"python generate.py --model {kept}/kept/policy-{step:06d} --split test --limit 6 "
+                     f"--num-samples 4 --seed 9 > {one}")
         assert done.returncode == 0, done.stderr
         mine = {row["task_id"]: (row["completions"], row["logprobs"]) for row in rows if row["policy_step"] == step}
         assert mine == {row["task_id"]: (row["completions"], row["logprobs"]) for row in read(one)}
@@ -253,14 +265,16 @@ def test_an_evaluation_that_was_cut_off_goes_on(kept, tmp_path, shell):
     for row, same in zip(read(part), read(whole), strict=True):  # of another batch, so not to the last bit
         for mine, theirs in zip(row.pop("logprobs"), same.pop("logprobs"), strict=True):
             assert mine == pytest.approx(theirs, abs=1e-5)
-        assert {key: row[key] for key in row if key != "reload_s"} == {key: same[key] for key in same if key != "reload_s"}
+        assert ({key: row[key] for key in row if key != "reload_s"}
+                == {key: same[key] for key in same if key != "reload_s"})
     text = part.read_bytes()
     again = shell(along(kept, part))  # nothing to do: nothing is changed
     assert again.returncode == 0 and part.read_bytes() == text
     assert again.stderr.count(f"generate.py: nothing left to do: {part} has the rows of all 6 prompts") == 1
     assert "nothing left to do" not in done.stderr
     other = shell(along(kept, part).replace("--seed 9", "--seed 8"))
-    assert other.returncode == 2 and "row 1" in other.stderr and "another command" in other.stderr and part.read_bytes() == text
+    assert other.returncode == 2 and "row 1" in other.stderr and "another command" in other.stderr
+    assert part.read_bytes() == text
 
 
 def test_a_run_is_evaluated_while_it_goes_on(warm, tmp_path, shell):
@@ -317,9 +331,10 @@ def test_what_a_resumed_run_has_not_reached_is_not_kept(kept, warm, tmp_path, sh
 
 
 MATH_ROWS = [{"problem": f"What is ${a} + {b}$?", "level": "Level 1", "type": "Prealgebra", "answer": str(a + b),
-              "solution": f"We get $\\boxed{{{a + b}}}$.", "unique_id": f"train/prealgebra/{a}.json"} for a, b in ((1, 2), (3, 4))]
-MBPP_ROWS = [{"task_id": 601 + i, "text": f"Write a function to add {i} to a number.", "code": f"def add(x):\r\n    return x + {i}",
-              "test_setup_code": "", "challenge_test_list": [],
+              "solution": f"We get $\\boxed{{{a + b}}}$.", "unique_id": f"train/prealgebra/{a}.json"}
+             for a, b in ((1, 2), (3, 4))]
+MBPP_ROWS = [{"task_id": 601 + i, "text": f"Write a function to add {i} to a number.",
+              "code": f"def add(x):\r\n    return x + {i}", "test_setup_code": "", "challenge_test_list": [],
               "test_list": [f"assert add({x}) == {x + i}" for x in (1, 5, -2)]} for i in range(2)]
 
 
@@ -341,12 +356,14 @@ def test_two_steps_and_a_table_on_rows_of_a_real_schema(tiny, tmp_path, shell, d
     assert [line["all_wrong"] for line in metrics(run)] == [1, 1]
     assert [line["updates"] for line in metrics(run)] == [0, 0]  # no signal, no step
     assert all(row["dataset"] == dataset for row in rollout(run, 0))
-    done = shell(f"python generate.py --model {run}/policy {data} --num-samples 4 | python reward.py > {tmp_path}/r.jsonl; "
+    done = shell(f"python generate.py --model {run}/policy {data} --num-samples 4 | "
+                 f"python reward.py > {tmp_path}/r.jsonl; "
                  f"python evaluate.py {tmp_path}/r.jsonl --k 1 4 --out {tmp_path}/out")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "results.json").read_text())["metrics"]["pass@4"]["mean"] == 0
     # the same rows' own solutions, through the same pipe, are right
-    done = shell(f"python generate.py --model {tiny} {data.replace(' --max-tokens 12', '')} --reference | python reward.py --reward binary")
+    done = shell(f"python generate.py --model {tiny} {data.replace(' --max-tokens 12', '')} --reference | "
+                 "python reward.py --reward binary")
     graded = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len(graded) == min(40, len(files.read_text().splitlines()))
     assert all(row["correct"] == [True] for row in graded)

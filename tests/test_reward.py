@@ -742,23 +742,25 @@ def test_filter_keeps_the_order_and_grades_once():
 
 def test_progress(tmp_path):
     """Of a stage that a person waits for: a bar on a terminal, lines in a log; in the loop, nothing but the summary."""
-    given, said = tmp_path / "c.jsonl", {}
+    given, running, said = tmp_path / "c.jsonl", {}, {}
     rows = [code_row(CALL, f"import time\ntime.sleep(0.15)\ndef f(x): return x + 1  # {i}") for i in range(5)]
     given.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     often = [sys.executable, "-c", "import advantages, reward; advantages.LINE_S = 0.1; reward.main()",
              "--workers", "1"]
-    for name, stdin, stdout in ("terminal", given, tmp_path / "r.jsonl"), ("log", given, tmp_path / "r.jsonl"), \
-            ("to a pipe", given, None), ("from a pipe", None, tmp_path / "r.jsonl"), ("loop", None, None):
+    for name, from_file, to_file in (("terminal", True, True), ("log", True, True), ("to a pipe", True, False),
+                                     ("from a pipe", False, True), ("loop", False, False)):
         ours, theirs = os.openpty() if name == "terminal" else os.pipe()
         if name == "terminal":
             termios.tcsetwinsize(theirs, (24, 100))
-        with given.open("rb") as file, open(stdout or os.devnull, "wb") as out:
-            process = subprocess.Popen(often, cwd=ROOT, stdin=file if stdin else subprocess.PIPE,
-                                       stdout=out if stdout else subprocess.PIPE, stderr=theirs)
+        with given.open("rb") as file, open(tmp_path / f"{name}.jsonl", "wb") as out:
+            process = subprocess.Popen(often, cwd=ROOT, stdin=file if from_file else subprocess.PIPE,
+                                       stdout=out if to_file else subprocess.PIPE, stderr=theirs)
             os.close(theirs)
-            if not stdin:
+            if not from_file:
                 process.stdin.write(file.read())
                 process.stdin.close()
+        running[name] = process, ours
+    for name, (process, ours) in running.items():
         said[name] = b""
         with contextlib.suppress(OSError):  # a terminal's end
             while chunk := os.read(ours, 1 << 16):
@@ -1315,7 +1317,8 @@ def test_what_grading_raises_is_a_verdict(grader, monkeypatch):
     ({**STDIN, "template": "import absent_module\n{program}"}, "tests.template: ModuleNotFoundError"),
     ({**CALL, "template": "def g(:\n{program}"}, "tests.template: no program would make it valid"),
     ({**CALL, "template": "{program}\n1 / 0"}, "tests.template: ZeroDivisionError"),
-    ({**CALL, "setup": "while True: pass"}, "timeout"), ({**CALL, "setup": "import os\nos._exit(0)"}, "tests: setup"),
+    pytest.param({**CALL, "setup": "while True: pass"}, "timeout", marks=pytest.mark.slow),
+    ({**CALL, "setup": "import os\nos._exit(0)"}, "tests: setup"),
     ({**CHECK, "check": "def check(c) assert"}, "tests.check: SyntaxError"),
     ({**CHECK, "check": "def chek(c): pass"}, "defines no function"),
     ({**CHECK, "check": "def check(c):\n    assert c(1) == helpr(1)"}, "tests.check: name 'helpr' is not defined"),

@@ -183,7 +183,7 @@ def server_processes():
     return subprocess.run(["pgrep", "-f", "fake.py -m vllm.entrypoints"], capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.parametrize("end", ["true", "exit 3", "kill -INT $$; sleep 5"])
+@pytest.mark.parametrize("end", ["exit 3", "kill -INT $$; sleep 5"])
 def test_several_gpus_sample_behind_a_server_that_ends_with_the_run(stand_in, tmp_path, end):
     done = stand_in("answers", f'echo "$ENGINE"; {end}')
     assert done.stdout.startswith("--engine vllm-server --servers http://127.0.0.1:"), done.stderr

@@ -576,7 +576,7 @@ def test_a_run_and_its_files(run, stream, tmp_path):
 
 @pytest.mark.parametrize("flags", [
     pytest.param("", marks=pytest.mark.slow), "--dtype bfloat16 --activation-checkpointing",
-    "--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1"])
+    pytest.param("--value-lr 0.01 --ppo-epochs 2 --minibatch-prompts 2 --beta 0.1", marks=pytest.mark.slow)])
 def test_killed_and_resumed_is_undisturbed(run, stream, tiny, tmp_path, flags):
     """SIGKILL at a random place of a random step, over a pipe; then the same command to the end."""
     steps, flags, rng = ["--steps", "9"], flags.split(), random.Random(f"kill {flags}")

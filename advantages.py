@@ -1121,6 +1121,15 @@ def check_input():
         print(f"{os.path.basename(sys.argv[0])}: reading rows from the terminal; expected < FILE", file=sys.stderr)
 
 
+def own_output():
+    """Standard output as a file for rows alone: whatever else prints from here on goes to standard error."""
+    if sys.stdout is None:
+        raise BadRow("standard output is closed; rows would go there")
+    rows_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return rows_out
+
+
 def rows_in(stream):
     """How many rows a file has from where it stands; None for a pipe."""
     if not stream.seekable():
@@ -1194,17 +1203,17 @@ def main():
     estimate = ESTIMATORS[args.estimator]
     wanted = ["votes"] * uses(args.estimator, "votes") + ["step"] * ("@" in args.k)
 
-    # Rows own standard output: whatever else prints goes to standard error.
-    rows_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
     try:
+        rows_out = own_output()
         add_advantages(estimate, wanted, args, rows_out)
     except BadRow as error:
         print(f"advantages.py: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
-        sys.exit("advantages.py: stopped, the next stage is gone")
+        gone = isinstance(error, BrokenPipeError)
+        print(f"advantages.py: {'stopped, the next stage is gone' if gone else error}", file=sys.stderr)
+        sys.exit(1 if gone else 2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -52,7 +52,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, parse, progress
+from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, own_output, parse, progress
 
 
 # ------------------------------------------------------------------------------------------------------------ the stage
@@ -62,9 +62,7 @@ from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, parse, progress
 def main():
     try:
         args = parse_arguments()
-        rows_out = os.dup(1)
-        os.dup2(2, 1)  # rows own standard output: a library's print must not land among them
-        with contextlib.ExitStack() as at_end, open(rows_out, "w") as rows:
+        with contextlib.ExitStack() as at_end, own_output() as rows:
             generate(args, rows, at_end)
     except BrokenPipeError:
         sys.exit("generate.py: stopped, the next stage is gone")

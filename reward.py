@@ -54,7 +54,7 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, Help, at_row, check_input, nothing_came, progress, read_rows, rows_in, shown
+from advantages import BadRow, Help, at_row, check_input, nothing_came, own_output, progress, read_rows, rows_in, shown
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -99,15 +99,13 @@ def main():
         if settings.benchmark:
             from tests.benchmark_reward import benchmark
             return benchmark(settings)
-        out = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)
-        run(settings, out)
-    except (BadRow, GraderError) as error:
-        print(f"reward.py: {error}", file=sys.stderr)
-        status = 2
+        run(settings, own_output())
     except BrokenPipeError:
         print("reward.py: the reader of standard output is gone", file=sys.stderr)
         status = 1
+    except (BadRow, GraderError, OSError) as error:
+        print(f"reward.py: {error}", file=sys.stderr)
+        status = 2
     except KeyboardInterrupt:
         status = 130
     except Exception:  # a bug of ours: say all there is to say, and end
@@ -152,7 +150,7 @@ def run(settings, out):
                         rewarded = grader.finish(row, futures)
                     except (BadRow, GraderError) as error:
                         raise type(error)(at_row(number, row, error)) from None
-                    out.write(json.dumps(rewarded).encode() + b"\n")
+                    out.write(json.dumps(rewarded) + "\n")
                     out.flush()
                     pending.popleft()
                     counts.update(rewarded["verdicts"])

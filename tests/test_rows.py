@@ -331,10 +331,20 @@ def test_whatever_ends_the_reader_ends_reward(monkeypatch, capsys):
         raise ZeroDivisionError("a fault of ours")
     monkeypatch.setattr(reward, "read_rows", broken)
     read, write = os.pipe()
-    with open(write, "wb") as out, pytest.raises(ZeroDivisionError):
+    with open(write, "w") as out, pytest.raises(ZeroDivisionError):
         reward.run(reward.parse_arguments(["--workers", "1"]), out)
     with open(read, "rb") as rows:
         assert len(rows.read().splitlines()) == 1  # the row before it is out
+
+
+@pytest.mark.parametrize("command", ["reward.py", "advantages.py --k 1", "generate.py --model {tiny} --limit 1"])
+@pytest.mark.parametrize("output, said", [
+    ("> /dev/full", "No space left on device"), (">&-", "standard output is closed"), ("| sleep 0", "gone")])
+def test_rows_that_cannot_be_written_end_a_stage_in_one_line(tmp_path, tiny, shell, command, output, said):
+    (tmp_path / "rows").write_bytes(lines_of([row()])[0])
+    done = shell(f"python {command.format(tiny=tiny)} < {tmp_path}/rows {output}")
+    assert done.returncode == (1 if said == "gone" else 2)
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr and "ignored" not in done.stderr
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n"])

@@ -27,7 +27,8 @@ SCRIPTS = ("generate.py", "train.py", "evaluate.py")  # the other two load littl
 CLIENT = """
 import os, sys
 python, script = {python!r}, os.path.basename(sys.argv[1]) if sys.argv[1:] else ""
-if script not in {scripts!r} or any("vllm" in word for word in sys.argv):
+closed = None in (sys.stdin, sys.stdout, sys.stderr)  # a descriptor that is closed cannot be passed on
+if closed or script not in {scripts!r} or any("vllm" in word for word in sys.argv):
     os.execv(python, [python, *sys.argv[1:]])
 import json, signal, socket
 with socket.socket(socket.AF_UNIX) as server:

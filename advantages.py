@@ -44,6 +44,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -824,8 +825,17 @@ def shown(value):
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-class Scalar(NamedTuple):
-    """A JSON value of one of `types` (exactly: true is no number), low <= value <= high, and for which `rule` holds."""
+class Kind:
+    """A kind of JSON value: `words` name it, and fit(values) says whether all of a list's values are of it."""
+
+    def fault(self, value, name):
+        """What is wrong with a value, or None."""
+        return None if self.fit([value]) else f"{name}: expected {self.words}, found {shown(value)}"
+
+
+@dataclass
+class Scalar(Kind):
+    """A value of one of `types` (exactly: true is no number), low <= value <= high, and for which `rule` holds."""
     words: str
     types: frozenset
     low: float | None = None
@@ -833,7 +843,6 @@ class Scalar(NamedTuple):
     rule: Callable | None = None
 
     def fit(self, values):
-        """Whether all of a list's values are of this kind. Looks at whole lists at a time: rows hold many numbers."""
         if not self.types.issuperset(map(type, values)):
             return False
         if self.low is not None and values and not (self.low <= min(values) and max(values) <= self.high
@@ -841,61 +850,50 @@ class Scalar(NamedTuple):
             return False
         return self.rule is None or all(map(self.rule, values))
 
-    def fault(self, value, name):
-        """What is wrong with the value, or None."""
-        if type(value) in self.types and (self.low is None or self.low <= value <= self.high) and (
-                self.rule is None or self.rule(value)):
-            return None
-        return f"{name}: expected {self.words}, found {shown(value)}"
 
-
-class ListOf(NamedTuple):
-    """A list of at least `least` values, all of type `of`, for which `rule` holds."""
-    of: "Scalar | ListOf | Anything"
+@dataclass
+class ListOf(Kind):
+    """A list of at least `least` values, all of kind `of`, for which `rule` holds."""
+    of: Kind
     words: str
     least: int = 0
     rule: Callable | None = None
 
-    def fault(self, value, name):
-        if type(value) is not list or len(value) < self.least:
-            return f"{name}: expected {self.words}, found {shown(value)}"
-        if not self.fit_at_once(value):
-            faults = (self.of.fault(entry, f"{name}[{i}]") for i, entry in enumerate(value))
-            if fault := next(filter(None, faults), None):
-                return fault
-        return None if self.rule is None or self.rule(value) else f"{name}: expected {self.words}, found {shown(value)}"
-
-    def fit_at_once(self, value):
-        """The common case, without a call an entry: numbers or texts, or lists of such."""
-        if type(self.of) is not ListOf:
-            return self.of is ANYTHING or type(self.of) is Scalar and self.of.fit(value)
-        of, _, least, rule = self.of
-        if rule or not {list}.issuperset(map(type, value)) or min(map(len, value), default=least) < least:
-            return False
-        return of is ANYTHING or type(of) is Scalar and of.fit(list(itertools.chain.from_iterable(value)))
-
-
-class Anything(NamedTuple):
-    words: str = "any JSON"
+    def fit(self, values):  # all entries of all lists at once: rows hold many numbers
+        return ({list}.issuperset(map(type, values)) and min(map(len, values), default=self.least) >= self.least
+                and self.of.fit(list(itertools.chain.from_iterable(values)))
+                and (self.rule is None or all(map(self.rule, values))))
 
     def fault(self, value, name):
-        return None
+        """Of the first entry that is at fault, where there is one."""
+        if self.fit([value]):
+            return None
+        entries = value if type(value) is list and len(value) >= self.least else []
+        faults = (self.of.fault(entry, f"{name}[{i}]") for i, entry in enumerate(entries))
+        return next(filter(None, faults), None) or super().fault(value, name)
+
+
+@dataclass
+class MapOf(Kind):
+    """An object with any keys and values of kind `of`."""
+    of: Kind
+    words: str
+
+    def fit(self, values):
+        return all(type(value) is dict and self.of.fit(list(value.values())) for value in values)
+
+
+class Anything(Kind):
+    words = "any JSON"
+
+    def fit(self, values):
+        return True
 
 
 class By(NamedTuple):
-    """A type for each value of another key of the same object: not read where that key has no such value."""
+    """A kind for each value of another key of the same object: not read where that key has no such value."""
     key: str
     types: dict
-
-
-class MapOf(NamedTuple):
-    """An object with any keys and values of type `of`."""
-    of: Scalar
-    words: str
-
-    def fault(self, value, name):
-        fits = type(value) is dict and self.of.fit(list(value.values()))
-        return None if fits else f"{name}: expected {self.words}, found {shown(value)}"
 
 
 class Object:
@@ -913,14 +911,14 @@ class Object:
 
 class Key(NamedTuple):
     """A key of an object in a row: its type, whether it has to be there, and what it is."""
-    type: "Scalar | ListOf | Object | Anything | By"
+    type: "Kind | Object | By"
     needed: bool
     meaning: str
 
 
 class RowKey(NamedTuple):
     """A key of a row: its type, who adds it, which stages need it, which read it where it is, and what it is."""
-    type: "Scalar | ListOf | Object | Anything | By"
+    type: "Kind | Object | By"
     writer: str
     needed: str
     used: str

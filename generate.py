@@ -81,7 +81,8 @@ def generate(args, rows, at_end):
 
     if args.steps is not None or not sys.stderr.isatty():  # else downloads and the loading of a model show their own
         logging.disable_progress_bar()
-    first_step = resumed_step(args.run) if args.run else 0
+    goes_on = resumable(args.run) if args.run else None
+    first_step = policy_step(goes_on) if goes_on else 0
     if args.run and first_step >= args.steps:
         say(f"{args.run} is complete: {first_step} steps, nothing to sample")
         return
@@ -124,9 +125,12 @@ def generate(args, rows, at_end):
         say(f"nothing left to do: {args.resume} has the rows of all {len(prompts)} prompts from all these checkpoints")
 
 
-def resumed_step(run):
-    """The step at which train.py goes on: that of its last checkpoint."""
-    return max((int(file.parent.name[-6:]) for file in run.glob("policy-??????/trainer.pt")), default=0)
+POLICY = "policy-" + 6 * "[0-9]"  # how train.py names checkpoints, by their step; any other name is the user's own
+
+
+def resumable(run):
+    """The newest checkpoint of RUN that train.py can go on from, or None. Also for train.py."""
+    return max((file.parent for file in run.glob(f"{POLICY}/trainer.pt")), default=None)
 
 
 def weights_for(args, step, rows):

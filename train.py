@@ -64,7 +64,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
 from advantages import STEP, BadRow, Help, at_row, check_input, progress, read_rows
-from generate import check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped
+from generate import (POLICY, check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped,
+                      resumable)
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 
@@ -1346,17 +1347,16 @@ def replace_link(link, target):
 
 def remove_old(home, step, args):
     """Remove weights that no sampler may still load, but for the newest checkpoint that can be resumed from."""
-    resumable = sorted(path.parent for path in args.run.glob("policy-??????/trainer.pt"))[-1:]
-    for path in {*home.glob("policy-??????"), *args.run.glob("policy-??????")}:
-        if path not in resumable and int(path.name[-6:]) < step - 1 - args.keep_policies:
+    for path in {*home.glob(POLICY), *args.run.glob(POLICY)} - {resumable(args.run)}:
+        if int(path.name[-6:]) < step - 1 - args.keep_policies:
             shutil.rmtree(path)
 
 
 def leave_home(home, run):
     """At the end of a run: RUN/policy is the newest checkpoint in RUN, and nothing stays on a memory file system."""
     if home != run:
-        if resumable := sorted(path.parent for path in run.glob("policy-??????/trainer.pt")):
-            replace_link(run / "policy", resumable[-1].name)
+        if last := resumable(run):
+            replace_link(run / "policy", last.name)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -1392,15 +1392,15 @@ def check_held(held, run):
 
 def resume(run, args):
     """The newest checkpoint of RUN that has a state, or None. Turns RUN/policy back to it, drops what came after."""
-    found, metrics = sorted(path.parent for path in run.glob("policy-??????/trainer.pt")), run / "metrics.jsonl"
-    if not found:
+    last, metrics = resumable(run), run / "metrics.jsonl"
+    if not last:
         if metrics.exists() and metrics.stat().st_size:
             raise ValueError(f"{metrics} has steps of a run, but there is no checkpoint to go on from "
                              f"({run}/policy-*/trainer.pt): "
                              f"start another --run, or remove {run}")
         return None
-    verify_checksums(found[-1])
-    state = read_state(found[-1])
+    verify_checksums(last)
+    state = read_state(last)
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
              "samples_every", "weights_dir", "share_gpu"}
@@ -1410,13 +1410,13 @@ def resume(run, args):
         raise ValueError(f"{run} was started with other flags: " + ", ".join(
             f"{flag(name)} {then} then, {now} now" for name, (then, now) in changed.items())
                          + ": start another --run, or remove it")
-    replace_link(run / "policy", found[-1].name)
-    for path in [*run.glob("policy-??????"), *run.glob("kept/policy-??????")]:
-        if path.name > found[-1].name:
+    replace_link(run / "policy", last.name)
+    for path in [*run.glob(POLICY), *run.glob(f"kept/{POLICY}")]:
+        if path.name > last.name:
             shutil.rmtree(path)
     metrics.with_suffix(".new").write_bytes(b"".join(metrics_before(state["step"], metrics)))
     os.replace(metrics.with_suffix(".new"), metrics)
-    return found[-1]
+    return last
 
 
 def metrics_before(step, path):
@@ -1554,7 +1554,7 @@ def check_room(run, model, args):
     """Say what --keep-every will take of the disk; ValueError where the disk has not so much."""
     size = sum(p.numel() for p in model.parameters()) * getattr(torch, args.dtype).itemsize
     steps = {*range(0, args.steps + 1, args.keep_every), args.steps} if args.steps is not None else None
-    there = len(list(run.glob("kept/policy-??????")))
+    there = len(list(run.glob(f"kept/{POLICY}")))
     free = shutil.disk_usage(run).free
     text = f"checkpoints of {size / 1e6:,.1f} MB every {args.keep_every} steps"
     if steps is None:

@@ -816,6 +816,17 @@ def test_a_run_that_is_removed_in_the_middle_does_not_come_back(run, stream, tmp
     assert left == (["lock"] if again else [])
 
 
+def test_a_folder_with_another_name_than_a_checkpoints_is_the_users(run, stream, tmp_path):
+    path = tmp_path / "run"
+    assert run(stream, "--steps", "3")[0] == 0
+    shutil.copytree(path / "policy-000003", path / "policy-backup")
+    (path / "policy-mynote").mkdir()
+    for steps in 6, 9:  # is resumed from the newest checkpoint, which the copy is not
+        status, err = run(stream[3 * (steps - 3):], "--steps", str(steps))
+        assert status == 0, err
+    assert (path / "policy-backup" / "trainer.pt").exists() and (path / "policy-mynote").exists()
+
+
 def test_rows_of_another_model(run, stream, tmp_path):
     """Their log-probabilities are far from the policy's, which is said with the number at every step; its own are
     not."""

@@ -206,13 +206,13 @@ class Training:
         started = time.perf_counter()
         published = publish(self.home, self.step, self.policy, self.others, self.args)
         seconds = time.perf_counter() - started
+        if RANK == 0 and to_keep(self.step, self.args):
+            keep(self.run, published)  # before the state: a resumed run does not publish these weights again
         if save:
             state = self.state()
             if RANK == 0:
-                save_state(published, self.step, state, self.args)
+                save_state(published, state, self.args)
         if RANK == 0:
-            if to_keep(self.step, self.args):
-                keep(self.run, published)
             remove_old(self.home, self.step, self.args)
         return seconds
 
@@ -1468,7 +1468,7 @@ def load_moments(module, optimizer, moments):
             write(p, {key: x.to(p.device) if key == "step" else like(x, p) for key, x in moments[name].items()})
 
 
-def save_state(published, step, state, args):
+def save_state(published, state, args):
     """Make RUN/policy-<step> a checkpoint from which the same command resumes: `published`, where it lies on another
     file system, and trainer.pt, complete before it has its name."""
     target, new = args.run / published.name, args.run / "policy.new"
@@ -1535,9 +1535,9 @@ def to_keep(step, args):
 
 
 def keep(run, checkpoint):
-    """RUN/kept/policy-<step>: the files of a published checkpoint but its trainer.pt, for good, so that it can be
-    evaluated later or beside the training. Complete before it has its name. Hard links, which cost nothing, where the
-    file system has them."""
+    """RUN/kept/policy-<step>: the files of a published checkpoint, for good, so that it can be evaluated later or
+    beside the training. Complete before it has its name. Hard links, which cost nothing, where the file system has
+    them."""
     def link(source, target):
         try:
             os.link(source, target)
@@ -1546,7 +1546,7 @@ def keep(run, checkpoint):
     new, final = run / "kept" / "new", run / "kept" / checkpoint.name
     for stale in (new, final):
         shutil.rmtree(stale, ignore_errors=True)
-    shutil.copytree(checkpoint, new, ignore=shutil.ignore_patterns("trainer.pt"), copy_function=link)
+    shutil.copytree(checkpoint, new, copy_function=link)
     new.rename(final)
 
 

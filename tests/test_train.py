@@ -816,6 +816,22 @@ def test_a_run_that_is_removed_in_the_middle_does_not_come_back(run, stream, tmp
     assert left == (["lock"] if again else [])
 
 
+def test_killed_while_a_checkpoint_is_kept(run, stream, tmp_path, monkeypatch):
+    """The weights of that step are kept all the same, by the same command again."""
+    copytree = shutil.copytree
+
+    def killed(source, target, **how):
+        if source.name == "policy-000003":
+            raise KeyboardInterrupt
+        return copytree(source, target, **how)
+    monkeypatch.setattr(shutil, "copytree", killed)
+    assert run(stream, "--keep-every", "3")[0] == 130
+    monkeypatch.undo()
+    status, err = run(stream, "--keep-every", "3")
+    assert status == 0, err
+    assert [path.name[-1] for path in sorted((tmp_path / "run" / "kept").iterdir())] == list("036")
+
+
 def test_a_folder_with_another_name_than_a_checkpoints_is_the_users(run, stream, tmp_path):
     path = tmp_path / "run"
     assert run(stream, "--steps", "3")[0] == 0

@@ -351,6 +351,8 @@ def add_sampling(group):
 
 
 OF_RULES = {"max_tokens": 10, "prompts_per_step": 64}  # what only the embedded task has defaults for
+OF_ENGINE = {"transformers": "device batch_tokens", "vllm": "tensor_parallel_size gpu_memory_utilization share_gpu",
+             "vllm-server": "servers server_requests server_attempts"}  # flags of one engine only
 
 
 def check_modes(parser, args):
@@ -409,7 +411,8 @@ def check_unused(parser, args):
     """Refuse flags that would have no effect in this mode."""
     unused = given(parser, args, "data_files against") if args.dataset == "rules" else []
     if args.reference:
-        unused += given(parser, args, "num_samples max_tokens temperature top_p top_k batch_tokens engine")
+        unused += given(parser, args, "num_samples max_tokens temperature top_p top_k engine dtype")
+        unused += given(parser, args, " ".join(OF_ENGINE.values()))
     if not args.run:
         unused += given(parser, args, "max_staleness")
     if not args.along:
@@ -439,12 +442,10 @@ def choose_engine(parser, args):
             args.engine = "vllm" if torch.cuda.device_count() else "transformers"
     if args.device:
         check_device(args.device)
-    flags = {"transformers": "device batch_tokens", "vllm": "tensor_parallel_size gpu_memory_utilization share_gpu",
-             "vllm-server": "servers server_requests server_attempts"}
-    if args.dataset == "rules":  # no prompt of it is dropped; vLLM makes room for the longest that it is told of
-        flags["vllm"] += " max_prompt_tokens"
-    unused = [f"{name} ({engine} only)" for engine, names in flags.items() if engine != args.engine
+    unused = [f"{name} ({engine} only)" for engine, names in OF_ENGINE.items() if engine != args.engine
               for name in given(parser, args, names)]
+    if args.dataset == "rules" and args.engine != "vllm":  # no prompt is dropped; vLLM makes room for the longest
+        unused += given(parser, args, "max_prompt_tokens")
     if unused:
         parser.error(f"no effect with --engine {args.engine}: {', '.join(unused)}")
     if args.share_gpu and (args.run is None or args.max_staleness):

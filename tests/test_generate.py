@@ -418,6 +418,8 @@ def test_the_loop_has_no_bar_but_the_trainers(tiny, tmp_path, monkeypatch):
     ("--model X --steps 1 --max-staleness 1", "--max-staleness"),
     ("--model X --limit 1 --prompts-per-step 2", "no effect"),
     ("--model X --limit 1 --reference --temperature 2", "--temperature"), ("--model X --limit 1 --split dev", "dev"),
+    ("--model X --limit 1 --reference --share-gpu --device cuda --servers a",
+     "no effect in this mode: --device --share-gpu --servers"),
     ("--model X --limit 1 --num-samples 0", "--num-samples must be at least 1, not 0"),
     ("--model X --limit 1 --temperature 0",
      "error: --temperature must be above 0; the likeliest token alone is drawn with --top-k 1"),

@@ -158,7 +158,8 @@ def rows_to_come(args, first_step, rows):
 def write_row(rows, prompt, group, shared):
     keep = prompt["dataset"] == "rows"  # there a row's own key; no stage reads it
     row = {key: value for key, value in prompt.items() if key != "reference" or keep}
-    row |= dict(zip(("completions", "token_ids", "logprobs", "finish_reasons"), map(list, zip(*group))))
+    lists = zip(("completions", "token_ids", "logprobs", "finish_reasons"), zip(*group))
+    row |= {key: None if None in of_samples else of_samples for key, of_samples in lists}
     rows.write(json.dumps(row | shared) + "\n")
     rows.flush()
 

@@ -358,6 +358,7 @@ def test_reference_rows_hold_the_solution(tiny, shell):
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     for row in rows:
         [completion], [ids] = row["completions"], row["token_ids"]
+        assert row["logprobs"] is None  # a list of None would be no list of log-probabilities: evaluate.py refuses it
         assert ids[-1] == tokenizer.eos_token_id and tokenizer.decode(ids[:-1]) == completion
         assert completion in {text for text, _ in RULES}
 

@@ -1116,7 +1116,7 @@ def check_input():
     if sys.stdin is None:
         raise BadRow("standard input is closed; expected rows there")
     if os.isatty(0):
-        print(f"{os.path.basename(sys.argv[0])}: reading rows from the terminal; expected < FILE", file=sys.stderr)
+        tell(os.path.basename(sys.argv[0]), "reading rows from the terminal; expected < FILE")
 
 
 def own_output():
@@ -1150,6 +1150,12 @@ def progress(stage, total, shown=True, unit="row", **more):
 
 
 BAR_S, LINE_S = 0.5, 60
+
+
+def tell(stage, message):
+    """A line on standard error, above the progress bar where there is one."""
+    from tqdm import tqdm
+    tqdm.write(f"{stage}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 class Lines:
@@ -1205,7 +1211,7 @@ def main():
         rows_out = own_output()
         add_advantages(estimate, wanted, args, rows_out)
     except BadRow as error:
-        print(f"advantages.py: {error}", file=sys.stderr)
+        tell("advantages.py", error)
         sys.exit(2)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
@@ -1243,7 +1249,7 @@ def nothing_came():
     message = "no row came in"
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         raise BadRow(message)
-    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    tell(os.path.basename(sys.argv[0]), message)
 
 
 def lines_while_read(rows_out):

@@ -50,9 +50,10 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, own_output, parse, progress
+from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, own_output, parse, progress, tell
+
+say = functools.partial(tell, "generate.py")
 
 
 # ------------------------------------------------------------------------------------------------------------ the stage
@@ -67,7 +68,7 @@ def main():
     except BrokenPipeError:
         sys.exit("generate.py: stopped, the next stage is gone")
     except (ValueError, OSError) as error:
-        say(" ".join(str(error).split()))
+        say(error)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -177,11 +178,6 @@ def solution_of(prompt):
     found = prompt.get("reference")
     found = found[0] if isinstance(found, list) and found else found
     return found if isinstance(found, str) and found else None
-
-
-def say(message):
-    """A line on standard error, above the progress bar where there is one."""
-    tqdm.write(f"generate.py: {message}", file=sys.stderr)
 
 
 class Sampler:

@@ -63,11 +63,12 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import advantages
-from advantages import STEP, BadRow, Help, at_row, check_input, progress, read_rows
+from advantages import STEP, BadRow, Help, at_row, check_input, progress, read_rows, tell
 from generate import (POLICY, check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped,
                       resumable)
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
+say = functools.partial(tell, f"train.py, rank {RANK}" if RANK else "train.py")
 
 
 # -------------------------------------------------------------------------------------------------------------- the run
@@ -79,7 +80,6 @@ def main():
     if args.benchmark:
         from tests.benchmark_train import benchmark
         return benchmark(args.model)
-    me = "train.py" if RANKS == 1 else f"train.py, rank {RANK}"
     try:
         if args.init:
             return init_tiny(args.model, args.seed, args.init, args.dtype)
@@ -89,12 +89,11 @@ def main():
         if RANKS > 1:
             leave_ranks()
     except (ValueError, OSError, safetensors.SafetensorError) as error:
-        print(f"{me}:", " ".join(str(error).split()), file=sys.stderr)
+        say(error)
         sys.exit(2)
     except FloatingPointError as error:
-        print(f"{me}: {error}. Nothing of this step was published, and the last checkpoint stays: the same command "
-              "goes on from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup",
-              file=sys.stderr)
+        say(f"{error}. Nothing of this step was published, and the last checkpoint stays: the same command goes on "
+            "from there. What to try: a lower --lr, --clip-grad or --log-ratio-max, a longer --warmup")
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -254,14 +253,13 @@ def end(run, step, args):
     if RANK:
         return
     stalled = args.steps is None or step < args.steps
-    print(f"train.py: {run} is complete: {step} steps"
-          + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""),
-          file=sys.stderr)
+    say(f"{run} is complete: {step} steps"
+        + (f", in the last {args.stall_steps} of which no more prompts were solved" if stalled else ""))
     if stalled:
         replace_link(run / "complete", f"policy-{step:06d}")
     unused = sum(not line.isspace() for line in sys.stdin.buffer)
     if unused and not stalled:
-        print(f"train.py: {unused} rows came all the same, and were not used", file=sys.stderr)
+        say(f"{unused} rows came all the same, and were not used")
 
 
 def wait_for_end(stream, seconds=60):
@@ -574,8 +572,8 @@ def say_mismatch(step, mismatch):
     no error, since old rows may be used deliberately, but their ratios are clipped or truncated, and little is
     learned."""
     if RANK == 0 and mismatch is not None and mismatch > FOREIGN:
-        print(f"train.py: WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the "
-              "policy's (mean over the samples used): did another model draw them?", file=sys.stderr)
+        say(f"WARNING: step {step}: the rows' log-probabilities are {mismatch:.2f} nats a token from the policy's "
+            "(mean over the samples used): did another model draw them?")
 
 
 # ------------------------------------------------------------------------------------------------------------ the batch
@@ -589,7 +587,7 @@ def rows_from(arriving, first, run):
             done += 1
             continue
         if done and not used:
-            print(f"train.py: {done} rows of steps before {first} left out, which {run} has done", file=sys.stderr)
+            say(f"{done} rows of steps before {first} left out, which {run} has done")
         used = True
         yield number, row
     if not number:
@@ -1433,8 +1431,8 @@ def metrics_before(step, path):
         if row["step"] < step:
             kept.append(lines[number - 1])
     if missing := sorted(set(range(step)) - set(steps)):
-        print(f"train.py: {path} lacks {len(missing)} of the steps before {step}: {', '.join(map(str, missing[:5]))}"
-              f"{', ...' if len(missing) > 5 else ''}. The run goes on, and its curves have a gap", file=sys.stderr)
+        say(f"{path} lacks {len(missing)} of the steps before {step}: {', '.join(map(str, missing[:5]))}"
+            f"{', ...' if len(missing) > 5 else ''}. The run goes on, and its curves have a gap")
     return kept
 
 
@@ -1519,7 +1517,7 @@ def verify_checksums(directory):
         sums = json.loads((directory / "checksums.json").read_text())
         files = [(directory / name, size, expected) for name, (size, expected) in sums.items()]
     except FileNotFoundError:
-        print(f"train.py: {directory} has no checksums.json: whether its files are whole is not known", file=sys.stderr)
+        say(f"{directory} has no checksums.json: whether its files are whole is not known")
         return
     except (ValueError, TypeError, AttributeError):
         files = [(directory / "checksums.json", -1, "")]
@@ -1564,7 +1562,7 @@ def check_room(run, model, args):
                 f"them are there; {free / 1e9:,.1f} GB are free")
         if (len(steps) - there) * size > free:
             raise ValueError(text)
-    print(f"train.py: {text}", file=sys.stderr)
+    say(text)
 
 
 # ----------------------------------------------------------------------------------------------- memory, before the run
@@ -1602,16 +1600,14 @@ def check_memory(config, args, ranks, total):
     try:
         found = memory(config, args, ranks, activations(config, args, ranks))
     except ValueError as error:  # the run itself may well work
-        print(f"train.py: warning: weights, gradients and Adam's moments: {stays(ranks) / 1e9:.1f} GB on each GPU of "
-              f"{total / 1e9:.0f} GB; {error}", file=sys.stderr)
+        say(f"warning: weights, gradients and Adam's moments: {stays(ranks) / 1e9:.1f} GB on each GPU of "
+            f"{total / 1e9:.0f} GB; {error}")
         return
     print(memory_table({ranks: found}, args, SEQUENCE), file=sys.stderr)
     if sum(found.values()) > 0.9 * total:
         ways = ["--activation-checkpointing"] * (not args.activation_checkpointing) + ["a smaller --microbatch-tokens"]
         ways += ["--adam-bits 8"] * (args.adam_bits == 32) + ["more GPUs"]
-        print(f"train.py: warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: "
-              f"{', '.join(ways)}",
-              file=sys.stderr)
+        say(f"warning: that is close to the GPU's {total / 1e9:.0f} GB, or above. What helps: {', '.join(ways)}")
 
 
 def memory_table(columns, args, length):

@@ -822,11 +822,16 @@ def read_rollouts(run, columns):
 
 
 def sorted_levels(arrays):
-    """All levels in arrays of them: "2" before "10", "Level 2" likewise, then words, then "", no level."""
-    def order(level):
-        number = level.split()[-1] if level else ""
-        return level == "", not number.isdecimal(), int(number) if number.isdecimal() else 0, level
-    return sorted({level for array in arrays for level in array.tolist()}, key=order)
+    """All levels in arrays of them, in order."""
+    return sorted({level for array in arrays for level in array.tolist()}, key=by_number)
+
+
+def by_number(text):
+    """To sort by: "2" before "10", "3e-4" before "1e-3", "Level 2" before "Level 10", then words, then ""."""
+    try:
+        return 0, float(text.split()[-1]), text
+    except (ValueError, IndexError):
+        return 2 if text == "" else 1, 0.0, text
 
 
 # ----------------------------------------------------------------------- tables: {"title", "header", "rows"} of strings
@@ -1141,7 +1146,7 @@ def plot_variants(path, best):
     """best_steps() by variant: what each variant reaches at its own best step, on the problems that are chosen on."""
     methods = list(dict.fromkeys(method for found in best.values() for method in found))
     variants = sorted({variant for found in best.values() for entry in found.values() for variant in entry["variants"]},
-                      key=lambda text: (not is_number(text), float(text) if is_number(text) else 0, text))
+                      key=by_number)
     figure, axes = panels(len(best))
     for axis, (column, found) in zip(axes, best.items()):
         for method, entry in found.items():
@@ -1152,14 +1157,6 @@ def plot_variants(path, best):
         axis.set_xlabel("variant")
         axis.set_ylabel(f"{column} at its best step, %")
     save(figure, path)
-
-
-def is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def plot_entropy(path, methods):
@@ -1345,12 +1342,10 @@ def draw_rollouts(args, folders, names, place):
         read[name] = [read_rollouts(run, args.rollouts) for run in runs]
         said[name] = [{"groups": len(seed["steps"]), "damaged": seed["damaged"]} for seed in read[name]]
         for run, seed in zip(runs, read[name]):
-            path = os.path.join(run, "metrics.jsonl")
-            curves = read_curves(path) if os.path.exists(path) else {}
-            known = np.isfinite(curves.get("kl_ref", np.array([])))
-            seed["kl"] = None
-            if known.any():
-                seed["kl"] = np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
+            curves = read_curves(os.path.join(run, "metrics.jsonl"))
+            known = np.isfinite(curves.get("kl_ref", []))
+            seed["kl"] = (np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
+                          if known.any() else None)
             if seed["damaged"]:
                 print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, "
                       "which could not be read: " + "; ".join(seed["damaged"]), file=sys.stderr)

@@ -825,17 +825,10 @@ def shown(value):
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-class Kind:
-    """A kind of JSON value: `words` name it, and fit(values) says whether all of a list's values are of it."""
-
-    def fault(self, value, name):
-        """What is wrong with a value, or None."""
-        return None if self.fit([value]) else f"{name}: expected {self.words}, found {shown(value)}"
-
-
 @dataclass
-class Scalar(Kind):
-    """A value of one of `types` (exactly: true is no number), low <= value <= high, and for which `rule` holds."""
+class Scalar:
+    """A JSON value that is judged as a whole: of one of `types` (exactly: true is no number), low <= value <= high, and
+    for which `rule` holds. `words` name it."""
     words: str
     types: frozenset
     low: float | None = None
@@ -843,6 +836,7 @@ class Scalar(Kind):
     rule: Callable | None = None
 
     def fit(self, values):
+        """Whether all of a list's values are so."""
         if not self.types.issuperset(map(type, values)):
             return False
         if self.low is not None and values and not (self.low <= min(values) and max(values) <= self.high
@@ -850,48 +844,36 @@ class Scalar(Kind):
             return False
         return self.rule is None or all(map(self.rule, values))
 
+    def fault(self, value, name):
+        """What is wrong with a value, or None."""
+        return None if self.fit([value]) else f"{name}: expected {self.words}, found {shown(value)}"
+
 
 @dataclass
-class ListOf(Kind):
-    """A list of at least `least` values, all of kind `of`, for which `rule` holds."""
-    of: Kind
+class ListOf:
+    """A list of at least `least` values, all of type `of`, for which `rule` holds."""
+    of: "Scalar | ListOf"
     words: str
     least: int = 0
     rule: Callable | None = None
 
-    def fit(self, values):  # all entries of all lists at once: rows hold many numbers
+    def fit(self, values):
+        """Whether all of `values` are such lists. Looks at their entries all at once: rows hold many numbers."""
         return ({list}.issuperset(map(type, values)) and min(map(len, values), default=self.least) >= self.least
                 and self.of.fit(list(itertools.chain.from_iterable(values)))
                 and (self.rule is None or all(map(self.rule, values))))
 
     def fault(self, value, name):
-        """Of the first entry that is at fault, where there is one."""
+        """What is wrong with its first entry that is at fault, else with the list, or None."""
         if self.fit([value]):
             return None
         entries = value if type(value) is list and len(value) >= self.least else []
         faults = (self.of.fault(entry, f"{name}[{i}]") for i, entry in enumerate(entries))
-        return next(filter(None, faults), None) or super().fault(value, name)
-
-
-@dataclass
-class MapOf(Kind):
-    """An object with any keys and values of kind `of`."""
-    of: Kind
-    words: str
-
-    def fit(self, values):
-        return all(type(value) is dict and self.of.fit(list(value.values())) for value in values)
-
-
-class Anything(Kind):
-    words = "any JSON"
-
-    def fit(self, values):
-        return True
+        return next(filter(None, faults), f"{name}: expected {self.words}, found {shown(value)}")
 
 
 class By(NamedTuple):
-    """A kind for each value of another key of the same object: not read where that key has no such value."""
+    """A type for each value of another key of the same object: not read where that key has no such value."""
     key: str
     types: dict
 
@@ -911,21 +893,21 @@ class Object:
 
 class Key(NamedTuple):
     """A key of an object in a row: its type, whether it has to be there, and what it is."""
-    type: "Kind | Object | By"
+    type: "Scalar | ListOf | Object | By"
     needed: bool
     meaning: str
 
 
 class RowKey(NamedTuple):
     """A key of a row: its type, who adds it, which stages need it, which read it where it is, and what it is."""
-    type: "Kind | Object | By"
+    type: "Scalar | ListOf | Object | By"
     writer: str
     needed: str
     used: str
     meaning: str
 
 
-ANYTHING = Anything()
+ANYTHING = Scalar("any JSON", frozenset({str, int, float, bool, list, dict, type(None)}))
 TEXT = Scalar("text", frozenset({str}))
 WORDS = Scalar("text that is not blank", frozenset({str}), rule=str.strip)
 FLAG = Scalar("true or false", frozenset({bool}))
@@ -994,8 +976,8 @@ ROW = {
     "gold": RowKey(By("kind", {"math": WORDS, "grid": GRID}), "generate", "reward", "", "the reference answer"),
     "tests": RowKey(By("kind", {"code": Object("an object", TESTS, ("inputs", "outputs", "weights"))}), "generate",
                     "reward", "", "how programs are tested: results/rows.md"),
-    "choices": RowKey(MapOf(TEXT, "an object of texts"), "generate", "", "reward",
-                      "math: what the letters stand for that an answer may be"),
+    "choices": RowKey(Scalar("an object of texts", frozenset({dict}), rule=lambda texts: TEXT.fit(texts.values())),
+                      "generate", "", "reward", "math: what the letters stand for that an answer may be"),
     "completions": RowKey(each(TEXT), "generate", "reward train sft", "evaluate", "the texts of the n samples"),
     "token_ids": RowKey(each(ListOf(TOKEN, "a list of token ids", 1)), "generate", "train sft", "",
                         "the tokens that were drawn, the end of sequence included"),
@@ -1216,7 +1198,7 @@ def main():
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), rows_out.fileno())  # what is buffered would fail again at exit
         gone = isinstance(error, BrokenPipeError)
-        print(f"advantages.py: {'stopped, the next stage is gone' if gone else error}", file=sys.stderr)
+        tell("advantages.py", "stopped, the next stage is gone" if gone else error)
         sys.exit(1 if gone else 2)
     except KeyboardInterrupt:
         sys.exit(130)

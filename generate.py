@@ -51,7 +51,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, own_output, parse, progress, tell
+from advantages import MAX_DEPTH, OF_SAMPLES, ROW, Help, depth, own_output, progress, read_rows, tell
 
 say = functools.partial(tell, "generate.py")
 
@@ -1070,28 +1070,28 @@ def kept_checkpoints(run, at_steps, rows):
 def read_done(path, args, sampling, prompts):
     """{(policy_step, task_id)} of the rows in the file that this command's rows are appended to; a last line that was
     cut off is removed from it. Raises ValueError for rows that this command would not have written."""
-    known, done, whole = {prompt["task_id"] for prompt in prompts}, set(), 0
+    known, done = {prompt["task_id"] for prompt in prompts}, set()
+    expected = {"dataset": args.dataset, "split": args.split, "sampling": sampling, "n": args.num_samples}
+    needed = ("dataset", "split", "sampling", "completions", "policy_step")
     with open(path, "a+b") as file:
-        file.seek(0)
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                file.truncate(whole)
-                break
-            whole += len(line)
-            try:
-                row = parse(line)
-                expected = {"dataset": args.dataset, "split": args.split, "sampling": sampling, "n": args.num_samples}
-                found = {"n": len(row["completions"])} | {key: row[key] for key in ("dataset", "split", "sampling")}
-                key = int(row["policy_step"]), row["task_id"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}: row {number}: not a row of an evaluation along training "
-                                 f"({error!r})") from None
-            if found != expected or key[1] not in known:
-                raise ValueError(f"{path}: row {number}: {key[1]} was sampled by another command: "
+        for number, row in read_rows(whole_lines(file), "evaluate", needed, f"{path}: "):
+            found = {key: row[key] for key in needed[:3]} | {"n": len(row["completions"])}
+            if found != expected or row["task_id"] not in known:
+                raise ValueError(f"{path}: row {number}: {row['task_id']} was sampled by another command: "
                                  f"{found}, here {expected}"
-                                 + (", and it is not among these prompts" if key[1] not in known else ""))
-            done.add(key)
+                                 + ("" if row["task_id"] in known else ", and it is not among these prompts"))
+            done.add((row["policy_step"], row["task_id"]))
     return done
+
+
+def whole_lines(file):
+    """Its lines from the first on; a last one that was cut off is removed from it. Also for train.py."""
+    file.seek(0)
+    for line in file:
+        if line.endswith(b"\n"):
+            yield line
+        else:
+            file.truncate(file.tell() - len(line))
 
 
 # --------------------------------------------------------------------------------------------------------- the datasets

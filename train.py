@@ -65,7 +65,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 import advantages
 from advantages import STEP, BadRow, Help, at_row, check_input, progress, read_rows, tell
 from generate import (POLICY, check_checkpoint, check_device, flag, load_tokenizer, plain_attention_if_capped,
-                      resumable)
+                      resumable, whole_lines)
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
 say = functools.partial(tell, f"train.py, rank {RANK}" if RANK else "train.py")
@@ -1418,12 +1418,12 @@ def resume(run, args):
 
 
 def metrics_before(step, path):
-    """The lines of metrics.jsonl of the steps before `step`; a last line that was cut off is left out. Steps that are
-    missing are named; ValueError for a line that is none of train.py's, or a step that does not follow the one
-    before."""
-    lines, steps, kept = path.read_bytes().splitlines(keepends=True) if path.exists() else [], [], []
-    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
-    for number, row in read_rows(whole, None, source=f"{path}: "):
+    """The lines of metrics.jsonl of the steps before `step`. Steps that are missing are named; ValueError for a line
+    that is none of train.py's, or a step that does not follow the one before."""
+    steps, kept = [], []
+    with open(path, "a+b") as file:
+        lines = list(whole_lines(file))
+    for number, row in read_rows(lines, None, source=f"{path}: "):
         if not STEP.fit([row.get("step")]) or steps and row["step"] <= steps[-1]:
             raise ValueError(f"{path}: row {number}: expected a step above {steps[-1] if steps else -1}, found "
                              f"{row.get('step')}: remove the lines that are wrong, or start another --run")

@@ -176,7 +176,7 @@ class Training:
                 self.step += 1
                 save = self.step % args.save_every == 0 or self.over()
                 # last, so that a checkpoint never lacks the records of its steps
-                if save or to_keep(self.step, args) or not self.sft:  # no one samples in the middle of a warm-up
+                if save or self.to_keep() or not self.sft:  # no one samples in the middle of a warm-up
                     publish_s = self.pass_on(save)
                 show(bar, metrics, self.sft)
         if args.steps is None and not (run / f"policy-{self.step:06d}" / "trainer.pt").exists():
@@ -205,7 +205,7 @@ class Training:
         started = time.perf_counter()
         published = publish(self.home, self.step, self.policy, self.others, self.args)
         seconds = time.perf_counter() - started
-        if RANK == 0 and to_keep(self.step, self.args):
+        if RANK == 0 and self.to_keep():
             keep(self.run, published)  # before the state: a resumed run does not publish these weights again
         if save:
             state = self.state()
@@ -220,6 +220,9 @@ class Training:
 
     def over(self):
         return self.args.steps is not None and self.step >= self.args.steps or self.saturated()
+
+    def to_keep(self):
+        return self.args.keep_every and (self.step % self.args.keep_every == 0 or self.over())
 
     def state(self):
         """All that the same command needs to go on, beside the published weights."""
@@ -1526,10 +1529,6 @@ def verify_checksums(directory):
             raise ValueError(f"{file} is missing. {AFTER_DAMAGE.format(directory)}")
         if file.stat().st_size != size or checksum(file) != expected:
             raise ValueError(f"{file} is damaged: it is not what was written. {AFTER_DAMAGE.format(directory)}")
-
-
-def to_keep(step, args):
-    return args.keep_every and (step % args.keep_every == 0 or step == args.steps)
 
 
 def keep(run, checkpoint):

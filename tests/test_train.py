@@ -816,6 +816,14 @@ def test_a_run_that_is_removed_in_the_middle_does_not_come_back(run, stream, tmp
     assert left == (["lock"] if again else [])
 
 
+def test_the_last_weights_of_a_run_that_stalls_are_kept(run, stream, tmp_path):
+    rows = [json.loads(line) for line in stream]
+    unsolved = [json.dumps(row | {"correct": [False] * len(row["correct"])}) + "\n" for row in rows]
+    status, err = run(unsolved, "--stall-steps", "2", "--keep-every", "3")
+    assert status == 0 and "complete: 2 steps" in err, err
+    assert [path.name[-1] for path in sorted((tmp_path / "run" / "kept").iterdir())] == list("02")
+
+
 def test_killed_while_a_checkpoint_is_kept(run, stream, tmp_path, monkeypatch):
     """The weights of that step are kept all the same, by the same command again."""
     copytree = shutil.copytree

@@ -220,12 +220,15 @@ end_server() {
 # two_lanes JOB...: two at a time, in order; a job that fails, and Ctrl-C, end both lanes at once
 two_lanes() {
     local taken; taken=$(mktemp -d)
+    mkdir -p "$RUNS/mini"
+    exec 9> "$RUNS/mini/lock"  # until this script and what it started have ended
+    flock -n 9 || die "another run.sh is at work in $RUNS/mini"
     set -m  # a process group for each lane
     lane 0 "$taken" "$@" & local first=$!
     lane 1 "$taken" "$@" & local second=$!
     set +m
     trap "kill -- -$first -$second 2>/dev/null || true; rm -rf '$taken'" EXIT
-    trap 'exit 130' INT TERM
+    trap 'say "stopped; the same command goes on from here"; exit 130' INT TERM
     while kill -0 $first 2>/dev/null && kill -0 $second 2>/dev/null; do sleep 0.2; done
     if kill -0 $first 2>/dev/null; then wait $second; wait $first; else wait $first; wait $second; fi
     trap - EXIT INT TERM
@@ -347,7 +350,9 @@ mini_eval() {  # seed name samples
 mini_runs() {
     local seeds=${SEEDS:-0 1 2} base=$1 seed method jobs=(); shift
     export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-    say "seeds $seeds, two runs at a time: the base models, 2 minutes each; then RL with $*, 1 to 2 minutes each"
+    local long="1 to 2 minutes each"
+    if [ -n "${SMOKE:-}" ]; then long="in miniature, which shows that it runs, and no more"; fi
+    say "seeds $seeds, two runs at a time: the base models, then RL with $*, $long"
     for seed in $seeds; do jobs+=("mini_base $seed $base"); done
     if [[ $* == *hard_* ]]; then for seed in $seeds; do jobs+=("mini_hard $seed"); done; fi
     for seed in $seeds; do for method in "$@"; do jobs+=("mini_rl $seed $method"); done; done
@@ -360,7 +365,7 @@ mini_table() {
         for seed in $seeds; do runs+=("$method=$RUNS/mini/seed$seed/$method"); done
     done
     python evaluate.py "${runs[@]}" $flags --out "$RESULTS/$table" \
-        --caption "Command: SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. $caption"
+        --caption "Command: ${SMOKE:+SMOKE=1 }SEEDS=\"$seeds\" bash run.sh${COMMAND:+ $COMMAND}. $caption"
 }
 mini() {  # TABLE METHOD...
     local table=$1; shift

@@ -1,6 +1,7 @@
 """run.sh: set-up, the division of GPUs, the server that it starts, and what it refuses, on machines that a script
 pretends."""
 
+import fcntl
 import json
 import math
 import os
@@ -94,6 +95,17 @@ def test_words_that_are_no_command_or_that_it_does_not_take_are_refused(words, m
     done = subprocess.run(["bash", "run.sh", *words], cwd=ROOT, capture_output=True, text=True,
                           env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 2 and done.stderr.startswith(f"run.sh: {message}") and done.stderr.count("\n") == 1
+
+
+def test_two_run_sh_do_not_make_the_same_runs(tmp_path):
+    (tmp_path / "mini").mkdir()
+    env = os.environ | {"RUNS": str(tmp_path)}
+    with open(tmp_path / "mini" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = functions("two_lanes 'echo made'", env=env)
+    assert done.returncode == 2 and done.stderr == f"run.sh: another run.sh is at work in {tmp_path}/mini\n"
+    done = functions("two_lanes 'echo made' 'echo more'; two_lanes 'echo again'", env=env)
+    assert done.returncode == 0 and sorted(done.stdout.split()) == ["again", "made", "more"]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -69,9 +69,11 @@ def main():
         print(evaluate(args), end="", flush=True)
         if args.out:
             print(f"evaluate.py: tables, figures and results.json: {args.out}", file=sys.stderr)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def evaluate(args):

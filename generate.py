@@ -237,6 +237,8 @@ def wait_for_weights(run, step, max_staleness, rows):
             return newest
         if (run / "complete").exists() and policy_step(run / "complete") == found:
             return None
+        if found is not None and found > step and (run / newest.name / "trainer.pt").exists():
+            return None  # another command has brought the run further since this one began
         wait(0.001, rows)
         waited = time.monotonic() - started
         if waited > SAY_AFTER and not said:
@@ -528,6 +530,8 @@ class TransformersEngine(Engine):
                 table = sampling_distribution(out.logits[:, -1], self.args)  # (rows, V)
                 # inverse CDF in float64; only a strictly positive probability can be drawn
                 cdf = table.double().exp().cumsum(-1)[node]
+                if not cdf[:, -1].isfinite().all():
+                    raise ValueError("the model's logits are not finite: are its weights?")
                 token = torch.searchsorted(cdf, noise[live, t, None] * cdf[:, -1:], right=True).squeeze(1)
                 tokens[live, t], logprobs[live, t] = token, table[node, token]
                 end = torch.isin(token, self.stop_ids)

@@ -247,6 +247,12 @@ def metrics_rows(seed):
             for s in range(20)]
 
 
+def test_a_table_that_cannot_be_written_is_said(tmp_path, shell):
+    write(tmp_path / "rows.jsonl", full_rows(1))
+    done = shell(f"python evaluate.py {tmp_path}/rows.jsonl --k 1 > /dev/full")
+    assert done.returncode == 2 and done.stderr == "evaluate.py: [Errno 28] No space left on device\n"
+
+
 def test_everything_that_out_promises(tmp_path, monkeypatch, capsys):
     for name in ("base", "rl-1", "rl-2"):
         write(tmp_path / name / "eval.jsonl", full_rows(len(name) + int(name[-1] == "2")))

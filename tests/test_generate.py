@@ -274,8 +274,24 @@ def test_weights_are_waited_for(tmp_path):
                 read, write = os.pipe()
                 rows.close()
                 rows = open(write, "w")
+        # but with what a resumption needs beside them another command has brought the run that far
+        (tmp_path / "policy-000005").mkdir()
+        (tmp_path / "policy-000005" / "trainer.pt").touch()
+        assert generate.wait_for_weights(tmp_path, 3, 1, rows) is None
+        assert generate.wait_for_weights(tmp_path, 5, 0, rows).name == "policy-000005"
         rows.close()
     os.close(read)
+
+
+def test_weights_that_are_not_finite_are_said(tiny, tmp_path, shell):
+    from safetensors.torch import load_file, save_file
+    shutil.copytree(tiny, tmp_path / "nan")
+    weights = load_file(tmp_path / "nan" / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, tmp_path / "nan" / "model.safetensors", metadata={"format": "pt"})
+    done = shell(f"python generate.py --model {tmp_path}/nan --limit 1 --engine transformers")
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.splitlines()[-1] == "generate.py: the model's logits are not finite: are its weights?"
 
 
 def test_a_run_in_which_no_trainer_begins_is_given_up(tmp_path, monkeypatch, capsys):

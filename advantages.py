@@ -1,6 +1,7 @@
 """Rewards of a group of samples -> advantages: every estimator of the gradient of the mean, max@k (pass@k) and maj@k.
 
-One stage of the pipe; a row is one prompt with its n samples, and gains `estimator`, `k` and `advantages`:
+One stage of the pipe; a row is one prompt with its n samples, and gains `estimator`, `k` and `advantages`. (What a row
+is for all stages, and how they read and say it, stands here too: "the rows", at the end.)
 
     python advantages.py --estimator pkpo_s_loo_minus_one --k 8 < rewarded.jsonl > advantages.jsonl
     python advantages.py --estimator max_centred --k "8@0 1@1500" < rewarded.jsonl > advantages.jsonl

@@ -14,6 +14,10 @@ Adds to each row, one entry per completion:
               it, or a returned value that is not plain data). "ungraded": grading this text raised an error, which is
               shown once; the same for all texts of a row is a grader that fails
 
+To read: run and Grader, which are the filter; grade_math, grade_code and grade_grid, a sample of each kind; then their
+machinery. Math: which answer a text gives (extract_answer), what is equal (same), values, math-verify. Code: programs
+and their tests (run_program), the sandbox.
+
 Completions are hostile text. Math: LaTeX goes to math-verify (never to eval, sympify or parse_expr) in a worker process
 with a memory limit that is killed when its time is up. Code: one forked process a run in a sandbox, see "The sandbox".
 Expected outputs never enter it; what comes out is data and is compared here. Limits are processor time, so that they

@@ -15,6 +15,7 @@ After step s the weights are published as RUN/policy-<s+1> and the link RUN/poli
 line a step, RUN/rollouts/ every row. The on-policy loss is close to zero at all times (its gradient is not): watch the
 rewards.
 
+To read: train and Training.loop, then rl_step, then sample_losses; what they call stands below, part by part.
 Tang et al. 2025: arXiv 2503.19595. Walder and Karkhanis 2025: 2505.15201. Bagirov et al. 2025: 2510.23393.
 Shapes in comments: P prompts, n samples per prompt, B = P * n, U distinct completions, T tokens, V vocabulary,
 H hidden.
@@ -123,12 +124,13 @@ def train(args):
 
 class Training:
     """A run after `step` updates: its models and optimizers; the prompts `seen` and `solved`, and `grew`, the last step
-    after which more were solved. A new object is --run's start, or its last checkpoint."""
+    after which more were solved; how its rows are `drawn`. A new object is --run's start, or its last checkpoint."""
 
     def __init__(self, args):
         self.args, self.run, self.sft = args, args.run, args.loss == "sft"
         self.locked = lock(args.run) if RANK == 0 else None  # as long as this object lives
-        self.step, self.solved, self.seen, self.grew = 0, set(), set(), 0
+        self.step, self.solved, self.seen, self.grew, self.drawn = 0, set(), set(), 0, None
+        self.checked = False  # whether the rows are made as those before
         checkpoint_path = from_rank_0(lambda: resume(args.run, args))
         self.resumed = checkpoint_path is not None
         self.policy, self.reference, self.value, self.others = build(args, checkpoint_path or args.model)
@@ -140,8 +142,6 @@ class Training:
         elif args.share_gpu:
             for name, module in self.modules.items():
                 first_moments(module, self.optimizers[name])
-        if RANK == 0:
-            (self.run / "args.json").write_text(json.dumps(recorded(args), indent=1) + "\n")
         self.home = from_rank_0(lambda: weights_home(args, self.policy.model))
 
     def loop(self):
@@ -166,6 +166,7 @@ class Training:
                 if rows is None:
                     raise ValueError(f"the input ended after {self.step} of {args.steps} steps")
                 arrived = time.perf_counter()
+                self.check_drawn(rows[0])
                 metrics = self.learn(rows)
                 if RANK == 0:
                     check_held(self.locked, run)
@@ -185,6 +186,19 @@ class Training:
             end(run, self.step, args)
         elif RANK == 0:
             wait_for_end(sys.stdin.buffer)
+
+    def check_drawn(self, row):
+        """Refuse to go on with rows that the stages before made with other flags, at the first step after a start."""
+        if self.checked:
+            return
+        drawn, self.checked = how_drawn(row), True
+        if self.drawn not in (None, drawn):
+            raise ValueError(f"{self.run}: its rows were made with other flags: " + ", ".join(
+                f"{name} {then} then, {drawn.get(name)} now" for name, then in self.drawn.items()
+                if drawn.get(name) != then) + ": start another --run, or the stages before with the same flags")
+        self.drawn = drawn
+        if RANK == 0:
+            (self.run / "args.json").write_text(json.dumps(recorded(self.args) | {"rows": drawn}, indent=1) + "\n")
 
     def learn(self, rows):
         """The updates of one step. Returns its metrics."""
@@ -227,6 +241,7 @@ class Training:
     def state(self):
         """All that the same command needs to go on, beside the published weights."""
         return {"step": self.step, "solved": sorted(self.solved), "seen": sorted(self.seen), "grew": self.grew,
+                "drawn": self.drawn,
                 "weights": weights_of(self.policy.model) if self.args.dtype != "float32" else None,
                 "value": weights_of(self.value) if self.value else None,
                 "optimizers": {name: moments_of(module, self.optimizers[name])
@@ -235,13 +250,20 @@ class Training:
 
     def restore(self, state):
         self.step, self.solved, self.seen = state["step"], set(state["solved"]), set(state["seen"])
-        self.grew = state.get("grew", self.step)
+        self.grew, self.drawn = state.get("grew", self.step), state.get("drawn")
         if state["weights"]:  # more exact than the published ones
             load_weights(self.policy.model, state["weights"])
         if self.value:
             load_weights(self.value, state["value"])
         for name, module in self.modules.items():
             load_moments(module, self.optimizers[name], state["optimizers"][name])
+
+
+def how_drawn(row):
+    """What all rows of a run share, as far as they say it. (k may follow a schedule, and a run may be moved.)"""
+    sampling = {name: value for name, value in (row.get("sampling") or {}).items() if name != "model"}
+    return {"estimator": row.get("estimator"), "n": len(row["completions"]), "step_prompts": row["step_prompts"],
+            **sampling}
 
 
 def recorded(args):
@@ -1415,6 +1437,9 @@ def resume(run, args):
     for path in [*run.glob(POLICY), *run.glob(f"kept/{POLICY}")]:
         if path.name > last.name:
             shutil.rmtree(path)
+    for path in run.glob("rollouts/step-*.jsonl.gz"):
+        if path.name >= f"step-{state['step']:06d}":
+            path.unlink()
     metrics.with_suffix(".new").write_bytes(b"".join(metrics_before(state["step"], metrics)))
     os.replace(metrics.with_suffix(".new"), metrics)
     return last
@@ -1862,8 +1887,8 @@ def parse_arguments(argv=None):
     machine.add_argument("--save-every", type=int, default=10,
                          help="steps between checkpoints that can be resumed from")
     machine.add_argument("--keep-every", type=int, metavar="N",
-                         help="keep the weights of every Nth step and of the last in RUN/kept, to be evaluated: see "
-                              "generate.py --along")
+                         help="keep the weights of every Nth step, and with --steps or --stall-steps of the last, in "
+                              "RUN/kept, to be evaluated: see generate.py --along")
     machine.add_argument("--keep-policies", type=int, default=1, help="published weights to keep for samplers that lag")
     machine.add_argument("--weights-dir", type=Path, help="where the weights of each step are published: a memory file "
                          "system (/dev/shm) is fastest; default: --run, which holds what is resumed from in any case")

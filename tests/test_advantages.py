@@ -363,6 +363,8 @@ BINARY = {"maxrl", "maxrl_maclaurin", "pass_at_k_training"}  # what they claim, 
 
 
 def test_every_estimator_states_its_objective_or_that_it_is_a_heuristic():
+    unsaid = ESTIMATORS.keys() - OBJECTIVES.keys() - HEURISTIC
+    assert not unsaid, f'{unsaid}: a docstring says "Unbiased for grad max@k" (min@k, maj@n, ...) or "Heuristic"'
     assert OBJECTIVES.keys() | HEURISTIC == ESTIMATORS.keys() and not OBJECTIVES.keys() & HEURISTIC
     assert HEURISTIC >= {"grpo", "bon_max_mean", "bon_max_second", "bon_mean", "pass_at_k_training", "entropic",
                          "rs_grpo"}

@@ -636,6 +636,27 @@ def test_steps_may_be_raised_but_not_other_flags(run, stream, tmp_path):
     assert status == 0 and "is complete" in err
 
 
+@pytest.mark.parametrize("now, said", [
+    ({"estimator": "max_loo"}, "estimator rloo then, max_loo now"), ({"sampling": {"seed": 7}}, "seed 0 then, 7 now")])
+def test_a_run_does_not_go_on_with_rows_of_another_kind(run, stream, tmp_path, now, said):
+    first, later = ([json.dumps(json.loads(line) | {"sampling": {"seed": 0, "model": "x"}} | more) + "\n"
+                     for line in stream] for more in ({}, now))
+    assert run(first, "--steps", "3", "--save-every", "1")[0] == 0
+    status, err = run(later, "--steps", "6", "--save-every", "1")
+    assert status == 2 and said in err and len(metrics_of(tmp_path / "run")) == 3
+    assert run(first, "--steps", "6", "--save-every", "1")[0] == 0
+    drawn = json.loads((tmp_path / "run" / "args.json").read_text())["rows"]
+    assert drawn == {"estimator": "rloo", "n": 4, "step_prompts": 3, "seed": 0}
+
+
+def test_a_shorter_run_leaves_no_rows_of_later_steps(run, stream, tmp_path):
+    """Those of the steps after the last checkpoint, which evaluate.py --rollouts would read."""
+    assert run(stream[:15], "--steps", "9", "--save-every", "3")[0] == 2  # the input ends after five steps
+    assert len(list((tmp_path / "run" / "rollouts").iterdir())) == 5
+    assert run(stream[9:12], "--steps", "4", "--save-every", "3")[0] == 0
+    assert len(list((tmp_path / "run" / "rollouts").iterdir())) == 4
+
+
 def test_nan_stops_before_anything_is_published(run, stream, tiny, tmp_path):
     path = tmp_path / "run"
     status, err = run(stream, "--lr", "1e30", "--warmup", "0")

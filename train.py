@@ -191,7 +191,7 @@ class Training:
         """Refuse to go on with rows that the stages before made with other flags, at the first step after a start."""
         if self.checked:
             return
-        drawn, self.checked = how_drawn(row), True
+        drawn, self.checked = how_drawn(row, self.sft), True
         if self.drawn not in (None, drawn):
             raise ValueError(f"{self.run}: its rows were made with other flags: " + ", ".join(
                 f"{name} {then} then, {drawn.get(name)} now" for name, then in self.drawn.items()
@@ -259,11 +259,13 @@ class Training:
             load_moments(module, self.optimizers[name], state["optimizers"][name])
 
 
-def how_drawn(row):
+def how_drawn(row, sft):
     """What all rows of a run share, as far as they say it. (k may follow a schedule, and a run may be moved.)"""
-    sampling = {name: value for name, value in (row.get("sampling") or {}).items() if name != "model"}
-    return {"estimator": row.get("estimator"), "n": len(row["completions"]), "step_prompts": row["step_prompts"],
-            **sampling}
+    drawn = {"n": len(row["completions"]), "step_prompts": row["step_prompts"]}
+    if not sft:
+        sampling = {name: value for name, value in (row.get("sampling") or {}).items() if name != "model"}
+        drawn |= {"estimator": row["estimator"], **sampling}
+    return drawn
 
 
 def recorded(args):

@@ -277,8 +277,9 @@ class Grader:
             return
         control = self.submit({**row, "completions": ["0"]})[0].result()
         if isinstance(control, Raised) and control.place == raised[0].place:
-            raise GraderError(f"kind {row['kind']!r}: its grader raises the same for every completion: "
-                              + raised[0].said)
+            said = raised[0].said
+            hint = next((f": GRADED_BY has to name {key!r}" for key in row if said == f"KeyError: {key!r}"), "")
+            raise GraderError(f"kind {row['kind']!r}: its grader raises the same for every completion: {said}{hint}")
 
     def votes(self, kind, preds, correct):
         """Classes of equal predictions, numbered by first appearance; -1 for none. Right ones are one class. Math:

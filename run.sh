@@ -219,10 +219,11 @@ end_server() {
 
 # two_lanes JOB...: two at a time, in order; a job that fails, and Ctrl-C, end both lanes at once
 two_lanes() {
-    local taken; taken=$(mktemp -d)
+    local taken
     mkdir -p "$RUNS/mini"
     exec 9> "$RUNS/mini/lock"  # until this script and what it started have ended
     flock -n 9 || die "another run.sh is at work in $RUNS/mini"
+    taken=$(mktemp -d)
     set -m  # a process group for each lane
     lane 0 "$taken" "$@" & local first=$!
     lane 1 "$taken" "$@" & local second=$!

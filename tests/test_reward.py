@@ -647,7 +647,7 @@ def keyword_row(*completions, **more):
 
 
 @pytest.mark.parametrize("body,said", [
-    ('row["pattern"] in completion', "KeyError: 'pattern'"),
+    ('row["pattern"] in completion', "KeyError: 'pattern': GRADED_BY has to name 'pattern'"),
     ('row.get("pattern").strip() in completion', "AttributeError: 'NoneType'"),
     ('completion and row["pattern"] in completion', "KeyError: 'pattern'"), ("sys.exit()", "SystemExit")])
 def test_a_grader_that_raises_on_all_of_a_row_has_failed(tmp_path, body, said):

@@ -518,6 +518,7 @@ def test_files_of_the_hub_may_be_zipped_and_ragged(tmp_path, monkeypatch):
     assert [len(p["reference"]) for p in generate.load_prompts("harp", "all")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_prompts_without_a_solution_are_left_out_of_the_warm_up(tmp_path, shell, tiny):
     bare = {k: v for k, v in HARP.items() if not k.startswith("solution")}
     command = f"python generate.py --model {tiny} --dataset harp --split all --reference --data-files"

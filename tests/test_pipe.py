@@ -185,6 +185,7 @@ def test_one_shot_on_files(warm, tmp_path, shell):
     assert os.readlink(tmp_path / "run" / "policy") == "policy-000001"
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_no_more_prompts_are_solved(warm, tmp_path, shell):
     """Prompts that are never solved. The run stops after 3 steps, does nothing when it is started again, and goes on to
     the same end if it was cut off before it."""
@@ -337,8 +338,9 @@ MBPP_ROWS = [{"task_id": 601 + i, "text": f"Write a function to add {i} to a num
               "test_list": [f"assert add({x}) == {x + i}" for x in (1, 5, -2)]} for i in range(2)]
 
 
-@pytest.mark.parametrize("dataset, rows, real", [("math", MATH_ROWS, "math/train.jsonl"),
-                                                 ("mbpp", MBPP_ROWS, "mbpp/train_valid.jsonl")])
+@pytest.mark.parametrize("dataset, rows, real", [
+    pytest.param("math", MATH_ROWS, "math/train.jsonl", marks=pytest.mark.slow),
+    ("mbpp", MBPP_ROWS, "mbpp/train_valid.jsonl")])
 @pytest.mark.parametrize("source", ["written here", pytest.param("real", marks=pytest.mark.slow)])
 def test_two_steps_and_a_table_on_rows_of_a_real_schema(tiny, tmp_path, shell, dataset, rows, real, source):
     """The tiny model is wrong on all of them: prompts, grading, advantages, update and table work on real rows."""

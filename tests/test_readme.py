@@ -123,8 +123,8 @@ def parameters(model):
     return train.held(MODELS[model], memory_arguments(), 1)["weights, float32"] / 4
 
 
-@pytest.mark.parametrize("model", [
-    pytest.param(name, marks=[] if name == "Qwen2.5 0.5B" else pytest.mark.slow) for name in MODELS])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 def test_the_memory_is_what_train_py_computes(model):
     plain, small, spare = memory_arguments(), memory_arguments("--adam-bits", "8"), memory_arguments(
         "--adam-bits", "8", "--reference-model", "none")

@@ -195,7 +195,7 @@ def server_processes():
     return subprocess.run(["pgrep", "-f", "fake.py -m vllm.entrypoints"], capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.parametrize("end", ["exit 3", "kill -INT $$; sleep 5"])
+@pytest.mark.parametrize("end", [pytest.param("exit 3", marks=pytest.mark.slow), "kill -INT $$; sleep 5"])
 def test_several_gpus_sample_behind_a_server_that_ends_with_the_run(stand_in, tmp_path, end):
     done = stand_in("answers", f'echo "$ENGINE"; {end}')
     assert done.stdout.startswith("--engine vllm-server --servers http://127.0.0.1:"), done.stderr
@@ -205,8 +205,9 @@ def test_several_gpus_sample_behind_a_server_that_ends_with_the_run(stand_in, tm
     assert not server_processes()
 
 
-@pytest.mark.parametrize("kind, message", [("fails", "ended before it answered: ValueError: No available memory"),
-                                           ("hangs", "did not answer within 3 s")])
+@pytest.mark.parametrize("kind, message", [
+    ("fails", "ended before it answered: ValueError: No available memory"),
+    pytest.param("hangs", "did not answer within 3 s", marks=pytest.mark.slow)])
 def test_a_server_that_does_not_come_up(stand_in, kind, message):
     done = stand_in(kind, "true")
     assert done.returncode == 2 and message in done.stderr.splitlines()[-1]

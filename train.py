@@ -69,7 +69,7 @@ from generate import (POLICY, check_checkpoint, check_device, flag, load_tokeniz
                       resumable, whole_lines)
 
 RANK, RANKS = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if dist.is_torchelastic_launched() else (0, 1)
-say = functools.partial(tell, f"train.py, rank {RANK}" if RANK else "train.py")
+say = functools.partial(tell, f"train.py, rank {RANK}" if RANKS > 1 else "train.py")
 
 
 # -------------------------------------------------------------------------------------------------------------- the run

@@ -130,7 +130,6 @@ class Training:
         self.args, self.run, self.sft = args, args.run, args.loss == "sft"
         self.locked = lock(args.run) if RANK == 0 else None  # as long as this object lives
         self.step, self.solved, self.seen, self.grew, self.drawn = 0, set(), set(), 0, None
-        self.checked = False  # whether the rows are made as those before
         checkpoint_path = from_rank_0(lambda: resume(args.run, args))
         self.resumed = checkpoint_path is not None
         self.policy, self.reference, self.value, self.others = build(args, checkpoint_path or args.model)
@@ -158,6 +157,7 @@ class Training:
         with open(run / "metrics.jsonl" if RANK == 0 else os.devnull, "a") as metrics_file, bar:
             gc.freeze()  # what the libraries have made stays: the collector need not look at it again and again
             arriving = rows_from(read_rows(sys.stdin.buffer, "sft" if self.sft else "train"), self.step, run)
+            first = self.step
             while not self.over():
                 started = time.perf_counter()
                 rows = from_rank_0(lambda: read_step(arriving, self.step, self.sft, self.policy.vocabulary))
@@ -166,7 +166,8 @@ class Training:
                 if rows is None:
                     raise ValueError(f"the input ended after {self.step} of {args.steps} steps")
                 arrived = time.perf_counter()
-                self.check_drawn(rows[0])
+                if self.step == first:
+                    self.check_drawn(rows[0])
                 metrics = self.learn(rows)
                 if RANK == 0:
                     check_held(self.locked, run)
@@ -188,14 +189,11 @@ class Training:
             wait_for_end(sys.stdin.buffer)
 
     def check_drawn(self, row):
-        """Refuse to go on with rows that the stages before made with other flags, at the first step after a start."""
-        if self.checked:
-            return
-        drawn, self.checked = how_drawn(row, self.sft), True
-        if self.drawn not in (None, drawn):
-            raise ValueError(f"{self.run}: its rows were made with other flags: " + ", ".join(
-                f"{name} {then} then, {drawn.get(name)} now" for name, then in self.drawn.items()
-                if drawn.get(name) != then) + ": start another --run, or the stages before with the same flags")
+        """Refuse to go on with rows that the stages before made with other flags."""
+        drawn = how_drawn(row, self.sft)
+        if self.drawn and (said := changed(self.drawn | drawn, self.drawn, drawn)):
+            raise ValueError(f"{self.run}: its rows were made with other flags: {said}: start another --run, or the "
+                             "stages before with the same flags")
         self.drawn = drawn
         if RANK == 0:
             (self.run / "args.json").write_text(json.dumps(recorded(self.args) | {"rows": drawn}, indent=1) + "\n")
@@ -272,6 +270,12 @@ def recorded(args):
     """The flags as JSON has them: for RUN/args.json, and for a resumption, which has to have the same."""
     return {name: value if isinstance(value, (int, float, str, list, type(None))) else str(value)
             for name, value in vars(args).items()}
+
+
+def changed(names, before, now, shown=str):
+    """In what two sets of flags differ, in words."""
+    return ", ".join(f"{shown(name)} {before.get(name)} then, {now.get(name)} now" for name in names
+                     if before.get(name) != now.get(name))
 
 
 def end(run, step, args):
@@ -1429,12 +1433,8 @@ def resume(run, args):
     free = {"steps"} if args.schedule == "constant" else set()
     free |= {"run", "device", "microbatch_tokens", "save_every", "keep_policies", "keep_every", "tensorboard",
              "samples_every", "weights_dir", "share_gpu"}
-    changed = {name: (then, getattr(args, name, None)) for name, then in state["args"].items()
-               if name not in free and getattr(args, name, None) != then}
-    if changed:
-        raise ValueError(f"{run} was started with other flags: " + ", ".join(
-            f"{flag(name)} {then} then, {now} now" for name, (then, now) in changed.items())
-                         + ": start another --run, or remove it")
+    if said := changed([name for name in state["args"] if name not in free], state["args"], recorded(args), flag):
+        raise ValueError(f"{run} was started with other flags: {said}: start another --run, or remove it")
     replace_link(run / "policy", last.name)
     for path in [*run.glob(POLICY), *run.glob(f"kept/{POLICY}")]:
         if path.name > last.name:

@@ -39,7 +39,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import scipy.stats
 
-from advantages import STEP, BadRow, Help, maj_at_k, max_at_k, pass_at_k, read_rows, shown
+from advantages import STEP, BadRow, Help, maj_at_k, max_at_k, pass_at_k, read_rows, shown, tell
 
 METRICS = {  # name: (correct, scores, votes: (P, n) each; k) -> (P,)
     "pass": lambda correct, scores, votes, k: pass_at_k(correct, k),
@@ -68,9 +68,9 @@ def main():
             return benchmark(args)
         print(evaluate(args), end="", flush=True)
         if args.out:
-            print(f"evaluate.py: tables, figures and results.json: {args.out}", file=sys.stderr)
+            tell("evaluate.py", f"tables, figures and results.json: {args.out}")
     except (InputError, OSError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        tell("evaluate.py", error)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -695,8 +695,7 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     candidates = chosen_on or methods
     if not any(":" in name or common_steps(files) for name, files in candidates.items()):
         if chosen_on:
-            print("evaluate.py: --choose-on has no effect: "
-                  "no method has several steps or variants to choose from there", file=sys.stderr)
+            tell("evaluate.py", "--choose-on has no effect: no method has several steps or variants to choose from there")
         return [], [], {}
     wanted = wanted_columns(args, columns, shown)
     reference = reference.partition(":")[0]
@@ -1189,7 +1188,7 @@ def draw_training(args, names, curves, place):
                "kl_efficiency": ("kl_ref", ["correct", "pass_at_n", "maj_at_n"])}
     for file, (x, ys) in figures.items():
         if curves and not plot_curves(place(file), curves, names, x, ys, args.smooth):
-            print(f"evaluate.py: no run has {x} and one of {', '.join(ys)}: {file} not drawn", file=sys.stderr)
+            tell("evaluate.py", f"no run has {x} and one of {', '.join(ys)}: {file} not drawn")
 CURVES = {"step": "step", "reward": "mean reward", "correct": "correct = pass@1, %",
           "pass_at_n": "pass@n of a training group, %", "maj_at_n": "maj@n of a training group, %",
           "solved": "training prompts solved so far, %", "entropy": "entropy, nats/token",
@@ -1349,8 +1348,8 @@ def draw_rollouts(args, folders, names, place):
             seed["kl"] = (np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
                           if known.any() else None)
             if seed["damaged"]:
-                print(f"evaluate.py: {run}: {len(seed['damaged'])} files of rollouts left out, "
-                      "which could not be read: " + "; ".join(seed["damaged"]), file=sys.stderr)
+                tell("evaluate.py", f"{run}: {len(seed['damaged'])} files of rollouts left out, which could not be read: "
+                     + "; ".join(seed["damaged"]))
     levels = sorted_levels(seed["levels"] for seeds in read.values() for seed in seeds)
     for file, against_kl in (("rollouts_step", False), ("rollouts_kl", True)):
         drawn = {name: seeds for name, seeds in read.items()

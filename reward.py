@@ -58,7 +58,8 @@ import traceback
 import zlib
 from fractions import Fraction
 
-from advantages import BadRow, Help, at_row, check_input, nothing_came, own_output, progress, read_rows, rows_in, shown
+from advantages import (BadRow, Help, at_row, check_input, nothing_came, own_output, progress, read_rows, rows_in,
+                        shown, tell)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -105,10 +106,10 @@ def main():
             return benchmark(settings)
         run(settings, own_output())
     except BrokenPipeError:
-        print("reward.py: the reader of standard output is gone", file=sys.stderr)
+        tell("reward.py", "the reader of standard output is gone")
         status = 1
     except (BadRow, GraderError, OSError) as error:
-        print(f"reward.py: {error}", file=sys.stderr)
+        tell("reward.py", error)
         status = 2
     except KeyboardInterrupt:
         status = 130
@@ -176,9 +177,9 @@ def run(settings, out):
 def print_summary(rows, counts, seconds, grader):
     """The last line on standard error. counts: samples by verdict."""
     samples = counts.total()
-    print(f"reward.py: {rows} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), {grader.reused} "
-          f"seen before, {grader.settings.workers} workers on {len(os.sched_getaffinity(0))} cores"
-          + "".join(f", {verdict} {count}" for verdict, count in counts.most_common()), file=sys.stderr)
+    tell("reward.py", f"{rows} rows, {samples} samples in {seconds:.1f} s ({samples / seconds:.0f}/s), "
+         f"{grader.reused} seen before, {grader.settings.workers} workers on {len(os.sched_getaffinity(0))} cores"
+         + "".join(f", {verdict} {count}" for verdict, count in counts.most_common()))
 
 
 def read_ahead(stream, arrived):
@@ -320,8 +321,8 @@ class Grader:
             self.local.sandbox = sandbox = Sandbox(self.offer)
             self.helpers.append(sandbox)
             if len(self.helpers) == 1:
-                print(f"reward.py: sandbox: {', '.join(sandbox.level) or 'none'}"
-                      + "".join(f"; no {note}" for note in sandbox.notes), file=sys.stderr)
+                tell("reward.py", f"sandbox: {', '.join(sandbox.level) or 'none'}"
+                     + "".join(f"; no {note}" for note in sandbox.notes))
             if not self.settings.unsafe and not ("seccomp" in sandbox.level and len(sandbox.level) == 2):
                 raise GraderError("this machine offers less than the floor for untrusted code (seccomp, and either "
                                   "namespaces or landlock); --unsafe runs it all the same")

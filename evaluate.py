@@ -695,7 +695,8 @@ def report_best(args, methods, chosen_on, columns, shown, reference, place):
     candidates = chosen_on or methods
     if not any(":" in name or common_steps(files) for name, files in candidates.items()):
         if chosen_on:
-            tell("evaluate.py", "--choose-on has no effect: no method has several steps or variants to choose from there")
+            tell("evaluate.py", "--choose-on has no effect: no method has several steps or variants to choose from "
+                 "there")
         return [], [], {}
     wanted = wanted_columns(args, columns, shown)
     reference = reference.partition(":")[0]
@@ -1348,8 +1349,8 @@ def draw_rollouts(args, folders, names, place):
             seed["kl"] = (np.interp(seed["steps"], curves["step"][known], curves["kl_ref"][known])
                           if known.any() else None)
             if seed["damaged"]:
-                tell("evaluate.py", f"{run}: {len(seed['damaged'])} files of rollouts left out, which could not be read: "
-                     + "; ".join(seed["damaged"]))
+                tell("evaluate.py", f"{run}: {len(seed['damaged'])} files of rollouts left out, which could not be "
+                     "read: " + "; ".join(seed["damaged"]))
     levels = sorted_levels(seed["levels"] for seeds in read.values() for seed in seeds)
     for file, against_kl in (("rollouts_step", False), ("rollouts_kl", True)):
         drawn = {name: seeds for name, seeds in read.items()
